@@ -1,0 +1,122 @@
+"""The error tree.
+
+::
+
+    DeployNASError                  something the user can act on; carries its subject
+    ├── InputError                  what was given is not usable              (exit 2)
+    │   ├── UnknownSpaceError       no space of that id
+    │   ├── ArchitectureError       not an architecture of its space
+    │   ├── BudgetError             a budget that is no budget (NaN, negative)
+    │   │   └── InfeasibleBudgetError   no architecture meets it; names the nearest
+    │   ├── OptionError             an option or hyper-parameter that is not one
+    │   ├── RecordError             a file that cannot be read as what it should be
+    │   │   ├── VersionError        written by a newer deploy-nas
+    │   │   └── MismatchError       of another space, device or run
+    │   ├── OutputError             a place that cannot be written, or holds a file already
+    │   ├── WeightsError            a checkpoint that does not fit its supernet
+    │   ├── ImagesError             a set of images that cannot be used
+    │   ├── ProviderError           an execution provider or runtime that is not there
+    │   ├── DownloadError           a download that failed or was not what it should be
+    │   └── TargetError             a device that cannot be reached or used
+    └── AnswerNo                    the work was done and the answer is no     (exit 1)
+        ├── BudgetMissedError       measured slower than the budget
+        ├── CheckFailedError        outputs or figures that do not agree
+        └── UnstableDeviceError     the device is too noisy to be measured
+"""
+
+from __future__ import annotations
+
+
+class DeployNASError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: what is wrong.
+        subject: the file, key or option it is about; put before the message.
+        hint: what to do; put after it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, subject: str = "", hint: str = "") -> None:
+        self.message, self.subject, self.hint = message, subject, hint
+        text = f"{subject}: {message}" if subject else message
+        super().__init__(f"{text}; {hint}" if hint else text)
+
+
+class InputError(DeployNASError):
+    """What was given is not usable."""
+
+
+class UnknownSpaceError(InputError):
+    """No search space of that id."""
+
+
+class ArchitectureError(InputError):
+    """Not an architecture of its space."""
+
+
+class BudgetError(InputError):
+    """A budget that is no budget."""
+
+
+class InfeasibleBudgetError(BudgetError):
+    """No architecture of the space meets the budget."""
+
+
+class OptionError(InputError):
+    """An option or hyper-parameter that is unknown or out of range."""
+
+
+class RecordError(InputError):
+    """A file that cannot be read as what it should be."""
+
+
+class VersionError(RecordError):
+    """A file of a newer format version than this deploy-nas reads."""
+
+
+class MismatchError(RecordError):
+    """A file of another space, device or run than asked for."""
+
+
+class OutputError(InputError):
+    """A place that cannot be written, or that holds a file already."""
+
+
+class WeightsError(InputError):
+    """A checkpoint that does not fit its supernet."""
+
+
+class ImagesError(InputError):
+    """A set of images that cannot be used."""
+
+
+class ProviderError(InputError):
+    """An execution provider or a runtime that is not there."""
+
+
+class DownloadError(InputError):
+    """A download that failed, or that was not what it should be."""
+
+
+class TargetError(InputError):
+    """A device that cannot be reached or used."""
+
+
+class AnswerNo(DeployNASError):  # noqa: N818 - it is an answer, not a fault
+    """The work was done and the answer is no."""
+
+    exit_code = 1
+
+
+class BudgetMissedError(AnswerNo):
+    """Measured slower than the budget."""
+
+
+class CheckFailedError(AnswerNo):
+    """Outputs or figures that do not agree."""
+
+
+class UnstableDeviceError(AnswerNo):
+    """The device is too noisy to be measured."""

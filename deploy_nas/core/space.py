@@ -1,0 +1,275 @@
+"""Search spaces: a declaration (genes and slots) and the machinery every space shares.
+
+An architecture is a dict in OFA's keys (``{"ks": [...], "e": [...], "d": [...], "image_size": 224}``).
+*Encoded*, it is a row of small integers: column 0 is the index of the image size, column ``1 + g``
+the index of the choice of gene ``g``. A *slot* is a place in the network; which layer stands in it
+depends on the image size and on a few genes. All distinct layers of a space are numbered once, so
+that pricing a population is one gather: ``row_ids(encoded)`` and a sum over any figure of the rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.core.errors import ArchitectureError
+from deploy_nas.core.layers import Layer
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Architecture = dict[str, Any]
+
+_IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gene:
+    """One choice of an architecture: ``architecture[key][index]`` is one of ``choices``.
+
+    ``gate`` is ``(gene, least)``: the gene matters only where that other gene's chosen index is at
+    least ``least`` (a block past its stage's depth is absent). ``None``: always.
+    """
+
+    key: str
+    index: int
+    choices: tuple[int | float, ...]
+    gate: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slot:
+    """A place in the network. ``build(image_size, values of genes)`` gives its layer or ``None``."""
+
+    name: str
+    genes: tuple[int, ...]
+    build: Callable[..., Layer | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A search space.
+
+    Args:
+        id: as in commands and files.
+        summary: one line for people.
+        supernet: how the ``ofa`` package makes it: class name and arguments (see ``adapters.supernets``).
+        image_sizes: sides an architecture may take, ascending.
+        profile_image_sizes: those profiled unless asked otherwise.
+        classes: outputs of the classifier.
+        mean, std: of pixels scaled to 0..1, a channel.
+        genes, slots: see :class:`Gene`, :class:`Slot`. Genes with one key are in index order.
+    """
+
+    id: str
+    summary: str
+    supernet: Mapping[str, Any]
+    image_sizes: tuple[int, ...]
+    profile_image_sizes: tuple[int, ...]
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    genes: tuple[Gene, ...]
+    slots: tuple[Slot, ...]
+
+    # -- shape ---------------------------------------------------------------------------------
+
+    @cached_property
+    def gene_columns(self) -> dict[str, list[int]]:
+        """Encoded columns of each key, in index order."""
+        columns: dict[str, list[int]] = {}
+        for number, gene in enumerate(self.genes):
+            columns.setdefault(gene.key, []).append(number + 1)
+        return columns
+
+    @cached_property
+    def choice_counts(self) -> IntArray:
+        """Choices of each encoded column, int64 ``[1 + genes]``."""
+        return np.array([len(self.image_sizes), *(len(g.choices) for g in self.genes)], dtype=np.int64)
+
+    @cached_property
+    def size(self) -> int:
+        """Architectures there are, absent blocks' choices counted."""
+        return int(np.prod(self.choice_counts.astype(object)))
+
+    # -- encoded and back ----------------------------------------------------------------------
+
+    def validate(self, architecture: Mapping[str, Any]) -> None:
+        """Raise :class:`ArchitectureError`, naming the key, unless this is one of the space."""
+        self.encode([architecture])
+
+    def encode(self, architectures: Iterable[Mapping[str, Any]]) -> IntArray:
+        """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` at the first fault."""
+        rows = [self._encode_one(a) for a in architectures]
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.genes) + 1)
+
+    def _encode_one(self, architecture: Mapping[str, Any]) -> list[int]:
+        if not isinstance(architecture, Mapping):
+            raise ArchitectureError(f"an architecture is a dict, not {type(architecture).__name__}")
+        stated = architecture.get("space", self.id)
+        if stated != self.id:
+            raise ArchitectureError(f"is of space {stated!r}, not {self.id!r}", subject="space")
+        expected = {"image_size", *self.gene_columns}
+        for key in architecture:
+            if key not in expected and key not in _IGNORED_KEYS:
+                raise ArchitectureError(f"is no key of {self.id}", subject=str(key), hint=_keys_hint(expected))
+        row = [self._index("image_size", architecture.get("image_size"), self.image_sizes)]
+        for key, columns in self.gene_columns.items():
+            values = architecture.get(key)
+            if isinstance(values, np.ndarray):
+                values = values.tolist()
+            if not isinstance(values, list | tuple) or len(values) != len(columns):
+                found = "missing" if values is None else f"{len(values)} values" if _sized(values) else repr(values)
+                raise ArchitectureError(f"must be a list of {len(columns)} values, is {found}", subject=key)
+            for column, value in zip(columns, values, strict=True):
+                gene = self.genes[column - 1]
+                absent = gene.gate is not None and value == 0
+                row.append(0 if absent else self._index(f"{key}[{gene.index}]", value, gene.choices))
+        return row
+
+    @staticmethod
+    def _index(name: str, value: Any, choices: Sequence[int | float]) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            raise ArchitectureError(f"must be one of {list(choices)}, is {value!r}", subject=name)
+        for index, choice in enumerate(choices):
+            if value == choice:
+                return index
+        raise ArchitectureError(f"must be one of {list(choices)}, is {value!r}", subject=name)
+
+    def decode(self, encoded: IntArray) -> list[Architecture]:
+        """int64 ``[n, 1 + genes]`` to dicts of plain ints and lists."""
+        result: list[Architecture] = []
+        for row in np.atleast_2d(encoded):
+            architecture: Architecture = {
+                key: [self.genes[c - 1].choices[int(row[c])] for c in columns]
+                for key, columns in self.gene_columns.items()
+            }
+            architecture["image_size"] = self.image_sizes[int(row[0])]
+            result.append(architecture)
+        return result
+
+    def active(self, encoded: IntArray) -> NDArray[np.bool_]:
+        """Which genes matter, bool ``[n, genes]``."""
+        encoded = np.atleast_2d(encoded)
+        active = np.ones((len(encoded), len(self.genes)), dtype=bool)
+        for number, gene in enumerate(self.genes):
+            if gene.gate is not None:
+                other, least = gene.gate
+                active[:, number] = encoded[:, 1 + other] >= least
+        return active
+
+    def canonical(self, encoded: IntArray) -> IntArray:
+        """A copy in which genes that do not matter are 0: equal rows are equal networks."""
+        encoded = np.atleast_2d(encoded).copy()
+        encoded[:, 1:][~self.active(encoded)] = 0
+        return encoded
+
+    # -- drawing -------------------------------------------------------------------------------
+
+    def sample_encoded(
+        self, rng: np.random.Generator, count: int, image_sizes: Sequence[int] | None = None
+    ) -> IntArray:
+        """Uniform choices, int64 ``[count, 1 + genes]``; ``image_sizes`` narrows the first column."""
+        encoded = rng.integers(0, self.choice_counts, size=(count, len(self.choice_counts)))
+        if image_sizes is not None:
+            allowed = self.image_size_indices(image_sizes)
+            encoded[:, 0] = allowed[rng.integers(0, len(allowed), size=count)]
+        return encoded
+
+    def image_size_indices(self, image_sizes: Sequence[int]) -> IntArray:
+        """Indices of the sides given; raises :class:`ArchitectureError` for one not offered."""
+        return np.array([self._index("image_size", s, self.image_sizes) for s in image_sizes], dtype=np.int64)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One random architecture (OFA's ``sample_active_subnet``, with an image size)."""
+        return self.decode(self.sample_encoded(rng, 1))[0]
+
+    def smallest(self, image_size: int | None = None) -> Architecture:
+        """Every choice its first (lab 3's ``sample_active_subnet(min, image_size)``)."""
+        return self._extreme(0, min(self.image_sizes) if image_size is None else image_size)
+
+    def largest(self, image_size: int | None = None) -> Architecture:
+        """Every choice its last (lab 3's ``sample_active_subnet(max, image_size)``)."""
+        return self._extreme(-1, max(self.image_sizes) if image_size is None else image_size)
+
+    def _extreme(self, which: int, image_size: int) -> Architecture:
+        row = [int(self.image_size_indices([image_size])[0])]
+        row += [0 if which == 0 else len(g.choices) - 1 for g in self.genes]
+        return self.decode(np.array([row], dtype=np.int64))[0]
+
+    # -- layers --------------------------------------------------------------------------------
+
+    def layers(self, architecture: Mapping[str, Any]) -> list[tuple[str, Layer]]:
+        """The network as ``(slot name, layer)``, absent slots left out."""
+        row = self.encode([architecture])[0]
+        image_size = self.image_sizes[int(row[0])]
+        built = []
+        for slot in self.slots:
+            layer = slot.build(image_size, *(self.genes[g].choices[int(row[1 + g])] for g in slot.genes))
+            if layer is not None:
+                built.append((slot.name, layer))
+        return built
+
+    @cached_property
+    def _row_table(self) -> tuple[tuple[Layer, ...], tuple[IntArray, ...]]:
+        """Distinct layers, and for each slot the row number of every choice (-1: absent)."""
+        layers: list[Layer] = []
+        numbers: dict[str, int] = {}
+        tables: list[IntArray] = []
+        for slot in self.slots:
+            choices = [self.genes[g].choices for g in slot.genes]
+            flat = []
+            for image_size in self.image_sizes:
+                for values in itertools.product(*choices):
+                    layer = slot.build(image_size, *values)
+                    if layer is None:
+                        flat.append(-1)
+                        continue
+                    if layer.key not in numbers:
+                        numbers[layer.key] = len(layers)
+                        layers.append(layer)
+                    flat.append(numbers[layer.key])
+            tables.append(np.array(flat, dtype=np.int64))
+        return tuple(layers), tuple(tables)
+
+    @property
+    def rows(self) -> tuple[Layer, ...]:
+        """All distinct layers of the space, numbered: the rows of its tables."""
+        return self._row_table[0]
+
+    def row_ids(self, encoded: IntArray) -> IntArray:
+        """Row number in each slot, int64 ``[n, slots]``; -1 where a slot is absent.
+
+        A value array with one extra last element (the absent row's) can be indexed with it.
+        """
+        encoded = np.atleast_2d(encoded)
+        result = np.empty((len(encoded), len(self.slots)), dtype=np.int64)
+        for number, (slot, table) in enumerate(zip(self.slots, self._row_table[1], strict=True)):
+            index = encoded[:, 0].copy()
+            for gene in slot.genes:
+                index *= len(self.genes[gene].choices)
+                index += encoded[:, 1 + gene]
+            result[:, number] = table[index]
+        return result
+
+    def row_sizes(self) -> IntArray:
+        """For each row the bit mask of image-size indices it occurs in, int64 ``[rows]``."""
+        mask = np.zeros(len(self.rows), dtype=np.int64)
+        for slot_table in self._row_table[1]:
+            per_size = slot_table.reshape(len(self.image_sizes), -1)
+            for index, ids in enumerate(per_size):
+                mask[np.unique(ids[ids >= 0])] |= 1 << index
+        return mask
+
+
+def _keys_hint(expected: Iterable[str]) -> str:
+    return f"its keys are {', '.join(sorted(expected))}"
+
+
+def _sized(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str)

@@ -1,0 +1,50 @@
+"""Architecture files: one architecture of one space, with what was predicted of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy_nas.core.errors import ArchitectureError, RecordError
+from deploy_nas.core.space import Architecture, Space
+from deploy_nas.core.spaces import get_space
+from deploy_nas.records.files import Fields, read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchitectureRecord:
+    """``architecture`` in OFA's keys; ``predicted`` is free-form figures, empty where none."""
+
+    space: Space
+    architecture: Architecture
+    predicted: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's object."""
+        value = {"space": self.space.id, **self.architecture}
+        return {**value, "predicted": self.predicted} if self.predicted else value
+
+
+def parse_architecture(fields: Fields) -> ArchitectureRecord:
+    """From a JSON object; raises :class:`RecordError` or :class:`ArchitectureError` naming the key."""
+    space = get_space(fields.text("space"))
+    predicted = dict(fields.fields("predicted").value) if "predicted" in fields.value else {}
+    try:
+        architecture = space.decode(space.encode([fields.value]))[0]
+    except ArchitectureError as error:
+        raise ArchitectureError(str(error), subject=fields.where) from error
+    return ArchitectureRecord(space=space, architecture=architecture, predicted=predicted)
+
+
+def load_architecture(path: Path) -> ArchitectureRecord:
+    """Read an architecture file."""
+    fields = read_json(path)
+    if "space" not in fields.value:
+        raise RecordError("is no architecture file: it has no 'space'", subject=str(path))
+    return parse_architecture(fields)
+
+
+def save_architecture(record: ArchitectureRecord, path: Path, *, force: bool = False) -> None:
+    """Write an architecture file."""
+    write_json(path, record.to_json(), force=force)

@@ -1,0 +1,298 @@
+"""Train an elastic supernet: the largest subnet first, then the sandwich rule, then shared statistics.
+
+Three phases, each from a checkpoint, so that a run can be stopped anywhere:
+
+1. ``largest``: the largest subnet alone, at random image sizes (OFA's first stage).
+2. ``sandwich``: largest, smallest and one random subnet a step; the two small ones learn from the
+   largest's logits (Yu et al., BigNAS, 2020: sandwich rule and in-place distillation).
+3. ``frozen``: batch-norm statistics are gathered over random subnets, then the weights are tuned
+   with those shared statistics frozen, so that a subnet works without recalibration data.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SetArchitecture = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What a training run is: the same recipe, data and seed give the same weights on one machine."""
+
+    largest_epochs: float = 12.0
+    sandwich_epochs: float = 14.0
+    frozen_steps: int = 700
+    statistics_batches: int = 150
+    batch_size: int = 128
+    peak_lr: float = 0.2
+    frozen_lr: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    label_smoothing: float = 0.05
+    warmup_steps: int = 350
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Elastic:
+    """The supernet as the trainer needs it: a module, and how to choose a subnet of it.
+
+    ``sample(rng)`` gives an architecture dict with ``image_size``; ``activate(architecture)`` sets it.
+    """
+
+    net: nn.Module
+    activate: SetArchitecture
+    sample: Callable[[np.random.Generator], dict[str, Any]]
+    smallest: dict[str, Any]
+    largest: dict[str, Any]
+    image_sizes: tuple[int, ...]
+
+
+class Trainer:
+    """Runs the three phases; :meth:`run` returns the trained state dict.
+
+    Args:
+        elastic: the supernet.
+        images: uint8 ``[n, 3, height, width]``.
+        labels: int64 ``[n]``.
+        mean, std: per channel, of pixels scaled to 0..1.
+        checkpoint: file the state is kept in; an existing one is resumed.
+        log: called with one line now and then.
+    """
+
+    def __init__(
+        self,
+        elastic: Elastic,
+        images: np.ndarray[Any, Any],
+        labels: np.ndarray[Any, Any],
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        recipe: Recipe,
+        checkpoint: Path,
+        log: Callable[[str], None],
+        checkpoint_every_s: float = 60.0,
+    ) -> None:
+        self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
+        self.checkpoint_every_s = checkpoint_every_s
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.images = torch.from_numpy(images).to(self.device)
+        self.labels = torch.from_numpy(labels).to(self.device)
+        self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self.rng = np.random.default_rng(recipe.seed)
+        steps = math.ceil(len(labels) / recipe.batch_size)
+        self.phase_steps = {
+            "largest": round(recipe.largest_epochs * steps),
+            "sandwich": round(recipe.sandwich_epochs * steps),
+            "frozen": recipe.frozen_steps,
+        }
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
+        decayed = [p for p in self.net.parameters() if p.ndim > 1]
+        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=recipe.peak_lr,
+            momentum=recipe.momentum,
+            nesterov=True,
+        )
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the whole state beside the checkpoint, then replace it: never half a file."""
+        state = {
+            "recipe": json.dumps(asdict(self.recipe)),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "order": torch.from_numpy(self.order),
+            "state_dict": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.checkpoint)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint where there is one."""
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if json.loads(state["recipe"]) != asdict(self.recipe):
+            raise ValueError(f"{self.checkpoint}: made with another recipe; name another checkpoint")
+        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.order = state["order"].cpu().numpy()
+        # In place: OFA's own load_state_dict renames keys and would not take its own names back.
+        own = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
+        with torch.no_grad():
+            for name, value in state["state_dict"].items():
+                own[name].copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.log(f"resumed at step {self.step}")
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next training batch: random crop of a 4-pixel padding and flip, normalised."""
+        size = self.recipe.batch_size
+        if len(self.order) < size:
+            self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
+        chosen, self.order = self.order[:size], self.order[size:]
+        index = torch.from_numpy(chosen).to(self.device)
+        x = F.pad(self.images[index], (4, 4, 4, 4))
+        side = self.images.shape[-1]
+        top = torch.from_numpy(self.rng.integers(0, 9, size)).to(self.device)
+        left = torch.from_numpy(self.rng.integers(0, 9, size)).to(self.device)
+        flip = torch.from_numpy(self.rng.integers(0, 2, size).astype(bool)).to(self.device)
+        steps = torch.arange(side, device=self.device)
+        rows = (top[:, None] + steps)[:, None, :, None]
+        columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
+        n = torch.arange(size, device=self.device)[:, None, None, None]
+        c = torch.arange(3, device=self.device)[None, :, None, None]
+        x = x[n, c, rows, columns[:, None, None, :]]
+        return self.normalise(x), self.labels[index]
+
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        """uint8 ``[n, 3, h, w]`` to the network's input."""
+        y = (x.float() / 255.0 - self.mean) / self.std
+        return y.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: torch.Tensor, architecture: dict[str, Any]) -> torch.Tensor:
+        """Logits of one subnet, at its image size."""
+        size = architecture["image_size"]
+        if size != x.shape[-1]:
+            x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+            x = x.contiguous(memory_format=torch.channels_last)
+        self.elastic.activate(architecture)
+        out: torch.Tensor = self.net(x)
+        return out
+
+    # -- phases --------------------------------------------------------------------------------
+
+    def learning_rate(self) -> float:
+        """Linear warm-up and linear decay over the first two phases, cosine over the last."""
+        joint = self.phase_steps["largest"] + self.phase_steps["sandwich"]
+        if self.step < joint:
+            warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_steps))
+            return self.recipe.peak_lr * warm * max(0.005, 1.0 - self.step / joint)
+        done = (self.step - joint) / max(1, self.phase_steps["frozen"])
+        return self.recipe.frozen_lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+    def phase(self) -> str:
+        """The phase of the next step."""
+        if self.step < self.phase_steps["largest"]:
+            return "largest"
+        if self.step < self.phase_steps["largest"] + self.phase_steps["sandwich"]:
+            return "sandwich"
+        return "frozen"
+
+    def gather_statistics(self) -> None:
+        """Batch-norm statistics as the average over random subnets: what every subnet will share."""
+        self.net.train()
+        norms = [m for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)]
+        kept = [m.momentum for m in norms]
+        for m in norms:
+            m.momentum = 0.03
+        with torch.no_grad():
+            for _ in range(self.recipe.statistics_batches):
+                x, _ = self.batch()
+                self.forward(x, self.elastic.sample(self.rng))
+        for m, momentum in zip(norms, kept, strict=True):
+            m.momentum = momentum
+
+    def train_step(self, phase: str) -> float:
+        """One optimiser step; returns the largest subnet's loss."""
+        self.net.train()
+        if phase == "frozen":
+            for m in self.net.modules():
+                if isinstance(m, nn.BatchNorm2d):
+                    m.eval()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        x, y = self.batch()
+        self.optimizer.zero_grad(set_to_none=True)
+        largest = dict(self.elastic.largest)
+        if phase == "largest":
+            largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
+        logits = self.forward(x, largest)
+        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if phase != "largest":
+            target = logits.detach().softmax(1)
+            for architecture in (self.elastic.smallest, self.elastic.sample(self.rng)):
+                F.cross_entropy(self.forward(x, architecture), target).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimizer.step()
+        return float(loss.item())
+
+    def size_weights(self) -> list[float]:
+        """The largest image size half of the time."""
+        others = len(self.elastic.image_sizes) - 1
+        top = max(self.elastic.image_sizes)
+        return [0.5 if s == top else 0.5 / others for s in self.elastic.image_sizes] if others else [1.0]
+
+    def run(self) -> dict[str, torch.Tensor]:
+        """All three phases from wherever the checkpoint stands; returns a copy of the state dict."""
+        self.resume()
+        total = sum(self.phase_steps.values())
+        started, saved = time.monotonic(), time.monotonic()
+        before, loss = self.elapsed_s, float("nan")
+        while self.step < total:
+            phase = self.phase()
+            if phase == "frozen" and self.step == total - self.phase_steps["frozen"]:
+                self.save()
+                self.gather_statistics()
+            value = self.train_step(phase)
+            loss = value if math.isnan(loss) else 0.98 * loss + 0.02 * value
+            self.step += 1
+            now = time.monotonic()
+            self.elapsed_s = before + now - started
+            if self.step % 50 == 0 or self.step == total:
+                self.log(
+                    f"{phase} step {self.step}/{total} loss {loss:.3f} lr {self.learning_rate():.4f} "
+                    f"elapsed {self.elapsed_s:.0f}s"
+                )
+            if now - saved > self.checkpoint_every_s or self.step == total:
+                self.save()
+                saved = now
+        return copy.deepcopy(self.net.state_dict())
+
+    # -- judging -------------------------------------------------------------------------------
+
+    def accuracy(
+        self, architecture: dict[str, Any], images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
+    ) -> float:
+        """Top-1 in percent of one subnet with the statistics the net holds."""
+        self.net.eval()
+        right = 0
+        with torch.no_grad():
+            for start, stop in batches(len(labels), 500):
+                x = self.normalise(torch.from_numpy(images[start:stop]).to(self.device))
+                guess = self.forward(x, architecture).argmax(1).cpu().numpy()
+                right += int((guess == labels[start:stop]).sum())
+        return 100.0 * right / len(labels)
+
+
+def batches(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """``(start, stop)`` pairs that cover ``range(total)``."""
+    for start in range(0, total, size):
+        yield start, min(start + size, total)
