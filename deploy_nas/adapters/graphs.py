@@ -50,22 +50,10 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def random_weights(layers: NamedLayers, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Weights that keep activations in an ordinary range (He's variance), for timing."""
-    weights: dict[str, NDArray[np.float32]] = {}
-    for name, shape in weight_shapes(layers).items():
-        if len(shape) == 1:
-            weights[name] = np.zeros(shape, dtype=np.float32)
-        else:
-            scale = np.float32(np.sqrt(2.0 / np.prod(shape[1:])))
-            weights[name] = rng.standard_normal(shape, dtype=np.float32) * scale
-    return weights
-
-
 class _Builder:
     """Collects nodes and initialisers in the order they are made."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights | None) -> None:
         self.weights = weights
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
@@ -75,6 +63,9 @@ class _Builder:
         return name
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> str:
+        if self.weights is None:
+            self.initializers.append(_named_only(name, shape))
+            return name
         value = self.weights[name]
         if value.shape != shape:
             raise RecordError(f"has shape {value.shape}, the layer needs {shape}", subject=name)
@@ -136,9 +127,18 @@ class _Builder:
         return self.node("Add", f"{place}/add", [x, entry]) if layer.residual else x
 
 
+def _named_only(name: str, shape: tuple[int, ...]) -> Any:
+    """An initialiser whose value the session is given when it opens (``add_external_initializers``)."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "given"), ("offset", "0"), ("length", str(4 * int(np.prod(shape))))):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
 def build_model(
     layers: NamedLayers,
-    weights: Weights,
+    weights: Weights | None,
     *,
     metadata: Mapping[str, Any] | None = None,
     batch: int | None = 1,
@@ -148,7 +148,8 @@ def build_model(
 
     Args:
         layers: places and layers in order.
-        weights: float32 by name, as :func:`weight_shapes` lists them.
+        weights: float32 by name, as :func:`weight_shapes` lists them; ``None`` names them only, for
+            timing (a few kilobytes a network: the device makes the values).
         metadata: each value is stored as JSON under its key.
         batch: fixed batch size, or ``None`` for a dynamic one named "batch".
         name: of the graph.

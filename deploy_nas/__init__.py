@@ -1,0 +1,55 @@
+"""deploy-nas: search Once-for-All subnets under latencies measured on your device, export them, check both.
+
+The public face; every name is imported on first use, so that importing the package loads neither
+torch nor ofa.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
+    from deploy_nas.core.errors import DeployNASError
+    from deploy_nas.core.spaces import get_space
+    from deploy_nas.deploy.export import export_onnx
+    from deploy_nas.records.profile import load_profile
+    from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor, MeasuredEfficiencyPredictor
+    from deploy_nas.search.evolution import EvolutionSearcher
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AccuracyPredictor": "deploy_nas.accuracy.predictor",
+    "AnalyticalEfficiencyPredictor": "deploy_nas.search.efficiency",
+    "DeployNASError": "deploy_nas.core.errors",
+    "EvolutionSearcher": "deploy_nas.search.evolution",
+    "MeasuredEfficiencyPredictor": "deploy_nas.search.efficiency",
+    "export_onnx": "deploy_nas.deploy.export",
+    "get_space": "deploy_nas.core.spaces",
+    "load_accuracy_predictor": "deploy_nas.accuracy.predictor",
+    "load_profile": "deploy_nas.records.profile",
+}
+
+__all__ = [
+    "AccuracyPredictor",
+    "AnalyticalEfficiencyPredictor",
+    "DeployNASError",
+    "EvolutionSearcher",
+    "MeasuredEfficiencyPredictor",
+    "export_onnx",
+    "get_space",
+    "load_accuracy_predictor",
+    "load_profile",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'deploy_nas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The accuracy room: supernet and images to an accuracy predictor (collect, fit, predict)."""

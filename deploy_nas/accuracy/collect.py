@@ -1,0 +1,140 @@
+"""Measure subnets: which ones, and a run over them that can be cut short and gone on with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_nas.accuracy.encoding import total_figure
+from deploy_nas.core.errors import MismatchError, OptionError
+from deploy_nas.core.space import Architecture, IntArray, Space
+from deploy_nas.records.accuracy import AccuracyWriter
+
+_POOL = 40
+_BINS = 16
+_TILT = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """One subnet was measured: how many are done of all, the last one's top-1, and the time left."""
+
+    done: int
+    total: int
+    top1_percent: float
+    remaining_s: float
+
+
+def plan_subnets(space: Space, count: int, rng: np.random.Generator) -> IntArray:
+    """Subnets to measure: smallest and largest, then in turn one stratified by MACs and one uniform.
+
+    Uniform draws crowd around the middle of the space, while a search works at its borders. The
+    stratified half is drawn with a tilt towards small or large choices, different for each
+    architecture, and taken evenly from bins of equal width in log MACs.
+
+    Args:
+        space: the search space.
+        count: how many; a shorter plan of the same rng state is no prefix of a longer one.
+        rng: source of randomness.
+
+    Returns:
+        int64 ``[count, 1 + genes]``, canonical and distinct.
+
+    Raises:
+        OptionError: count below 1, or more than the space has.
+    """
+    if count < 1:
+        raise OptionError(f"must be at least 1, is {count}", subject="count")
+    ends = space.encode([space.smallest(), space.largest()])
+    tilted = _stratified(space, _tilted(space, _POOL * count, rng), rng)
+    uniform = space.canonical(space.sample_encoded(rng, 4 * count))
+    half = min(len(tilted), 2 * count)
+    turns = np.empty((2 * half, ends.shape[1]), dtype=np.int64)
+    turns[0::2], turns[1::2] = tilted[:half], uniform[:half]
+    plan = _distinct(np.concatenate([space.canonical(ends), turns, tilted[half:], uniform[half:]]))
+    if len(plan) < count:
+        raise OptionError(
+            f"{count} distinct subnets of {space.id} were not found, only {len(plan)}", subject="count"
+        )
+    return plan[:count]
+
+
+def _tilted(space: Space, count: int, rng: np.random.Generator) -> IntArray:
+    """Choices with probability proportional to ``exp(tilt * position)``, position from 0 to 1."""
+    tilt = rng.uniform(-_TILT, _TILT, size=(count, 1))
+    encoded = np.empty((count, len(space.choice_counts)), dtype=np.int64)
+    for column, choices in enumerate(space.choice_counts):
+        position = np.linspace(0.0, 1.0, int(choices))
+        # Gumbel's trick: the largest of logit + Gumbel noise is a draw from the softmax.
+        encoded[:, column] = np.argmax(tilt * position + rng.gumbel(size=(count, int(choices))), axis=1)
+    return space.canonical(encoded)
+
+
+def _stratified(space: Space, pool: IntArray, rng: np.random.Generator) -> IntArray:
+    """The pool reordered: a round through the bins of log MACs (in random order), then the next round."""
+    macs = np.log(total_figure(space, pool, "macs"))
+    edges = np.linspace(macs.min(), macs.max(), _BINS + 1)[1:-1]
+    bins = np.digitize(macs, edges)
+    turn = np.empty(len(pool), dtype=np.int64)
+    for number in range(_BINS):
+        members = np.flatnonzero(bins == number)
+        turn[members] = np.arange(len(members))
+    return pool[np.lexsort((rng.random(len(pool)), turn))]
+
+
+def _distinct(encoded: IntArray) -> IntArray:
+    _, first = np.unique(encoded, axis=0, return_index=True)
+    return encoded[np.sort(first)]
+
+
+def collect(
+    evaluate: Callable[[Architecture], float],
+    space: Space,
+    *,
+    count: int,
+    rng: np.random.Generator,
+    writer: AccuracyWriter,
+    progress: Callable[[Progress], None] | None = None,
+) -> int:
+    """Measure subnets until the file holds ``count``; returns how many were measured now.
+
+    Each is in the file before the next begins, so an interruption (``KeyboardInterrupt`` included,
+    which is passed on) loses only the one at work. What the file held already is not measured again,
+    whatever rng it was planned with; with the same rng the run goes on where it was cut.
+
+    Args:
+        evaluate: top-1 in percent of an architecture.
+        space: the search space.
+        count: subnets the file shall hold.
+        rng: for :func:`plan_subnets`.
+        writer: the open file.
+        progress: called after each subnet.
+
+    Raises:
+        MismatchError: the file is of another space.
+        OptionError: as :func:`plan_subnets`.
+        RecordError: ``evaluate`` gave no percentage.
+    """
+    if writer.header.space.id != space.id:
+        raise MismatchError(f"is of space {writer.header.space.id}, not {space.id}", subject=str(writer.path))
+    plan = plan_subnets(space, count, rng)
+    known = {row.tobytes() for row in space.canonical(writer.done.encoded)}
+    todo = [row for row in plan if row.tobytes() not in known][: max(0, count - len(writer.done))]
+    started = time.monotonic()
+    for number, architecture in enumerate(space.decode(np.array(todo)) if todo else [], start=1):
+        top1_percent = float(evaluate(architecture))
+        writer.append(architecture, top1_percent)
+        if progress is not None:
+            each_s = (time.monotonic() - started) / number
+            progress(
+                Progress(
+                    done=len(writer.done) + number,
+                    total=len(writer.done) + len(todo),
+                    top1_percent=top1_percent,
+                    remaining_s=each_s * (len(todo) - number),
+                )
+            )
+    return len(todo)

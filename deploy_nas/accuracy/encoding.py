@@ -1,0 +1,125 @@
+"""Features of architectures for an accuracy predictor, a whole population at once.
+
+A layout is a list of named columns: one-hot choices of every block gene, all zero where the block
+is absent; depth genes have no columns of their own, the zeros tell them; then a one-hot image size.
+For OFA's MobileNetV3 that is the layout of the tutorial's ``AccuracyPredictor.spec2feats`` (128
+columns), which knows eight image sizes, 112 to 224.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.space import FloatArray, IntArray, Space
+
+Float32Array = NDArray[np.float32]
+
+ONE_HOT = "one-hot"
+WITH_TOTALS = "one-hot+totals"
+LAYOUTS = (ONE_HOT, WITH_TOTALS)
+TUTORIAL_IMAGE_SIZES = tuple(range(112, 225, 16))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureLayout:
+    """Which columns an architecture's features have.
+
+    Args:
+        space: the search space.
+        image_sizes: those with a column, ascending; ``None``: the space's own.
+        totals: also columns for the size of the whole: log MACs and log parameters, 0 for the
+            space's smallest and 1 for its largest architecture.
+    """
+
+    space: Space
+    image_sizes: tuple[int, ...] | None = None
+    totals: bool = False
+
+    @property
+    def name(self) -> str:
+        """As files have it."""
+        return WITH_TOTALS if self.totals else ONE_HOT
+
+    @cached_property
+    def _genes(self) -> tuple[int, ...]:
+        """Genes with columns: all but depths that the zeros of their blocks tell."""
+        steps: dict[int, set[int]] = {}
+        for gene in self.space.genes:
+            if gene.gate is not None:
+                steps.setdefault(gene.gate[0], set()).add(gene.gate[1])
+        told = {g for g, least in steps.items() if least == set(range(1, len(self.space.genes[g].choices)))}
+        return tuple(g for g in range(len(self.space.genes)) if g not in told)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names, such as ``ks[3]=5`` or ``image_size=160``: two layouts of equal names are equal."""
+        genes = [self.space.genes[g] for g in self._genes]
+        names = [f"{g.key}[{g.index}]={choice}" for g in genes for choice in g.choices]
+        names += [f"image_size={size}" for size in self.image_sizes or self.space.image_sizes]
+        return (*names, "log_macs", "log_params") if self.totals else tuple(names)
+
+    def features(self, encoded: IntArray) -> Float32Array:
+        """int64 ``[n, 1 + genes]`` to float32 ``[n, len(columns)]``."""
+        encoded = np.atleast_2d(encoded)
+        genes = np.array(self._genes)
+        starts = np.cumsum([0, *(len(self.space.genes[g].choices) for g in self._genes)])
+        result = np.zeros((len(encoded), len(self.columns)), dtype=np.float32)
+        rows, which = np.nonzero(self.space.active(encoded)[:, genes])
+        result[rows, starts[which] + encoded[rows, 1 + genes[which]]] = 1.0
+        sizes = self.image_sizes or self.space.image_sizes
+        position = np.array([sizes.index(size) for size in self.space.image_sizes])
+        result[np.arange(len(encoded)), starts[-1] + position[encoded[:, 0]]] = 1.0
+        if self.totals:
+            result[:, -2:] = self._totals(encoded)
+        return result
+
+    def _totals(self, encoded: IntArray) -> FloatArray:
+        ends = self.space.encode([self.space.smallest(), self.space.largest()])
+        columns = []
+        for figure in ("macs", "params"):
+            low, high = np.log(total_figure(self.space, ends, figure))
+            columns.append((np.log(total_figure(self.space, encoded, figure)) - low) / (high - low))
+        return np.stack(columns, axis=1)
+
+
+def total_figure(space: Space, encoded: IntArray, figure: str) -> FloatArray:
+    """Sum over the layers of ``figure`` ("macs" or "params"), float64 ``[n]``."""
+    values = np.array([*(getattr(layer, figure) for layer in space.rows), 0], dtype=np.float64)
+    total: FloatArray = values[space.row_ids(encoded)].sum(axis=1)
+    return total
+
+
+def feature_layout(space: Space, name: str = ONE_HOT) -> FeatureLayout:
+    """The layout of that name; raises :class:`MismatchError` for one this deploy-nas does not know."""
+    if name not in LAYOUTS:
+        raise MismatchError(f"feature layout {name!r} is not known", hint=f"there are {', '.join(LAYOUTS)}")
+    return FeatureLayout(space=space, totals=name == WITH_TOTALS)
+
+
+def tutorial_layout(space: Space) -> FeatureLayout:
+    """OFA's tutorial layout; raises :class:`MismatchError` unless the space has its choices."""
+    if not set(space.image_sizes) <= set(TUTORIAL_IMAGE_SIZES):
+        raise _not_tutorial(space)
+    layout = FeatureLayout(space=space, image_sizes=TUTORIAL_IMAGE_SIZES)
+    if layout.columns != _tutorial_columns():
+        raise _not_tutorial(space)
+    return layout
+
+
+def _tutorial_columns() -> Sequence[str]:
+    choices = (("ks", (3, 5, 7)), ("e", (3, 4, 6)))
+    names = [f"{key}[{b}]={value}" for key, values in choices for b in range(20) for value in values]
+    return (*names, *(f"image_size={size}" for size in TUTORIAL_IMAGE_SIZES))
+
+
+def _not_tutorial(space: Space) -> MismatchError:
+    return MismatchError(
+        f"OFA's published MobileNetV3 predictor is not for {space.id}",
+        hint="it is for ofa-mbv3-w1.2; measure and train one with 'deploy-nas accuracy'",
+    )

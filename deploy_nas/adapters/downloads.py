@@ -1,0 +1,169 @@
+"""Downloads: checked against what they should be, kept in the user's cache, never half there."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy_nas.core.errors import DownloadError, OutputError, WeightsError
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all (0: unknown)."""
+
+CACHE_VARIABLE = "DEPLOY_NAS_CACHE"
+
+_CHUNK_BYTES = 1 << 16
+_TIMEOUT_S = 30.0
+
+# Published by the authors of OFA (Cai et al., ICLR 2020); git blob ids of the files.
+_PUBLISHED = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/"
+_PRETRAINED = {
+    "ofa-mbv3-w1.0": ("ofa_mbv3_d234_e346_k357_w1.0", "55d835981d8acd1053657a951b18887a724ddcbf"),
+    "ofa-mbv3-w1.2": ("ofa_mbv3_d234_e346_k357_w1.2", "d75a3613bae216091f61fc4b7df77d49cc82ed32"),
+}
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``$DEPLOY_NAS_CACHE``, or the system's place for caches."""
+    import platformdirs
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else platformdirs.user_cache_path("deploy-nas")
+
+
+def pretrained_weights(space_id: str, *, progress: Progress | None = None) -> Path:
+    """The published checkpoint of a space, downloaded at its first use.
+
+    Raises:
+        WeightsError: none is published for that space.
+        DownloadError: as :func:`fetch`.
+    """
+    if space_id not in _PRETRAINED:
+        raise WeightsError(
+            "there are no pretrained weights to download",
+            subject=space_id,
+            hint=f"there are for {', '.join(_PRETRAINED)}; else name a checkpoint (--weights PATH)",
+        )
+    filename, blob_id = _PRETRAINED[space_id]
+    return fetch(
+        _PUBLISHED + filename,
+        filename=filename,
+        git_blob_id=blob_id,
+        progress=progress,
+        hint="download it elsewhere and pass --weights PATH",
+    )
+
+
+def fetch(
+    url: str,
+    *,
+    filename: str,
+    sha256: str | None = None,
+    git_blob_id: str | None = None,
+    progress: Progress | None = None,
+    hint: str = "download it elsewhere and name that file instead",
+) -> Path:
+    """The file at ``url``, from the cache if it is there and what it should be.
+
+    Args:
+        url: http or https.
+        filename: its name in the cache; a plain name.
+        sha256: hexadecimal; ``None``: not checked.
+        git_blob_id: sha1 of ``b"blob <size>\\0"`` and the content, as git names it; ``None``: not checked.
+        progress: called now and then.
+        hint: what to do where it cannot be had.
+
+    Raises:
+        DownloadError: no connection, no such file, cut short, or another content than it should be.
+        OutputError: the cache cannot be written.
+    """
+    folder = cache_folder()
+    target = folder / filename
+    try:
+        if target.is_file() and _fault(target, sha256, git_blob_id) is None:
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside its place and moved once checked: the cache holds whole, right files only.
+        with tempfile.TemporaryDirectory(prefix=f".{filename}.", dir=folder) as part:
+            path = Path(part) / filename
+            _download(url, path, progress, hint)
+            if (fault := _fault(path, sha256, git_blob_id)) is not None:
+                raise DownloadError(f"is not the file it should be ({fault})", subject=url, hint=hint)
+            path.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"the folder for downloads cannot be written ({error.strerror or error})",
+            subject=str(folder),
+            hint=f"name another in {CACHE_VARIABLE}",
+        ) from error
+    return target
+
+
+def _download(url: str, path: Path, progress: Progress | None, hint: str) -> None:
+    import pooch
+
+    if not url.startswith(("http://", "https://")):
+        raise DownloadError("is no web address", subject=url, hint=hint)
+    pooch.get_logger().setLevel(logging.WARNING)  # it announces every download on stderr
+    downloader = pooch.HTTPDownloader(
+        progressbar=_Bar(progress) if progress else False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_S
+    )
+    try:
+        pooch.retrieve(url, known_hash=None, fname=path.name, path=path.parent, downloader=downloader)
+    except (OSError, ValueError) as error:  # every requests exception is one of these
+        raise DownloadError(f"cannot be downloaded ({_reason(error)})", subject=url, hint=hint) from error
+
+
+def _reason(error: Exception) -> str:
+    """Short: requests' own texts run over lines and repeat the address."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return f"the server answered {status}"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "Timeout" in names:
+        return "the server did not answer in time"
+    if "ConnectionError" in names:
+        return "no connection to the server: is this machine offline?"
+    if "ChunkedEncodingError" in names:
+        return "the connection broke off"
+    return type(error).__name__
+
+
+def _fault(path: Path, sha256: str | None, git_blob_id: str | None) -> str | None:
+    """What is wrong with the file's content, or ``None``."""
+    size = path.stat().st_size
+    wanted = [("sha256", sha256, hashlib.sha256())]
+    blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    wanted.append(("git blob id", git_blob_id, blob))
+    checks = [(name, want.lower(), state) for name, want, state in wanted if want is not None]
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            for _, _, state in checks:
+                state.update(chunk)
+    for name, want, state in checks:
+        if (found := state.hexdigest()) != want:
+            return f"{size} bytes of {name} {found}, not {want}"
+    return None
+
+
+class _Bar:
+    """The four methods pooch asks of a progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.total, self.done = progress, 0, 0
+
+    def update(self, count: int) -> None:
+        """``count`` more bytes; the last chunk is counted whole, so never past the total."""
+        self.done += count
+        self.progress(min(self.done, self.total) if self.total else self.done, self.total)
+
+    def reset(self) -> None:
+        """pooch starts again from 0 to say that all is done."""
+        self.done = 0
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,332 @@
+"""Image sets: folders and zips of images to arrays. The only importer of PIL, and only when asked.
+
+A set is a folder or a zip of class folders (``class/name.jpg``), possibly inside one leading folder.
+Zips are read in place and never extracted, so no entry's name is ever used as a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.core.errors import ImagesError, OptionError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+UInt8Array = NDArray[np.uint8]
+Float32Array = NDArray[np.float32]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
+UNREADABLE_LIMIT = 0.01
+_NAMED_AT_MOST = 5
+_MAX_ENTRY_BYTES = 64 * 1024 * 1024
+_MAX_PIXELS = 50_000_000
+
+_Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images in memory.
+
+    Args:
+        images: uint8 ``[n, 3, height, width]``, RGB.
+        labels: int64 ``[n]``, index into ``classes``; -1 where the set has no labels.
+        classes: names of the class folders, sorted; empty where the set has no labels.
+        source: where they came from.
+        skipped: names of the images that could not be read.
+    """
+
+    images: UInt8Array
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    source: str
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def skipped_count(self) -> int:
+        """How many images could not be read."""
+        return len(self.skipped)
+
+    @cached_property
+    def digest(self) -> str:
+        """First 16 hex digits of the sha256 of pixels, labels and class names."""
+        state = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
+        state.update(np.ascontiguousarray(self.images).data)
+        state.update(np.ascontiguousarray(self.labels).data)
+        return state.hexdigest()[:16]
+
+    def take(self, indices: NDArray[np.int64] | Sequence[int]) -> ImageSet:
+        """The images of those indices, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return ImageSet(
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            classes=self.classes,
+            source=self.source,
+            skipped=self.skipped,
+        )
+
+
+def load_images(
+    source: Path, *, limit_per_class: int | None = None, size: int | None = None, labelled: bool = True
+) -> ImageSet:
+    """Read a folder or a zip of images.
+
+    Args:
+        source: the folder or zip.
+        limit_per_class: of each class take this many, evenly spaced in order of names; of an
+            unlabelled set, this many altogether.
+        size: side in pixels every image is brought to (its centre square, bilinear, antialiased);
+            ``None``: as they are, which must then be one size.
+        labelled: class folders are needed; otherwise images are taken wherever they lie, as for
+            calibration.
+
+    Raises:
+        ImagesError: no such source, no images, an empty class folder, images of different sizes, or
+            over 1% that cannot be read; the folder or image is named.
+        OptionError: a limit or size below 1.
+    """
+    for name, value in (("limit per class", limit_per_class), ("size", size)):
+        if value is not None and value < 1:
+            raise OptionError(f"must be at least 1, is {value}", subject=name)
+    with _open_source(source) as reader:
+        groups = _by_class(reader, source) if labelled else {"": reader.files}
+        if not any(groups.values()):
+            raise ImagesError("holds no images", subject=str(source), hint=_suffix_hint())
+        chosen = [
+            (parts, label if labelled else -1)
+            for label, (_, files) in enumerate(sorted(groups.items()))
+            for parts in _spread(sorted(files), limit_per_class)
+        ]
+        images, labels, skipped = _read_all(reader, chosen, size, source)
+    return ImageSet(
+        images=images,
+        labels=labels,
+        classes=tuple(sorted(groups)) if labelled else (),
+        source=str(source),
+        skipped=tuple(skipped),
+    )
+
+
+def resize(images: UInt8Array, image_size: int) -> UInt8Array:
+    """uint8 ``[n, 3, h, w]`` to ``[n, 3, image_size, image_size]``: PIL's BILINEAR, which antialiases."""
+    if images.shape[2:] == (image_size, image_size):
+        return images
+    from PIL import Image
+
+    result = np.empty((len(images), 3, image_size, image_size), dtype=np.uint8)
+    side = (image_size, image_size)
+    for number, pixels in enumerate(images):
+        picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        result[number] = _pixels(picture.resize(side, Image.Resampling.BILINEAR))
+    return result
+
+
+def normalise(images: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> Float32Array:
+    """uint8 ``[n, 3, h, w]`` to float32: scaled to 0..1, less ``mean``, over ``std``, a channel."""
+    result = images.astype(np.float32)
+    result /= np.float32(255.0)
+    result -= np.asarray(mean, dtype=np.float32).reshape(1, 3, 1, 1)
+    result /= np.asarray(std, dtype=np.float32).reshape(1, 3, 1, 1)
+    return result
+
+
+def preprocess(
+    images: UInt8Array, image_size: int, mean: Sequence[float], std: Sequence[float]
+) -> Float32Array:
+    """uint8 ``[n, 3, h, w]`` to a network's input, float32 ``[n, 3, image_size, image_size]``."""
+    return normalise(resize(images, image_size), mean, std)
+
+
+# -- where images come from ------------------------------------------------------------------------
+
+
+class _Reader:
+    """Names of the images of a source as path parts, and how to read one."""
+
+    files: list[_Parts]
+    folders: list[_Parts]
+
+    def read(self, parts: _Parts) -> bytes:
+        raise NotImplementedError
+
+
+class _FolderReader(_Reader):
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files, self.folders = [], []
+        self._walk(root, ())
+
+    def _walk(self, folder: Path, parts: _Parts) -> None:
+        # Three levels are all a set can have; the bound also ends loops of links.
+        for entry in sorted(folder.iterdir()):
+            if _ignored(entry.name):
+                continue
+            if entry.is_dir():
+                self.folders.append((*parts, entry.name))
+                if len(parts) < 2:
+                    self._walk(entry, (*parts, entry.name))
+            elif entry.suffix.lower() in SUFFIXES:
+                self.files.append((*parts, entry.name))
+
+    def read(self, parts: _Parts) -> bytes:
+        path = self.root.joinpath(*parts)
+        if path.stat().st_size > _MAX_ENTRY_BYTES:
+            raise ValueError("is too large")
+        return path.read_bytes()
+
+
+class _ZipReader(_Reader):
+    def __init__(self, archive: zipfile.ZipFile, source: Path) -> None:
+        self.archive = archive
+        self.entries: dict[_Parts, zipfile.ZipInfo] = {}
+        self.folders = []
+        for info in archive.infolist():
+            name = info.filename.replace("\\", "/")
+            parts = tuple(part for part in name.split("/") if part not in ("", "."))
+            if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
+                raise ImagesError(
+                    f"has an entry outside itself ({info.filename[:80]!r})",
+                    subject=str(source),
+                    hint="this zip is not to be trusted",
+                )
+            if not parts or any(_ignored(part) for part in parts):
+                continue
+            if info.is_dir():
+                self.folders.append(parts)
+            elif Path(parts[-1]).suffix.lower() in SUFFIXES:
+                self.entries[parts] = info
+        self.files = list(self.entries)
+
+    def read(self, parts: _Parts) -> bytes:
+        with self.archive.open(self.entries[parts]) as file:
+            data = file.read(_MAX_ENTRY_BYTES + 1)
+        if len(data) > _MAX_ENTRY_BYTES:
+            raise ValueError("is too large")
+        return data
+
+
+@contextmanager
+def _open_source(source: Path) -> Iterator[_Reader]:
+    try:
+        if source.is_dir():
+            yield _FolderReader(source)
+        elif not source.exists():
+            raise ImagesError("there is no such folder or zip", subject=str(source))
+        elif not zipfile.is_zipfile(source):
+            raise ImagesError("is neither a folder nor a zip", subject=str(source))
+        else:
+            with zipfile.ZipFile(source) as archive:
+                yield _ZipReader(archive, source)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ImagesError(f"cannot be read ({error})", subject=str(source)) from error
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _by_class(reader: _Reader, source: Path) -> dict[str, list[_Parts]]:
+    """Image names by class folder; raises :class:`ImagesError` unless every image lies in one."""
+    files, folders = reader.files, reader.folders
+    leading = {parts[0] for parts in (*files, *folders)}
+    if len(leading) == 1 and all(len(parts) > 1 for parts in files) and any(len(p) > 2 for p in files):
+        depth, folders = 2, [parts for parts in folders if len(parts) > 1]
+    else:
+        depth = 1
+    groups: dict[str, list[_Parts]] = {parts[depth - 1]: [] for parts in folders if len(parts) >= depth}
+    for parts in files:
+        if len(parts) != depth + 1:
+            raise ImagesError(
+                "does not lie in a class folder", subject=f"{source}: {'/'.join(parts)}", hint="use CLASS/IMAGE.jpg"
+            )
+        groups.setdefault(parts[depth - 1], []).append(parts)
+    if files:
+        for name, found in sorted(groups.items()):
+            if not found:
+                raise ImagesError(
+                    "this class folder holds no images", subject=f"{source}: {name}", hint=_suffix_hint()
+                )
+    return groups
+
+
+def _spread(files: list[_Parts], limit: int | None) -> list[_Parts]:
+    if limit is None or limit >= len(files):
+        return files
+    return [files[i * len(files) // limit] for i in range(limit)]
+
+
+def _suffix_hint() -> str:
+    return f"images end in {', '.join(sorted(SUFFIXES))}"
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _read_all(
+    reader: _Reader, chosen: list[tuple[_Parts, int]], size: int | None, source: Path
+) -> tuple[UInt8Array, NDArray[np.int64], list[str]]:
+    result: UInt8Array | None = None
+    labels: list[int] = []
+    skipped: list[str] = []
+    for parts, label in chosen:
+        name = "/".join(parts)
+        try:
+            pixels = _decode(reader.read(parts), size)
+        except Exception:  # PIL, zlib and zipfile each have several unrelated ones for damaged data
+            skipped.append(name)
+            continue
+        if result is None:
+            result = np.empty((len(chosen), *pixels.shape), dtype=np.uint8)
+        elif pixels.shape != result.shape[1:]:
+            found, wanted = ("x".join(map(str, s[:0:-1])) for s in (pixels.shape, result.shape[1:]))
+            raise ImagesError(
+                f"is {found} pixels, the ones before {wanted}",
+                subject=f"{source}: {name}",
+                hint="give the size to bring all to",
+            )
+        result[len(labels)] = pixels
+        labels.append(label)
+    if len(skipped) > UNREADABLE_LIMIT * len(chosen) or result is None:
+        shown = ", ".join(skipped[:_NAMED_AT_MOST]) + (", ..." if len(skipped) > _NAMED_AT_MOST else "")
+        raise ImagesError(
+            f"{len(skipped)} of {len(chosen)} images cannot be read ({shown})",
+            subject=str(source),
+            hint="remove or replace them; up to 1% would be skipped",
+        )
+    return result[: len(labels)], np.array(labels, dtype=np.int64), skipped
+
+
+def _decode(data: bytes, size: int | None) -> UInt8Array:
+    """One image as uint8 ``[3, height, width]``."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as opened:
+        if opened.width * opened.height > _MAX_PIXELS:
+            raise ValueError("is too large")
+        picture: Image.Image = opened.convert("RGB")
+    if size is not None and picture.size != (size, size):
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        box = (left, top, left + side, top + side)
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return _pixels(picture)
+
+
+def _pixels(picture: Any) -> UInt8Array:
+    return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)

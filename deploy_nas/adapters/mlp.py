@@ -1,0 +1,123 @@
+"""Plain multilayer perceptrons as ONNX files: written, read, and run with numpy alone.
+
+An :class:`MLP` holds one or several members of equal shape. Its graph runs in any ONNX runtime:
+input ``features`` float32 ``[batch, f]``, outputs ``value`` (the members' mean) and ``spread`` (their
+standard deviation), each ``[batch, 1]``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from deploy_nas.core.errors import RecordError
+
+OPSET = 17
+IR_VERSION = 9
+_CHUNK = 4096
+
+Float32Array = NDArray[np.float32]
+Dense = tuple[Float32Array, Float32Array]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MLP:
+    """Members of one shape; each a chain of dense layers ``(weight [in, out], bias [out])``, ReLU between."""
+
+    members: tuple[tuple[Dense, ...], ...]
+
+    @property
+    def features(self) -> int:
+        """Inputs."""
+        return int(self.members[0][0][0].shape[0])
+
+    def run(self, features: Float32Array) -> Float32Array:
+        """float32 ``[n, features]`` to every member's value, float32 ``[n, members]``."""
+        result = np.empty((len(features), len(self.members)), dtype=np.float32)
+        for start in range(0, len(features), _CHUNK):
+            chunk = features[start : start + _CHUNK]
+            for number, layers in enumerate(self.members):
+                x = chunk
+                for weight, bias in layers[:-1]:
+                    x = x @ weight
+                    x += bias
+                    np.maximum(x, 0.0, out=x)
+                weight, bias = layers[-1]
+                result[start : start + _CHUNK, number] = (x @ weight + bias)[:, 0]
+        return result
+
+
+def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
+    """The perceptron as a serialised ONNX model; each value of ``metadata`` is JSON under its key."""
+    nodes: list[Any] = []
+    tensors: list[Any] = []
+    for number, layers in enumerate(mlp.members):
+        x = "features"
+        for depth, (weight, bias) in enumerate(layers):
+            name = f"member{number}/layer{depth}"
+            for part, value in (("weight", weight), ("bias", bias)):
+                array = np.ascontiguousarray(value, dtype=np.float32)
+                tensors.append(numpy_helper.from_array(array, f"{name}.{part}"))
+            nodes.append(helper.make_node("Gemm", [x, f"{name}.weight", f"{name}.bias"], [name], name=name))
+            x = name
+            if depth < len(layers) - 1:
+                nodes.append(helper.make_node("Relu", [x], [f"{name}.relu"], name=f"{name}.relu"))
+                x = f"{name}.relu"
+    last = [f"member{n}/layer{len(layers) - 1}" for n, layers in enumerate(mlp.members)]
+    nodes += [
+        helper.make_node("Concat", last, ["values"], axis=1),
+        helper.make_node("ReduceMean", ["values"], ["value"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["values", "value"], ["deviations"]),
+        helper.make_node("Mul", ["deviations", "deviations"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares"], ["variance"], axes=[1], keepdims=1),
+        helper.make_node("Sqrt", ["variance"], ["spread"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", mlp.features])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1]) for name in ("value", "spread")],
+        tensors,
+    )
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="deploy-nas")
+    for key, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
+    """What :func:`write_mlp` wrote, and its metadata; raises :class:`RecordError` for anything else."""
+    try:
+        model = onnx.load_from_string(data)
+        metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
+        tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    except Exception as error:  # protobuf's, json's and onnx's own types
+        raise RecordError("is no ONNX file of an accuracy predictor, or cut short", subject=subject) from error
+    members: list[tuple[Dense, ...]] = []
+    while f"member{len(members)}/layer0.weight" in tensors:
+        layers: list[Dense] = []
+        while (name := f"member{len(members)}/layer{len(layers)}") + ".weight" in tensors:
+            layers.append((tensors[f"{name}.weight"], tensors.get(f"{name}.bias", np.empty(0))))
+        members.append(tuple(layers))
+    if not members or 2 * sum(map(len, members)) != len(tensors):
+        raise RecordError("is an ONNX file, but not of an accuracy predictor", subject=subject)
+    for layers in map(list, members):
+        widths = [layers[0][0].shape[0], *(weight.shape[-1] for weight, _ in layers)]
+        for depth, (weight, bias) in enumerate(layers):
+            if weight.dtype != np.float32 or bias.dtype != np.float32 or not np.isfinite(weight).all():
+                raise RecordError(f"layer {depth} does not hold finite float32 numbers", subject=subject)
+            if weight.shape != (widths[depth], widths[depth + 1]) or bias.shape != (widths[depth + 1],):
+                raise RecordError(f"layer {depth} has shape {weight.shape}, which does not fit", subject=subject)
+        if widths[-1] != 1 or widths[0] != members[0][0][0].shape[0]:
+            raise RecordError("its members do not have one input and one value", subject=subject)
+    return MLP(members=tuple(members)), metadata

@@ -1,0 +1,20 @@
+"""``deploy-nas doctor``."""
+
+from __future__ import annotations
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(as_json: bool) -> None:
+    """Say what this machine offers and what would spoil its timings."""
+    from deploy_nas.workflows.doctor import examine
+
+    findings = examine()
+    if as_json:
+        show.emit_json([{"what": f.what, "value": f.value, "advice": f.advice} for f in findings])
+        return
+    click.echo(show.table(["what", "value", "advice"], [[f.what, f.value, f.advice] for f in findings]))

@@ -1,0 +1,75 @@
+"""The command group: lazy commands, and the one translation of errors to exit codes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from deploy_nas.core.errors import DeployNASError
+
+# name -> (module, what it does): commands are imported when they run, so that --help is instant.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": ("quickstart", "Profile, search, export and verify with the embedded supernet."),
+    "profile": ("profile", "Time every layer of a space on this device; write a latency table."),
+    "search": ("search", "Find the most accurate subnet within budgets."),
+    "export": ("export", "Write a subnet as ONNX, checked against PyTorch."),
+    "verify": ("verify", "Measure an exported file against its prediction and budget."),
+    "profiles": ("profiles", "List, show and compare profiles."),
+    "spaces": ("spaces", "List the search spaces."),
+    "doctor": ("doctor", "Say what this machine offers and what would spoil its timings."),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands from :data:`COMMANDS`, imported on use; our errors become one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"deploy_nas.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help's list, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run; exits 0 done, 1 the answer is no, 2 bad input, 130 stopped by Ctrl-C."""
+        extra.pop("standalone_mode", None)
+        try:
+            result = super().main(args, standalone_mode=False, **extra)
+            raise SystemExit(result if isinstance(result, int) else 0)
+        except click.exceptions.Abort:
+            click.echo("stopped", err=True)
+            raise SystemExit(130) from None
+        except click.ClickException as error:
+            error.show()
+            raise SystemExit(2) from None
+        except DeployNASError as error:
+            click.echo(f"error: {error}", err=True)
+            raise SystemExit(error.exit_code) from None
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            raise SystemExit(130) from None
+        except BrokenPipeError:
+            raise SystemExit(0) from None
+        except OSError as error:
+            subject = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {subject}{error.strerror or error}", err=True)
+            raise SystemExit(2) from None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="deploy-nas")
+def main() -> None:
+    """Find, export and check image models that fit your device's measured latency."""

@@ -1,0 +1,77 @@
+"""``deploy-nas profile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("profile")
+@click.option("--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
+@click.option("--threads", default=1, show_default=True, help="Intra-op threads, pinned to cores.")
+@click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]")
+@click.option("--provider", default="cpu", show_default=True, help="Execution provider; a missing one is an error.")
+@click.option("--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat.")
+@click.option("--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise.")
+@click.option("--seed", default=0, show_default=True, help="Draws the networks and the order.")
+@click.option("--force", is_flag=True, help="Replace the output.")
+@click.option("--fresh", is_flag=True, help="Begin anew instead of going on with a stopped run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    space: str,
+    output: Path | None,
+    threads: int,
+    image_sizes: str | None,
+    provider: str,
+    provider_option: tuple[str, ...],
+    quick: bool,
+    seed: int,
+    force: bool,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Time every layer of a space on this device and write a latency table.
+
+    Ctrl-C keeps what was timed; the same command goes on from there.
+    """
+    from deploy_nas.workflows.profile_device import ProfileRequest, journal_path, profile_device
+
+    path = output or Path(f"{space}-{threads}t.profile.json")
+    request = ProfileRequest(
+        space=space,
+        output=path,
+        threads=threads,
+        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+        provider=provider,
+        provider_options=show.key_values(provider_option, "--provider-option"),
+        quick=quick,
+        seed=seed,
+        force=force,
+        fresh=fresh,
+    )
+    try:
+        with show.progress(f"profiling {space}", quiet=as_json) as update:
+            profile = profile_device(request, update)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what was timed is kept in {journal_path(path)}: the same command goes on", err=True)
+        raise SystemExit(130) from None
+    if as_json:
+        show.emit_json({"path": str(path), "id": profile.id, "stable": profile.stable, **_figures(profile)})
+        return
+    from deploy_nas.cli.profiles import summary
+
+    click.echo(summary(profile))
+    click.echo(f"wrote {path}")
+
+
+def _figures(profile: object) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from deploy_nas.records.profile import Profile
+
+    assert isinstance(profile, Profile)
+    return {"validation": profile.validation, "noise": asdict(profile.noise), "duration_s": profile.duration_s}

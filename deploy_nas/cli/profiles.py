@@ -1,0 +1,120 @@
+"""``deploy-nas profiles``: list, show, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy_nas.cli import show
+
+if TYPE_CHECKING:
+    from deploy_nas.records.profile import Profile
+
+
+def summary(profile: Profile) -> str:
+    """A profile in a few lines."""
+    f, v, n = profile.fingerprint, profile.validation, profile.noise
+    lines = [
+        f"profile {profile.id}: {profile.space.id}, image sizes {', '.join(map(str, profile.image_sizes))}",
+        f"device: {f['cpu']}, {f['cores']} cores, {f['threads']} thread(s){', pinned' if f['pinned'] else ''}, "
+        f"{f['provider']}, onnxruntime {f['onnxruntime']}, {f['precision']}",
+        f"timed {profile.created} in {profile.duration_s:.0f} s: {len(profile.rows)} layers",
+        f"noise: differences under {n.resolution_percent:.1f}% are noise here; speed drifted by {n.drift_percent:.1f}%",
+    ]
+    if v:
+        lines.append(
+            f"validation on {v['networks']:.0f} other networks: mean error {v['mean_error_percent']:.2f}%, "
+            f"worst {v['worst_error_percent']:.2f}%, {v['within_5_percent']:.0f}% within 5%, "
+            f"{v['within_10_percent']:.0f}% within 10%, rank correlation {v['rank_correlation']:.4f}"
+        )
+    lines += [f"UNSTABLE: {fault}" for fault in n.faults] or ["verdict: stable"]
+    return "\n".join(lines)
+
+
+@click.group("profiles")
+def command() -> None:
+    """List, show and compare profiles."""
+
+
+@command.command("list")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+def list_profiles(folder: Path) -> None:
+    """List the profiles in FOLDER (the current one unless given)."""
+    from deploy_nas.core.errors import RecordError
+    from deploy_nas.records.profile import load_profile
+
+    rows = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            p = load_profile(path)
+        except RecordError:
+            continue
+        verdict = "stable" if p.stable else "unstable"
+        error = p.validation.get("mean_error_percent")
+        rows.append([str(path), p.space.id, str(p.fingerprint["cpu"]), int(p.fingerprint["threads"]), error, verdict])
+    if not rows:
+        click.echo(f"no profiles in {folder}: `deploy-nas profile --space ID` makes one")
+        return
+    click.echo(show.table(["file", "space", "cpu", "threads", "error %", "verdict"], rows))
+
+
+@command.command("show")
+@click.argument("profile", type=click.Path(path_type=Path))
+@click.option("--architecture", type=click.Path(path_type=Path), help="Whose layers to list  [the largest]")
+@click.option("--image-size", type=int, help="Of the largest subnet.")
+def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
+    """Print a profile and where a network's time goes, layer by layer."""
+    from deploy_nas.records.architecture import load_architecture
+    from deploy_nas.records.profile import load_profile
+
+    p = load_profile(profile)
+    click.echo(summary(p))
+    chosen = load_architecture(architecture).architecture if architecture else None
+    chosen = chosen or p.space.largest(image_size or p.image_sizes[-1])
+    total = float(p.latency_ms(p.space.encode([chosen]))[0])
+    by_key = {r.key: r for r in p.rows}
+    rows: list[list[object]] = []
+    for name, layer in p.space.layers(chosen):
+        row = by_key[layer.key]
+        share = 100 * row.latency_ms / total
+        rows.append([name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms])
+    rest = total - sum(by_key[layer.key].latency_ms for _, layer in p.space.layers(chosen))
+    rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None])
+    rows.append(["total", "", total, 100.0, None, None, None])
+    click.echo(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "alone p90"], rows))
+
+
+@command.command("compare")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare(first: Path, second: Path) -> None:
+    """Say what differs between two devices."""
+    import numpy as np
+
+    from deploy_nas.core.errors import MismatchError
+    from deploy_nas.core.stats import rank_correlation
+    from deploy_nas.records.profile import load_profile
+
+    a, b = load_profile(first), load_profile(second)
+    if a.space.id != b.space.id:
+        raise MismatchError(f"is of space {b.space.id}, the other of {a.space.id}", subject=str(second))
+    for key in sorted(set(a.fingerprint) | set(b.fingerprint)):
+        if a.fingerprint.get(key) != b.fingerprint.get(key):
+            click.echo(f"{key}: {a.fingerprint.get(key)!r} against {b.fingerprint.get(key)!r}")
+    sizes = sorted(set(a.image_sizes) & set(b.image_sizes))
+    if not sizes:
+        raise MismatchError("they hold no image size in common", subject=str(second))
+    nets = a.space.sample_encoded(np.random.default_rng(0), 2000, sizes)
+    ratio = b.latency_ms(nets) / a.latency_ms(nets)
+    low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
+    click.echo(
+        f"2000 random networks take {middle:.3f} times as long on the second (5% to 95%: {low:.3f} to {high:.3f}); "
+        f"rank correlation {rank_correlation(a.latency_ms(nets), b.latency_ms(nets)):.4f}"
+    )
+    second_rows = {r.key: r.latency_ms for r in b.rows}
+    common = [(r.key, r.latency_ms, second_rows[r.key]) for r in a.rows if r.key in second_rows]
+    odd = sorted(common, key=lambda r: abs(np.log(r[2] / r[1] / middle)), reverse=True)[:8]
+    click.echo("layers that differ most from that:")
+    click.echo(show.table(["layer", "first ms", "second ms", "ratio"], [[k, x, y, y / x] for k, x, y in odd]))

@@ -1,0 +1,81 @@
+"""What commands share: progress bars, tables, JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+
+@contextlib.contextmanager
+def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar on standard error with time left; yields ``update(done, total, what)``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        if not quiet:
+            click.echo(f"{title} ...", err=True)
+        yield lambda *_: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def update(done: int, total: int, what: object = "") -> None:
+            bar.update(task, completed=done, total=total, description=f"{title} {what}".strip())
+
+        yield update
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Plain aligned columns: left for text, right for numbers."""
+    cells = [[_cell(v) for v in row] for row in rows]
+    widths = [max([len(h), *(len(c[i]) for c in cells)]) for i, h in enumerate(head)]
+    right = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(head))]
+
+    def line(values: Sequence[str]) -> str:
+        parts = [v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(head), line(["-" * w for w in widths]), *(line(c) for c in cells)])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+    return str(value)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    json.dump(value, sys.stdout, indent=1, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def key_values(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """``KEY=VALUE`` options as a dict."""
+    result = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=option)
+        result[key] = value
+    return result
+
+
+def whole_numbers(text: str | None, option: str) -> list[int] | None:
+    """``160,192,224`` as a list."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not numbers with commas between", param_hint=option) from None

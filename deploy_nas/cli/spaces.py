@@ -1,0 +1,26 @@
+"""``deploy-nas spaces``."""
+
+from __future__ import annotations
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("spaces")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(as_json: bool) -> None:
+    """List the search spaces."""
+    from deploy_nas.core.spaces import get_space, space_ids
+
+    spaces = [get_space(i) for i in space_ids()]
+    if as_json:
+        show.emit_json(
+            [
+                {"id": s.id, "summary": s.summary, "image_sizes": list(s.image_sizes), "layers": len(s.rows)}
+                for s in spaces
+            ]
+        )
+        return
+    rows = [[s.id, f"{s.size:.1e}", len(s.rows), ",".join(map(str, s.image_sizes)), s.summary] for s in spaces]
+    click.echo(show.table(["id", "architectures", "layers", "image sizes", "what it is"], rows))

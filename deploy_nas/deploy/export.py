@@ -1,0 +1,294 @@
+"""Export: a subnet of a supernet as an ONNX file that is known to agree with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.adapters import downloads, graphs, images, supernets
+from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
+from deploy_nas.core.space import Architecture, Space
+from deploy_nas.core.spaces import CIFAR10_LABELS, EMBEDDED, get_space
+from deploy_nas.deploy.weights import UNTRAINED, Provenance, default_weights, load_supernet
+from deploy_nas.device.session import open_session
+from deploy_nas.records.files import check_output, write_atomic
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = 1e-4
+"""Largest difference allowed between the file's logits and ofa's, for logits up to 1; else relative."""
+
+_RECALIBRATION_PIXELS = 2_000_000  # an image batch; keeps the widest activations under a few 100 MB
+_CHECKED_RANDOM, _CHECKED_GIVEN = 2, 6
+
+Float32 = NDArray[np.float32]
+Log = Callable[[str], None]
+
+
+class Images(Protocol):
+    """What calibration needs of a set of images (``adapters.images.ImageSet``)."""
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """uint8 ``[n, 3, height, width]``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """What was written.
+
+    Args:
+        path: the file.
+        sha256, size_bytes: of the file.
+        space: its id.
+        architecture: in OFA's keys.
+        weights: where they came from.
+        opset: of the default ONNX domain.
+        batch: fixed batch size; ``None``: dynamic.
+        parameters, million_macs: of the subnet.
+        max_difference: largest absolute difference of a logit, onnxruntime against ofa's subnet.
+        allowed_difference: what it was allowed to be.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    space: str
+    architecture: Architecture
+    weights: Provenance
+    opset: int
+    batch: int | None
+    parameters: int
+    million_macs: float
+    max_difference: float
+    allowed_difference: float
+
+    @property
+    def warning(self) -> str | None:
+        """What the user must be told, or ``None``."""
+        return (
+            None
+            if self.weights.trained
+            else f"{UNTRAINED}: the weights are random, only timing means anything"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        fields = asdict(self) | {"path": str(self.path), "weights": self.weights.to_json()}
+        return fields | {"warning": self.warning}
+
+
+def export_onnx(
+    arch: Mapping[str, Any],
+    path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    calibration_images: Images | None = None,
+    space: Space | str | None = None,
+    predicted: Mapping[str, Any] | None = None,
+    profile_id: str | None = None,
+    labels: Sequence[str] | None = None,
+    batch: int | None = 1,
+    force: bool = False,
+    seed: int = 0,
+    log: Log | None = None,
+    progress: downloads.Progress | None = None,
+) -> ExportReport:
+    """Write a subnet as ONNX, once onnxruntime's outputs are those of ``ofa``'s own subnet.
+
+    The reference is ``get_active_subnet(preserve_weight=True)``; all logits agree to 1e-4 (of the
+    largest logit, where that is above 1). The same input gives the same bytes.
+
+    Args:
+        arch: an architecture dict; its "space" names the space, its "predicted" is kept.
+        path: the file to write.
+        weights: "embedded", "pretrained", "random" or a checkpoint; see ``weights.load_supernet``.
+        calibration_images: to estimate the batch-norm statistics on, uint8 ``[n, 3, h, w]``.
+        space: where ``arch`` does not name it.
+        predicted: figures to keep in the metadata, instead of ``arch["predicted"]``.
+        profile_id: of the profile they came from.
+        labels: of the classes; the embedded space has its own.
+        batch: fixed batch size, or ``None`` for a dynamic one.
+        force: replace a file that is there.
+        seed: of random weights, the images' order and the inputs compared.
+        log: called with a line at each step.
+        progress: called while weights are downloaded.
+
+    Raises:
+        InputError: one of its kinds, for anything given that is not usable; before the slow work.
+        CheckFailedError: the graph is not valid or its outputs differ; nothing is written.
+    """
+    path = Path(path)
+    check_output(path, force=force)
+    resolved = _space(arch, space)
+    architecture = resolved.decode(resolved.encode([arch]))[0]
+    metadata = _metadata(resolved, architecture, predicted or arch.get("predicted"), profile_id, labels)
+    _check_batch(batch)
+    if calibration_images is not None:
+        _check_images(calibration_images)
+    default_weights(resolved, weights)
+    say = log or (lambda line: None)
+
+    say("building the subnet")
+    net, provenance = load_supernet(resolved, weights, seed=seed, progress=progress)
+    subnet = supernets.subnet(net, architecture)
+    rng = np.random.default_rng(seed)
+    image_size = int(architecture["image_size"])
+    compared = rng.standard_normal((_CHECKED_RANDOM, 3, image_size, image_size), dtype=np.float32)
+    if calibration_images is not None:
+        say("estimating batch-norm statistics on the images")
+        order = rng.permutation(len(calibration_images.images))  # a folder's images come class by class
+        seen = supernets.recalibrate(subnet, _batches(calibration_images, order, resolved, image_size))
+        provenance = replace(provenance, recalibrated=seen)
+        few = calibration_images.images[order[:_CHECKED_GIVEN]]
+        given = images.preprocess(few, image_size, resolved.mean, resolved.std)
+        compared = np.concatenate([compared, given])
+    elif not provenance.trained:
+        # Without it random weights fade to nothing layer by layer: outputs that agree whatever the
+        # graph does, and denormals where time is measured.
+        noise = rng.standard_normal((8, 3, image_size, image_size), dtype=np.float32)
+        supernets.recalibrate(subnet, [noise])
+
+    say("writing the graph and comparing it with ofa's own")
+    layers = resolved.layers(architecture)
+    data = graphs.build_model(
+        layers,
+        supernets.folded_weights(resolved, architecture, subnet),
+        metadata=metadata | {"weights": provenance.to_json()},
+        batch=batch,
+        name=resolved.id,
+    )
+    difference, allowed = check_agreement(data, subnet, compared, batch=batch)
+    write_atomic(path, data, force=force)
+    return ExportReport(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        space=resolved.id,
+        architecture=architecture,
+        weights=provenance,
+        opset=graphs.OPSET,
+        batch=batch,
+        parameters=sum(layer.params for _, layer in layers),
+        million_macs=sum(layer.macs for _, layer in layers) / 1e6,
+        max_difference=difference,
+        allowed_difference=allowed,
+    )
+
+
+def check_agreement(
+    data: bytes, subnet: torch.nn.Module, inputs: Float32, *, batch: int | None
+) -> tuple[float, float]:
+    """Compare the model's logits in onnxruntime (one thread, CPU) with the subnet's.
+
+    Args:
+        data: a serialised model.
+        subnet: the reference, in evaluation mode.
+        inputs: float32 ``[n, 3, s, s]``.
+        batch: of the model; ``None``: dynamic.
+
+    Returns:
+        The largest absolute difference and the one allowed.
+
+    Raises:
+        CheckFailedError: an invalid graph, or a difference above the one allowed.
+    """
+    size = len(inputs) if batch is None else batch
+    inputs = np.resize(inputs, (-(-len(inputs) // size) * size, *inputs.shape[1:]))  # whole batches, repeated
+    try:
+        graphs.check_model(data)
+        session = open_session(data, threads=1)
+    except RecordError as error:
+        raise CheckFailedError(f"{error}; nothing was written", subject="exported graph") from error
+    found = [
+        session.run([graphs.OUTPUT], {graphs.INPUT: chunk})[0]
+        for chunk in np.split(inputs, len(inputs) // size)
+    ]
+    expected = supernets.forward(subnet, inputs)
+    difference = float(np.abs(np.concatenate(found) - expected).max())
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if not difference <= allowed:  # so that not-a-number fails too
+        raise CheckFailedError(
+            f"onnxruntime's logits differ from ofa's by {difference:.3g}, {allowed:.3g} is allowed; "
+            "nothing was written",
+            subject="exported graph",
+        )
+    return difference, allowed
+
+
+def _space(arch: Mapping[str, Any], given: Space | str | None) -> Space:
+    if not isinstance(arch, Mapping):
+        raise ArchitectureError(f"an architecture is a dict, not {type(arch).__name__}")
+    if given is not None:
+        return get_space(given) if isinstance(given, str) else given
+    if not isinstance(arch.get("space"), str):
+        raise ArchitectureError("the architecture does not say of which space it is", subject="space")
+    return get_space(arch["space"])
+
+
+def _metadata(
+    space: Space,
+    architecture: Architecture,
+    predicted: object,
+    profile_id: str | None,
+    labels: Sequence[str] | None,
+) -> dict[str, Any]:
+    """All that is known before the weights are; raises :class:`OptionError`."""
+    if labels is None:
+        labels = CIFAR10_LABELS if space.id == EMBEDDED else ()
+    elif isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise OptionError("must be a list of names", subject="labels")
+    elif len(labels) != space.classes:
+        raise OptionError(f"{len(labels)} names for {space.classes} classes", subject="labels")
+    if predicted is not None and not isinstance(predicted, Mapping):
+        raise OptionError("must be a dict of figures", subject="predicted")
+    try:
+        figures = json.loads(json.dumps(dict(predicted or {}), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"cannot be kept as JSON ({error})", subject="predicted") from error
+    return {
+        "architecture": {"space": space.id, **architecture},
+        "space": space.id,
+        "predicted": figures,
+        "profile": profile_id,
+        "labels": list(labels),
+        "preprocessing": {
+            "image_size": architecture["image_size"],
+            "mean": list(space.mean),
+            "std": list(space.std),
+            "layout": "NCHW",
+            "scale": "0..1",
+            "resize": "bilinear",
+        },
+        "opset": graphs.OPSET,
+    }
+
+
+def _check_batch(batch: object) -> None:
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise OptionError(f"must be a whole number of at least 1, or none, is {batch!r}", subject="batch")
+
+
+def _check_images(given: Images) -> None:
+    array = given.images
+    if array.ndim != 4 or array.shape[1] != 3 or array.dtype != np.uint8 or not len(array):
+        raise ImagesError(
+            f"must be at least one colour image as uint8 [n, 3, height, width], "
+            f"is {array.dtype} {array.shape}",
+            subject="calibration images",
+        )
+
+
+def _batches(given: Images, order: NDArray[np.int64], space: Space, image_size: int) -> Iterator[Float32]:
+    """Mixed batches of nearly equal size, preprocessed as the model's user will."""
+    most = min(200, max(8, _RECALIBRATION_PIXELS // image_size**2))
+    for chosen in np.array_split(order, -(-len(order) // most)):
+        yield images.preprocess(given.images[chosen], image_size, space.mean, space.std)

@@ -1,0 +1,214 @@
+"""Run an exported file on this machine and hold it against its prediction and its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy_nas.adapters.graphs import build_model, read_metadata, weight_shapes
+from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.space import FloatArray
+from deploy_nas.device import machine
+from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
+from deploy_nas.device.timing import Timer, latency_of
+from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture
+from deploy_nas.records.files import Fields, read_bytes
+from deploy_nas.records.profile import Profile
+
+ROUNDS = 12
+BURST_MS = 40.0
+_DEVICE_KEYS = (
+    "cpu",
+    "cores",
+    "machine",
+    "onnxruntime",
+    "threads",
+    "provider",
+    "provider_options",
+    "precision",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Times of one file, ms. ``latency_ms`` is the one statistic; ``sentinel_ms`` was taken in between."""
+
+    latency_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    runs: int
+    sentinel_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What was measured beside what was promised. Figures that are not known are ``None``.
+
+    ``speed`` is this device's speed now over its speed when profiled (1.0: the same).
+    ``differences`` names what of the profile's fingerprint is not this machine's.
+    """
+
+    measured: Measured
+    predicted_ms: float | None
+    bound_ms: float | None
+    budget_ms: float | None
+    speed: float | None
+    differences: tuple[str, ...]
+
+    @property
+    def within_budget(self) -> bool | None:
+        """Measured at most the budget; ``None`` without one."""
+        return None if self.budget_ms is None else self.measured.latency_ms <= self.budget_ms
+
+    @property
+    def error_percent(self) -> float | None:
+        """Predicted over measured, less one."""
+        if self.predicted_ms is None:
+            return None
+        return 100.0 * (self.predicted_ms / self.measured.latency_ms - 1.0)
+
+
+def model_architecture(metadata: Mapping[str, Any], subject: str) -> ArchitectureRecord:
+    """The architecture an exported file says it is; raises :class:`RecordError` for a file not ours."""
+    value = metadata.get("architecture")
+    if not isinstance(value, dict):
+        raise MismatchError("was not exported by deploy-nas: it names no architecture", subject=subject)
+    return parse_architecture(Fields({"space": metadata.get("space"), **value}, f"{subject}: architecture"))
+
+
+def sentinel_timer(profile: Profile, threads: int, rng: np.random.Generator) -> Timer:
+    """The profile's sentinel, open on this machine."""
+    space = profile.space
+    middle = profile.image_sizes[len(profile.image_sizes) // 2]
+    layers = space.layers(space.smallest(middle))
+    session = open_session(
+        build_model(layers, None),
+        provider=str(profile.fingerprint.get("provider", CPU_PROVIDER)),
+        threads=threads,
+        initializers=random_initializers(weight_shapes(layers), rng),
+    )
+    return Timer(session, rng)
+
+
+def measure(
+    model: bytes,
+    *,
+    threads: int = 1,
+    provider: str = CPU_PROVIDER,
+    provider_options: Mapping[str, str] | None = None,
+    profile: Profile | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> Measured:
+    """Time a serialised model in a session of its own, as a user would, in several rounds."""
+    rng = np.random.default_rng(seed)
+    with machine.pinned_to(threads):
+        session = open_session(model, provider=provider, provider_options=provider_options, threads=threads)
+        timer = Timer(session, rng)
+        sentinel = sentinel_timer(profile, threads, rng) if profile is not None else None
+        points: list[FloatArray] = []
+        beside: list[float] = []
+        runs = 0
+        for _ in range(rounds):
+            if sentinel is not None:
+                beside.append(latency_of(sentinel.burst(burst_ms=8.0, least_runs=5, warmup_runs=2).points_ms))
+            burst = timer.burst(burst_ms=BURST_MS, least_runs=8, warmup_runs=5)
+            points.append(np.array(burst.points_ms))
+            runs += burst.runs
+    pooled = np.concatenate(points)
+    return Measured(
+        latency_ms=latency_of(pooled),
+        p50_ms=float(np.quantile(pooled, 0.5)),
+        p90_ms=float(np.quantile(pooled, 0.9)),
+        p99_ms=float(np.quantile(pooled, 0.99)),
+        runs=runs,
+        sentinel_ms=float(np.median(beside)) if beside else None,
+    )
+
+
+def device_differences(profile: Profile) -> tuple[str, ...]:
+    """What of the profile's fingerprint this machine is not."""
+    theirs = profile.fingerprint
+    ours = machine.fingerprint(
+        threads=int(theirs.get("threads", 1)),
+        provider=str(theirs.get("provider", CPU_PROVIDER)),
+        provider_options=theirs.get("provider_options", {}),
+        precision=str(theirs.get("precision", "fp32")),
+        pinned=True,
+    )
+    return tuple(
+        f"{key}: profiled {theirs.get(key)!r}, here {ours[key]!r}"
+        for key in _DEVICE_KEYS
+        if theirs.get(key) != ours[key]
+    )
+
+
+def verify_model(
+    path: Path,
+    *,
+    profile: Profile | None = None,
+    budget_ms: float | None = None,
+    confidence: float | None = 0.95,
+    threads: int | None = None,
+    seed: int = 0,
+) -> Verification:
+    """Measure an exported file and compare.
+
+    Args:
+        path: an ONNX file that :func:`deploy_nas.export_onnx` wrote.
+        profile: the profile to compare with; without one, what the file says was predicted.
+        budget_ms: the budget; without one, the file's own, if it has one.
+        confidence: of the bound that is reported beside the prediction.
+        threads: intra-op threads; those of the profile unless given, else 1.
+        seed: draws the input image.
+
+    Raises:
+        RecordError: no model, cut short, or not ours.
+        MismatchError: the profile is of another space, or does not hold the image size.
+    """
+    data = read_bytes(path)
+    metadata = read_metadata(data, str(path))
+    record = model_architecture(metadata, str(path))
+    predicted = metadata.get("predicted") or {}
+    budget = budget_ms if budget_ms is not None else predicted.get("budget_ms")
+    predicted_ms, bound_ms = predicted.get("latency_ms"), predicted.get("bound_ms")
+    differences: tuple[str, ...] = ()
+    if profile is not None:
+        if profile.space.id != record.space.id:
+            raise MismatchError(
+                f"is of space {profile.space.id}, the model of {record.space.id}",
+                subject=f"profile {profile.id}",
+            )
+        predicted_ms = float(profile.latency_ms(record.space.encode([record.architecture]))[0])
+        bound_ms = predicted_ms * profile.upper_ratio(confidence)
+        differences = device_differences(profile)
+    asked = (
+        int(profile.fingerprint.get("threads", 1))
+        if profile is not None
+        else int(predicted.get("threads", 1))
+    )
+    measured = measure(
+        data,
+        threads=threads or asked,
+        provider=str(profile.fingerprint.get("provider", CPU_PROVIDER))
+        if profile is not None
+        else CPU_PROVIDER,
+        profile=profile,
+        seed=seed,
+    )
+    speed = None
+    if profile is not None and measured.sentinel_ms is not None and not differences:
+        speed = profile.sentinel_ms / measured.sentinel_ms
+    return Verification(
+        measured=measured,
+        predicted_ms=predicted_ms,
+        bound_ms=bound_ms,
+        budget_ms=budget,
+        speed=speed,
+        differences=differences,
+    )

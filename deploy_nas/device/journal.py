@@ -1,0 +1,124 @@
+"""The journal of a profiling run: a header line, then one line a burst, appended as they happen.
+
+A run that ends anywhere (Ctrl-C, a kill, a power cut) leaves whole lines and at most one cut one,
+which reading drops. The next run of the same plan goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.device.timing import Burst
+
+FORMAT = "deploy-nas journal"
+VERSION = 1
+
+
+class Journal:
+    """Bursts by ``(unit, round)``, on disk as soon as they are taken.
+
+    Args:
+        path: the file, made where it is not there.
+        header: what the run is: ``plan`` (its id), ``fingerprint``, ``settings``. One that differs from
+            the file's is a :class:`MismatchError`: times of two runs are never mixed.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path = path
+        self.header = {"format": FORMAT, "version": VERSION, **header}
+        self.bursts: dict[tuple[str, int], tuple[Burst, float]] = {}
+        known = path.exists() and path.stat().st_size > 0
+        if known:
+            found, self.bursts, whole = read_journal(path)
+            for key in ("plan", "fingerprint", "settings"):
+                if found.get(key) != self.header.get(key):
+                    raise MismatchError(
+                        f"holds another run's times ({key} differs)",
+                        subject=str(path),
+                        hint="finish that run, or remove the file to begin anew",
+                    )
+            self.header = found
+        try:
+            self._file = path.open("r+b" if known else "wb")
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
+        if known:
+            self._file.truncate(whole)
+            self._file.seek(whole)
+        else:
+            self._append(self.header)
+
+    def _append(self, value: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"cannot be written ({error.strerror})", subject=str(self.path), hint="what was timed before is kept"
+            ) from error
+
+    def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
+        """Keep one burst; ``sentinel_ms`` is what the sentinel took just before it."""
+        sentinel_ms = round(sentinel_ms, 6)
+        self.bursts[unit, round_number] = (burst, sentinel_ms)
+        self._append(
+            {
+                "u": unit,
+                "r": round_number,
+                "n": burst.runs,
+                "b": burst.busy,
+                "s": sentinel_ms,
+                "t": list(burst.points_ms),
+            }
+        )
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], tuple[Burst, float]], int]:
+    """Header, bursts and the bytes of whole lines; a cut last line is dropped.
+
+    Raises:
+        RecordError: no journal, or a line that is not one (named by number).
+        VersionError: written by a newer deploy-nas.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot be read ({error.strerror})", subject=str(path)) from error
+    whole = data.rfind(b"\n") + 1
+    lines = data[:whole].splitlines()
+    try:
+        header = json.loads(lines[0])
+        if header["format"] != FORMAT:
+            raise ValueError
+    except (IndexError, ValueError, KeyError, TypeError) as error:
+        raise RecordError("is no journal of deploy-nas", subject=str(path), hint="remove it to begin anew") from error
+    if header.get("version") != VERSION:
+        raise VersionError(f"has format version {header.get('version')}, this one reads {VERSION}", subject=str(path))
+    bursts: dict[tuple[str, int], tuple[Burst, float]] = {}
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            value = json.loads(line)
+            points = tuple(float(t) for t in value["t"])
+            if not points or not all(0.0 < t < 1e7 for t in points) or not 0.0 < float(value["s"]) < 1e7:
+                raise ValueError
+            burst = Burst(runs=int(value["n"]), points_ms=points, busy=float(value["b"]))
+            bursts[str(value["u"]), int(value["r"])] = (burst, float(value["s"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"line {number} is damaged", subject=str(path)) from error
+    return header, bursts, whole

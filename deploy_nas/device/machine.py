@@ -1,0 +1,110 @@
+"""What this machine is, and what it is doing: read from the operating system, "unknown" where it is silent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy_nas.device.session import runtime
+
+UNKNOWN = "unknown"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "Hardware"):
+            return value.strip()
+    return platform.processor() or platform.machine() or UNKNOWN
+
+
+def cpu_features() -> list[str]:
+    """Vector instruction sets that decide which kernels run."""
+    wanted = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            present = set(value.split())
+            return [f for f in wanted if f in present]
+    return []
+
+
+def cores() -> list[int]:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def governor() -> str:
+    """Frequency governor of the first core."""
+    return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or UNKNOWN
+
+
+def load_average() -> float | None:
+    """Runnable processes, mean of the last minute."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def steal_fraction() -> float | None:
+    """Share of processor time the hypervisor gave to others since start; ``None`` where unknown."""
+    fields = _read("/proc/stat").splitlines()[:1]
+    if not fields or not fields[0].startswith("cpu "):
+        return None
+    ticks = [int(t) for t in fields[0].split()[1:]]
+    return ticks[7] / max(1, sum(ticks[:8])) if len(ticks) > 7 else None
+
+
+def fingerprint(
+    *, threads: int, provider: str, provider_options: Mapping[str, str], precision: str, pinned: bool
+) -> dict[str, Any]:
+    """What makes a table this device's: anything here that differs makes the times another's."""
+    ort = runtime()
+    return {
+        "cpu": cpu_model(),
+        "cpu_features": cpu_features(),
+        "cores": len(cores()),
+        "machine": platform.machine(),
+        "os": f"{platform.system()} {platform.release().split('-')[0]}",
+        "threads": threads,
+        "pinned": pinned,
+        "provider": provider,
+        "provider_options": dict(provider_options),
+        "onnxruntime": ort.__version__,
+        "build": str(ort.get_build_info()) if hasattr(ort, "get_build_info") else UNKNOWN,
+        "precision": precision,
+        "governor": governor(),
+    }
+
+
+@contextlib.contextmanager
+def pinned_to(count: int) -> Iterator[bool]:
+    """Keep this thread, and threads it starts, on the last ``count`` cores; yields whether it could."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield False
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, set(sorted(before)[-count:]))
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,1 @@
+"""Room: a device and a space in, a latency table out. Plan, time, fit, validate."""

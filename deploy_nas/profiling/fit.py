@@ -1,0 +1,107 @@
+"""From times to a table: rows inside networks, estimated from rows alone and whole networks.
+
+Layers timed alone do not add up to a network: alone, a layer's weights sit in a near cache and its
+input arrives in another layout (docs/latency.md has the figures). So the table is a Bayesian linear
+regression (Bishop 2006, chapter 3) of whole networks on their rows. A row's prior is a combination of
+its time alone, its weights' and images' bytes and a constant; networks measured whole say which
+combination, how each row departs from it, and what an image size adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_nas.core.layers import Layer
+from deploy_nas.core.space import FloatArray, IntArray
+
+_LEAST_MS = 1e-5
+# Standard deviations of the combination's coefficients: time alone, ms a layer, ms/MB of weights and of images.
+_COEFFICIENT_SD = np.array([0.4, 0.01, 0.15, 0.15])
+_COEFFICIENT_MEAN = np.array([1.0, 0.0, 0.0, 0.0])
+_ROW_SD = (0.0, 0.02, 0.05, 0.1, 0.2)
+_NOISE_SD = (0.003, 0.006, 0.012, 0.025)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """``row_ms`` by row as given, ``offset_ms`` by size as given; the chosen prior spreads."""
+
+    row_ms: FloatArray
+    offset_ms: FloatArray
+    coefficients: FloatArray
+    row_sd: float
+    noise_sd: float
+
+
+def row_features(layers: Sequence[Layer], alone_ms: FloatArray) -> FloatArray:
+    """Time alone, 1, megabytes of weights, megabytes of images in and out; float64 ``[rows, 4]``."""
+    weights = np.array([4e-6 * layer.params for layer in layers])
+    images = np.array(
+        [
+            4e-6 * (layer.in_channels * layer.in_size**2 + layer.out_channels * layer.out_size**2)
+            for layer in layers
+        ]
+    )
+    return np.stack([alone_ms, np.ones(len(layers)), weights, images], axis=1)
+
+
+def count_rows(row_ids: IntArray, rows: Sequence[int]) -> FloatArray:
+    """How often each of ``rows`` stands in each network, float64 ``[networks, rows]``."""
+    position = {number: i for i, number in enumerate(rows)}
+    counts = np.zeros((len(row_ids), len(rows)))
+    for network, ids in enumerate(row_ids):
+        for number in ids[ids >= 0]:
+            counts[network, position[int(number)]] += 1.0
+    return counts
+
+
+def fit_table(
+    layers: Sequence[Layer],
+    alone_ms: FloatArray,
+    counts: FloatArray,
+    size_index: IntArray,
+    sizes: int,
+    measured_ms: FloatArray,
+) -> Table:
+    """Fit the table.
+
+    Args:
+        layers: the rows.
+        alone_ms: each row timed alone, ``[rows]``.
+        counts: rows in each network, ``[networks, rows]``.
+        size_index: image size of each network, ``[networks]``, in ``range(sizes)``.
+        sizes: image sizes there are.
+        measured_ms: each network, ``[networks]``.
+    """
+    features = row_features(layers, alone_ms)
+    at_size = np.zeros((len(measured_ms), sizes))
+    at_size[np.arange(len(measured_ms)), size_index] = 1.0
+    offset_sd = np.array(
+        [0.1 * float(np.median(measured_ms[size_index == s])) if (size_index == s).any() else 1e-3 for s in range(sizes)]
+    )
+    linear = np.concatenate([counts @ features, at_size], axis=1)
+    prior_sd = np.concatenate([_COEFFICIENT_SD, offset_sd])
+    prior_mean = np.concatenate([_COEFFICIENT_MEAN, np.zeros(sizes)])
+    residual = measured_ms - linear @ prior_mean
+    shared = (linear * prior_sd**2) @ linear.T
+    rows = (counts * alone_ms**2) @ counts.T
+    best: tuple[float, float, float, FloatArray] | None = None
+    for row_sd in _ROW_SD:
+        for noise_sd in _NOISE_SD:
+            covariance = shared + row_sd**2 * rows + np.diag((noise_sd * measured_ms) ** 2)
+            factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(covariance)))
+            white = np.linalg.solve(factor, residual)
+            evidence = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
+            if best is None or evidence > best[0]:
+                best = (evidence, row_sd, noise_sd, np.linalg.solve(factor.T, white))
+    assert best is not None
+    _, row_sd, noise_sd, weights = best
+    linear_estimate = prior_mean + prior_sd**2 * (linear.T @ weights)
+    departure = row_sd**2 * alone_ms**2 * (counts.T @ weights)
+    coefficients = linear_estimate[: len(_COEFFICIENT_SD)]
+    row_ms = np.maximum(features @ coefficients + departure, _LEAST_MS)
+    offset = linear_estimate[len(_COEFFICIENT_SD) :]
+    return Table(row_ms=row_ms, offset_ms=offset, coefficients=coefficients, row_sd=row_sd, noise_sd=noise_sd)

@@ -1,0 +1,164 @@
+"""What to time: every row alone, networks to fit the table on, other networks to judge it by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from deploy_nas.adapters.graphs import NamedLayers, build_model, weight_shapes
+from deploy_nas.core.errors import OptionError
+from deploy_nas.core.layers import Layer
+from deploy_nas.core.space import IntArray, Space
+from deploy_nas.device.runner import SENTINEL, Unit
+
+AA_UNITS = 6
+LEAST_VALIDATION = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilePlan:
+    """A plan for one space. Equal arguments give an equal plan, whose ``id`` its journal carries.
+
+    Args:
+        space: the search space.
+        image_sizes: sides to profile, ascending.
+        fit_per_size: networks a side that the table is fitted on.
+        validation_per_size: other networks a side that it is judged by.
+        block_units: networks held open at once.
+        seed: draws the networks.
+    """
+
+    space: Space
+    image_sizes: tuple[int, ...]
+    fit_per_size: int = 24
+    validation_per_size: int = 14
+    block_units: int = 12
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.space.image_size_indices(self.image_sizes)
+        if not self.image_sizes or len(set(self.image_sizes)) != len(self.image_sizes):
+            raise OptionError("must be one or more different sizes", subject="--image-sizes")
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of all that is timed."""
+        body = [
+            self.space.id,
+            self.image_sizes,
+            self.seed,
+            [layer.key for layer in self.rows],
+            self.fit.tolist(),
+            self.validation.tolist(),
+        ]
+        return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
+
+    # -- what ----------------------------------------------------------------------------------
+
+    @cached_property
+    def row_numbers(self) -> tuple[int, ...]:
+        """The space's rows that occur at these image sizes."""
+        mask = int(sum(1 << int(i) for i in self.space.image_size_indices(self.image_sizes)))
+        return tuple(i for i, sizes in enumerate(self.space.row_sizes()) if int(sizes) & mask)
+
+    @property
+    def rows(self) -> list[Layer]:
+        """Their layers."""
+        return [self.space.rows[i] for i in self.row_numbers]
+
+    def _draw(self, rng: np.random.Generator, per_size: int, taken: set[bytes]) -> IntArray:
+        """Random networks, ``per_size`` of each image size, none of them taken before."""
+        chosen: list[IntArray] = []
+        for size in self.image_sizes:
+            got = 0
+            while got < per_size:
+                row = self.space.canonical(self.space.sample_encoded(rng, 1, [size]))
+                if row.tobytes() not in taken:
+                    taken.add(row.tobytes())
+                    chosen.append(row)
+                    got += 1
+        width = len(self.space.genes) + 1
+        return np.concatenate(chosen) if chosen else np.empty((0, width), dtype=np.int64)
+
+    @cached_property
+    def _networks(self) -> tuple[IntArray, IntArray]:
+        rng = np.random.default_rng(self.seed)
+        extremes = [
+            self.space.canonical(self.space.encode([extreme(size)]))
+            for size in self.image_sizes
+            for extreme in (self.space.smallest, self.space.largest)
+        ]
+        taken = {row.tobytes() for row in extremes}
+        fit = np.concatenate([*extremes, self._draw(rng, max(0, self.fit_per_size - 2), taken)])
+        return fit, self._draw(rng, self.validation_per_size, taken)
+
+    @property
+    def fit(self) -> IntArray:
+        """Encoded networks to fit on."""
+        return self._networks[0]
+
+    @property
+    def validation(self) -> IntArray:
+        """Encoded networks to judge by."""
+        return self._networks[1]
+
+    # -- as units ------------------------------------------------------------------------------
+
+    @cached_property
+    def _layers(self) -> dict[str, NamedLayers]:
+        layers: dict[str, NamedLayers] = {
+            f"row:{self.space.rows[i].key}": [("row", self.space.rows[i])] for i in self.row_numbers
+        }
+        for kind, encoded in (("fit", self.fit), ("validation", self.validation)):
+            for number, architecture in enumerate(self.space.decode(encoded)):
+                layers[f"{kind}:{number}"] = self.space.layers(architecture)
+        middle = self.image_sizes[len(self.image_sizes) // 2]
+        small = self.space.layers(self.space.smallest(middle))
+        for name in (SENTINEL, *(f"aa:{i}" for i in range(AA_UNITS))):
+            layers[name] = small
+        return layers
+
+    def _unit(self, unit_id: str) -> Unit:
+        return Unit(id=unit_id, kind=unit_id.partition(":")[0], tensors=weight_shapes(self._layers[unit_id]))
+
+    @property
+    def sentinel(self) -> Unit:
+        """The smallest network at the middle image size."""
+        return self._unit(SENTINEL)
+
+    @cached_property
+    def blocks(self) -> Sequence[Sequence[Unit]]:
+        """A/A pair, then rows (their sessions are small: all at once), then networks in blocks."""
+        units = [self._unit(i) for i in self._layers if i != SENTINEL]
+        blocks: list[list[Unit]] = [[u for u in units if u.kind == "aa"]]
+        rows = [u for u in units if u.kind == "row"]
+        blocks += [rows[i : i + 8 * self.block_units] for i in range(0, len(rows), 8 * self.block_units)]
+        networks = [u for u in units if u.kind in ("fit", "validation")]
+        order = np.random.default_rng(self.seed + 1).permutation(len(networks))
+        shuffled = [networks[int(i)] for i in order]
+        blocks += [shuffled[i : i + self.block_units] for i in range(0, len(shuffled), self.block_units)]
+        return blocks
+
+    def model(self, unit_id: str) -> bytes:
+        """The graph of one unit, weights named only."""
+        return build_model(self._layers[unit_id], None)
+
+
+def make_plan(
+    space: Space, image_sizes: Sequence[int] | None = None, *, quick: bool = False, seed: int = 0
+) -> ProfilePlan:
+    """The plan of a full profile, or of a quick one (about a third of the networks)."""
+    sizes = tuple(sorted(set(image_sizes))) if image_sizes is not None else space.profile_image_sizes
+    count = max(1, len(sizes))
+    return ProfilePlan(
+        space=space,
+        image_sizes=sizes,
+        fit_per_size=max(8, -(-36 // count)) if quick else max(24, -(-60 // count)),
+        validation_per_size=-(-20 // count) if quick else -(-LEAST_VALIDATION // count),
+        seed=seed,
+    )

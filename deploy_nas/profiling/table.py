@@ -1,0 +1,184 @@
+"""From a finished journal to a profile: drift scaled out, the table fitted, validated and judged."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.space import FloatArray
+from deploy_nas.device.timing import Burst, latency_of
+from deploy_nas.profiling.fit import count_rows, fit_table
+from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
+from deploy_nas.records.profile import Noise, Pair, Profile, Row
+
+Bursts = Mapping[tuple[str, int], tuple[Burst, float]]
+
+UNSTABLE_SPREAD_PERCENT = 6.0
+_QUIET_QUANTILE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """All runs of one unit, as if the device had kept its quiet speed."""
+
+    points_ms: FloatArray
+    round_ms: FloatArray
+    runs: int
+
+    @property
+    def latency_ms(self) -> float:
+        """The one statistic over all rounds."""
+        return latency_of(self.points_ms)
+
+    @property
+    def spread_percent(self) -> float:
+        """How far the middle round lies above the quickest: one bad round is no fault, half of them are."""
+        return 100.0 * float(np.median(self.round_ms) / np.min(self.round_ms) - 1.0)
+
+
+def local_sentinel(sentinel_ms: FloatArray) -> FloatArray:
+    """The quicker of the sentinels before and after each burst, float64 ``[n]``.
+
+    Quicker, so that where the speed changes in between a time is scaled too little, never too much:
+    what is left too long is dropped by the low quantile, what became too short would be taken.
+    """
+    after = np.concatenate([sentinel_ms[1:], sentinel_ms[-1:]])
+    result: FloatArray = np.minimum(sentinel_ms, after)
+    return result
+
+
+def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray]:
+    """Units' times at the device's quiet speed, that speed (the sentinel's ms), and the local speeds.
+
+    Each burst is scaled by the quiet sentinel over the sentinel beside it; quiet is the 20th
+    percentile of all sentinel times of the run.
+    """
+    local = local_sentinel(np.array([s for _, s in bursts.values()]))
+    quiet = float(np.quantile(local, _QUIET_QUANTILE))
+    points: dict[str, list[FloatArray]] = {}
+    runs: dict[str, int] = {}
+    for ((unit, _), (burst, _)), now in zip(bursts.items(), local, strict=True):
+        points.setdefault(unit, []).append(np.array(burst.points_ms) * (quiet / now))
+        runs[unit] = runs.get(unit, 0) + burst.runs
+    timed = {
+        unit: Timed(
+            points_ms=np.concatenate(rounds), round_ms=np.array([latency_of(r) for r in rounds]), runs=runs[unit]
+        )
+        for unit, rounds in points.items()
+    }
+    return timed, quiet, local
+
+
+def resolution_percent(timed: Mapping[str, Timed]) -> float:
+    """A/A test: 95th percentile of the differences between sessions of one and the same model."""
+    same = [timed[f"aa:{i}"].latency_ms for i in range(AA_UNITS)]
+    return 100.0 * float(np.quantile([abs(a / b - 1.0) for a, b in itertools.combinations(same, 2)], 0.95))
+
+
+def judge(
+    timed: Mapping[str, Timed], local: FloatArray, bursts: Bursts, threads: int, rows: list[Row]
+) -> Noise:
+    """What the run says about the machine; each fault is a sentence with its figure."""
+    resolution = resolution_percent(timed)
+    drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
+    busy = float(np.quantile([b.busy for b, _ in bursts.values()], 0.1)) / threads
+    unstable = sum(not r.stable for r in rows)
+    faults = []
+    if resolution > 6.0:
+        faults.append(f"two timings of one and the same model differ by up to {resolution:.1f}%")
+    if drift > 20.0:
+        faults.append(f"the device's speed changed by {drift:.0f}% during the run")
+    if busy < 0.93:
+        faults.append(f"other work took the processor: runs had it {100 * busy:.0f}% of the time")
+    if unstable > 0.1 * len(rows):
+        faults.append(f"{unstable} of {len(rows)} layers did not repeat within {UNSTABLE_SPREAD_PERCENT:.0f}%")
+    return Noise(
+        resolution_percent=round(resolution, 2),
+        drift_percent=round(drift, 2),
+        busy=round(busy, 3),
+        unstable_rows=unstable,
+        faults=tuple(faults),
+    )
+
+
+def make_profile(
+    plan: ProfilePlan,
+    bursts: Bursts,
+    *,
+    fingerprint: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    created: str,
+    duration_s: float,
+) -> Profile:
+    """The profile of a finished run.
+
+    Raises:
+        RecordError: a unit of the plan was never timed.
+    """
+    for block in plan.blocks:
+        for unit in block:
+            if not any((unit.id, r) in bursts for r in range(int(settings["rounds"]))):
+                raise RecordError("was never timed", subject=unit.id, hint="run the profile again: it goes on")
+    timed, quiet, local = scale_out_drift(bursts)
+    layers = plan.rows
+    alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
+    indices = list(plan.space.image_size_indices(plan.image_sizes))
+    size_index = np.array([indices.index(i) for i in plan.fit[:, 0]])
+    measured = np.array([timed[f"fit:{i}"].latency_ms for i in range(len(plan.fit))])
+    table = fit_table(
+        layers,
+        np.array([t.latency_ms for t in alone.values()]),
+        count_rows(plan.space.row_ids(plan.fit), plan.row_numbers),
+        size_index,
+        len(plan.image_sizes),
+        measured,
+    )
+    rows = [
+        Row(
+            key=layer.key,
+            latency_ms=round(float(ms), 7),
+            alone_ms=round(t.latency_ms, 6),
+            p50_ms=round(float(np.quantile(t.points_ms, 0.5)), 6),
+            p90_ms=round(float(np.quantile(t.points_ms, 0.9)), 6),
+            spread_percent=round(t.spread_percent, 2),
+            runs=t.runs,
+            stable=t.spread_percent <= UNSTABLE_SPREAD_PERCENT,
+        )
+        for (layer, ms), t in zip(zip(layers, table.row_ms, strict=True), alone.values(), strict=True)
+    ]
+    unjudged = Profile(
+        space=plan.space,
+        image_sizes=plan.image_sizes,
+        fingerprint=fingerprint,
+        settings=settings,
+        created=created,
+        duration_s=round(duration_s, 1),
+        rows=tuple(rows),
+        offset_ms=tuple(round(float(o), 7) for o in table.offset_ms),
+        sentinel_ms=round(quiet, 6),
+        noise=judge(timed, local, bursts, int(settings["threads"]), rows),
+        pairs=(),
+    )
+    if not len(plan.validation):
+        return unjudged
+    predicted = unjudged.latency_ms(plan.validation)
+    pairs = tuple(
+        Pair(
+            image_size=plan.space.image_sizes[int(row[0])],
+            choices=tuple(int(c) for c in row),
+            predicted_ms=round(float(ms), 6),
+            measured_ms=round(timed[f"validation:{i}"].latency_ms, 6),
+        )
+        for i, (row, ms) in enumerate(zip(plan.validation, predicted, strict=True))
+    )
+    return _replace(unjudged, pairs=pairs)
+
+
+def _replace(profile: Profile, **changes: Any) -> Profile:
+    values = {f: getattr(profile, f) for f in Profile.__dataclass_fields__}
+    return Profile(**{**values, **changes})

@@ -1,0 +1,242 @@
+"""Measured subnets: what ``collect`` writes line by line and ``train`` reads.
+
+JSON lines: a header, then one architecture a line with its ``top1`` in percent. Lines are only ever
+appended, so a run cut short loses at most the line it was writing; a last line without its newline
+is such a cut and is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.space import FloatArray, IntArray, Space
+from deploy_nas.core.spaces import get_space
+from deploy_nas.records.files import Fields, check_output, read_bytes
+
+FORMAT = "deploy-nas measured subnets"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccuracyHeader:
+    """What makes two measurements comparable.
+
+    Args:
+        space: the search space.
+        weights: hash of the supernet's weights.
+        images: hash of the images accuracy was measured on.
+        image_count: how many those are.
+        calibration: hash of the images batch-norm statistics were recalibrated on; empty for none.
+    """
+
+    space: Space
+    weights: str
+    images: str
+    image_count: int
+    calibration: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The first line's object."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": self.space.id,
+            "weights": self.weights,
+            "images": self.images,
+            "image_count": self.image_count,
+            "calibration": self.calibration,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccuracyData:
+    """Measured subnets: ``encoded`` int64 ``[n, 1 + genes]``, ``top1_percent`` float64 ``[n]``."""
+
+    header: AccuracyHeader
+    encoded: IntArray
+    top1_percent: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.top1_percent)
+
+
+def load_accuracy_data(path: Path) -> AccuracyData:
+    """Read measured subnets.
+
+    Raises:
+        RecordError: no such file, not one of these, or a bad line (NaN, a label outside 0..100, an
+            architecture of no such space), which is named.
+        VersionError: written by a newer deploy-nas.
+    """
+    return _parse(_complete(read_bytes(path)), str(path))
+
+
+def save_accuracy_data(data: AccuracyData, path: Path) -> None:
+    """Write measured subnets to a new file; raises :class:`OutputError` where there is one."""
+    check_output(path)
+    with AccuracyWriter(path, data.header) as writer:
+        for architecture, top1 in zip(data.header.space.decode(data.encoded), data.top1_percent, strict=True):
+            writer.append(architecture, float(top1))
+
+
+class AccuracyWriter:
+    """Appends measured subnets to a file, new or begun by an earlier run; a context manager.
+
+    ``done`` is what the file held when it was opened. While it is open no other writer can have it.
+
+    Raises:
+        MismatchError: the file was begun with another space, weights or images.
+        OutputError: it cannot be written, or another run is writing it.
+        RecordError: it is something else, or holds a bad line.
+    """
+
+    def __init__(self, path: Path, header: AccuracyHeader) -> None:
+        self.path, self.header = path, header
+        check_output(path, force=True)
+        try:
+            self._file: IO[bytes] = path.open("a+b")
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
+        try:
+            _lock(self._file, path)
+            self.done = self._begin()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _begin(self) -> AccuracyData:
+        self._file.seek(0)
+        content = self._file.read()
+        first = _line(self.header.to_json())
+        if first.startswith(content):
+            self._file.truncate(0)
+            self._write(first)
+            content = first
+        complete = _complete(content)
+        data = _parse(complete, str(self.path))
+        for key, wanted in self.header.to_json().items():
+            found = data.header.to_json()[key]
+            if found != wanted:
+                raise MismatchError(
+                    f"was begun with {key.replace('_', ' ')} {found!r}, not {wanted!r}",
+                    subject=str(self.path),
+                    hint="name another file, or give what it was begun with",
+                )
+        self._file.truncate(len(complete))
+        return data
+
+    def append(self, architecture: Mapping[str, Any], top1_percent: float) -> None:
+        """Add one subnet; it is on disk when this returns. Raises as :func:`load_accuracy_data`."""
+        line = _line({**architecture, "top1": float(top1_percent)})
+        _parse_line(line, self.header.space, str(self.path))
+        self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", subject=str(self.path)) from error
+
+    def close(self) -> None:
+        """Close the file and let others have it."""
+        self._file.close()
+
+    def __enter__(self) -> AccuracyWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Take the file for this process; the system frees it however the process ends."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise OutputError(
+            "another run is writing it", subject=str(path), hint="wait for it to end, or name another file"
+        ) from error
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    # NaN is written as such and refused by the parser, whose message names it.
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def _complete(content: bytes) -> bytes:
+    """Without a last line that was cut short."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _parse(content: bytes, where: str) -> AccuracyData:
+    lines = content.splitlines()
+    if not lines:
+        raise RecordError("is no file of measured subnets, or cut short", subject=where)
+    header = _parse_header(lines[0], where)
+    rows = [
+        _parse_line(line, header.space, f"{where}: line {number}")
+        for number, line in enumerate(lines[1:], start=2)
+        if line.strip()
+    ]
+    return AccuracyData(
+        header=header,
+        encoded=np.concatenate([r[0] for r in rows]) if rows else header.space.encode([]),
+        top1_percent=np.array([r[1] for r in rows], dtype=np.float64),
+    )
+
+
+def _object(line: bytes, where: str) -> Fields:
+    try:
+        return Fields(json.loads(line.decode()), where)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"is not JSON ({error})", subject=where) from error
+
+
+def _parse_header(line: bytes, where: str) -> AccuracyHeader:
+    fields = _object(line, f"{where}: line 1")
+    if fields.value.get("format") != FORMAT:
+        raise RecordError("is no file of measured subnets", subject=where)
+    version = fields.integer("version", 1)
+    if version > VERSION:
+        raise VersionError(
+            f"has format version {version}, this deploy-nas reads up to {VERSION}",
+            subject=where,
+            hint="upgrade deploy-nas",
+        )
+    return AccuracyHeader(
+        space=get_space(fields.text("space")),
+        weights=fields.text("weights"),
+        images=fields.text("images"),
+        image_count=fields.integer("image_count", 1),
+        calibration=fields.text("calibration"),
+    )
+
+
+def _parse_line(line: bytes, space: Space, where: str) -> tuple[IntArray, float]:
+    fields = _object(line, where)
+    top1_percent = fields.number("top1")
+    if not 0.0 <= top1_percent <= 100.0:
+        raise RecordError(f"'top1' must be a percentage from 0 to 100, is {top1_percent}", subject=where)
+    try:
+        architecture = {key: value for key, value in fields.value.items() if key != "top1"}
+        return space.encode([architecture]), top1_percent
+    except ArchitectureError as error:
+        raise RecordError(f"is no architecture of {space.id} ({error})", subject=where) from error

@@ -1,0 +1,268 @@
+"""Profiles: a latency table of one space on one device, with that device's fingerprint and its own validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy_nas.core.errors import MismatchError, RecordError, VersionError
+from deploy_nas.core.space import FloatArray, IntArray, Space
+from deploy_nas.core.spaces import get_space
+from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
+from deploy_nas.records.files import Fields, read_json, write_json
+
+FORMAT = "deploy-nas profile"
+VERSION = 1
+LATENCY_DEFINITION = "10th percentile of single warm runs, batch 1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One layer's times. ``latency_ms`` is its share inside a network; the rest was timed alone."""
+
+    key: str
+    latency_ms: float
+    alone_ms: float
+    p50_ms: float
+    p90_ms: float
+    spread_percent: float
+    runs: int
+    stable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A network held out of the fit: what was predicted and what was measured."""
+
+    image_size: int
+    choices: tuple[int, ...]
+    predicted_ms: float
+    measured_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noise:
+    """What the machine could resolve, and how steady it was.
+
+    ``resolution_percent``: two timings of one model differ by less in 95 of 100 cases (A/A test).
+    ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
+    of processor share of the bursts. ``faults`` are sentences; none makes the profile stable.
+    """
+
+    resolution_percent: float
+    drift_percent: float
+    busy: float
+    unstable_rows: int
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``."""
+
+    space: Space
+    image_sizes: tuple[int, ...]
+    fingerprint: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    created: str
+    duration_s: float
+    rows: tuple[Row, ...]
+    offset_ms: tuple[float, ...]
+    sentinel_ms: float
+    noise: Noise
+    pairs: tuple[Pair, ...]
+
+    @cached_property
+    def id(self) -> str:
+        """First 12 hex digits of the sha256 of the content."""
+        return hashlib.sha256(json.dumps(self._body(), sort_keys=True).encode()).hexdigest()[:12]
+
+    # -- prediction ----------------------------------------------------------------------------
+
+    @cached_property
+    def _row_ms(self) -> FloatArray:
+        """``latency_ms`` by the space's row number, 0 for the absent row, NaN where not profiled."""
+        numbers = {layer.key: i for i, layer in enumerate(self.space.rows)}
+        values = np.full(len(numbers) + 1, np.nan)
+        values[-1] = 0.0
+        for row in self.rows:
+            values[numbers[row.key]] = row.latency_ms
+        return values
+
+    @cached_property
+    def _offset(self) -> FloatArray:
+        values = np.full(len(self.space.image_sizes), np.nan)
+        values[self.space.image_size_indices(self.image_sizes)] = self.offset_ms
+        return values
+
+    def latency_ms(self, encoded: IntArray) -> FloatArray:
+        """Predicted latency, float64 ``[n]``, of encoded architectures ``[n, 1 + genes]``.
+
+        Raises:
+            MismatchError: an image size that was not profiled.
+        """
+        encoded = np.atleast_2d(encoded)
+        total = self._row_ms[self.space.row_ids(encoded)].sum(axis=1) + self._offset[encoded[:, 0]]
+        if np.isnan(total).any():
+            size = self.space.image_sizes[int(encoded[int(np.argmax(np.isnan(total))), 0])]
+            raise MismatchError(
+                f"image size {size} was not profiled",
+                subject=f"profile {self.id}",
+                hint=f"it holds {', '.join(map(str, self.image_sizes))}",
+            )
+        result: FloatArray = total
+        return result
+
+    def upper_ratio(self, confidence: float | None) -> float:
+        """Factor on a prediction that bounds the measured latency at ``confidence``; 1 for ``None``."""
+        if confidence is None or not self.pairs:
+            return 1.0
+        return upper_ratio([p.measured_ms / p.predicted_ms for p in self.pairs], confidence)
+
+    # -- judgement -----------------------------------------------------------------------------
+
+    @property
+    def stable(self) -> bool:
+        """No fault was found with the measurement."""
+        return not self.noise.faults
+
+    @cached_property
+    def validation(self) -> dict[str, float]:
+        """Figures of the held-out networks; empty where there are none."""
+        if not self.pairs:
+            return {}
+        predicted = [p.predicted_ms for p in self.pairs]
+        measured = [p.measured_ms for p in self.pairs]
+        error = np.abs(relative_errors(predicted, measured))
+        correlation = rank_correlation(predicted, measured)
+        return {
+            "networks": float(len(error)),
+            "mean_error_percent": round(100 * float(error.mean()), 3),
+            "worst_error_percent": round(100 * float(error.max()), 3),
+            "within_5_percent": round(100 * float((error <= 0.05).mean()), 2),
+            "within_10_percent": round(100 * float((error <= 0.10).mean()), 2),
+            "rank_correlation": round(correlation, 5) if np.isfinite(correlation) else 0.0,
+        }
+
+    # -- file ----------------------------------------------------------------------------------
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": self.space.id,
+            "image_sizes": list(self.image_sizes),
+            "latency_ms": LATENCY_DEFINITION,
+            "created": self.created,
+            "duration_s": round(self.duration_s, 1),
+            "fingerprint": dict(self.fingerprint),
+            "settings": dict(self.settings),
+            "noise": {**asdict(self.noise), "faults": list(self.noise.faults)},
+            "sentinel_ms": self.sentinel_ms,
+            "offset_ms": list(self.offset_ms),
+            "validation": {
+                **self.validation,
+                "pairs": [{**asdict(p), "choices": list(p.choices)} for p in self.pairs],
+            },
+            "rows": [asdict(r) for r in self.rows],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's object."""
+        return {**self._body(), "id": self.id}
+
+
+def save_profile(profile: Profile, path: Path, *, force: bool = False) -> None:
+    """Write a profile atomically."""
+    write_json(path, profile.to_json(), force=force)
+
+
+def load_profile(path: Path | str) -> Profile:
+    """Read a profile.
+
+    Raises:
+        RecordError: cut short, edited (its id no longer fits), rows missing, twice, or with times that
+            are none; the key is named.
+        VersionError: written by a newer deploy-nas.
+    """
+    fields = read_json(Path(path))
+    if fields.value.get("format") != FORMAT:
+        raise RecordError("is no deploy-nas profile", subject=str(path))
+    version = fields.integer("version", 1)
+    if version > VERSION:
+        raise VersionError(
+            f"has format version {version}, this deploy-nas reads up to {VERSION}",
+            subject=str(path),
+            hint="upgrade deploy-nas",
+        )
+    profile = _parse(fields)
+    if fields.text("id") != profile.id:
+        raise RecordError("was edited or damaged: its id does not fit its content", subject=str(path))
+    return profile
+
+
+def _parse(fields: Fields) -> Profile:
+    space = get_space(fields.text("space"))
+    image_sizes = tuple(fields.integers("image_sizes"))
+    indices = space.image_size_indices(image_sizes)
+    noise = fields.fields("noise")
+    rows = tuple(
+        Row(
+            key=r.text("key"),
+            latency_ms=r.number("latency_ms", positive=True),
+            alone_ms=r.number("alone_ms", positive=True),
+            p50_ms=r.number("p50_ms", positive=True),
+            p90_ms=r.number("p90_ms", positive=True),
+            spread_percent=r.number("spread_percent"),
+            runs=r.integer("runs", 1),
+            stable=r.boolean("stable"),
+        )
+        for r in fields.objects("rows")
+    )
+    keys = [r.key for r in rows]
+    if len(set(keys)) != len(keys):
+        raise RecordError("a layer stands twice in 'rows'", subject=fields.where)
+    mask = int(sum(1 << int(i) for i in indices))
+    needed = {layer.key for layer, sizes in zip(space.rows, space.row_sizes(), strict=True) if int(sizes) & mask}
+    if set(keys) != needed:
+        odd = sorted(needed.symmetric_difference(keys))[0]
+        how = "is missing from" if odd in needed else "is not of this space, but stands in"
+        raise RecordError(f"layer {odd} {how} 'rows'", subject=fields.where)
+    offset_ms = tuple(fields.numbers("offset_ms"))
+    if len(offset_ms) != len(image_sizes):
+        raise RecordError("'offset_ms' must have one number for each image size", subject=fields.where)
+    pairs = tuple(
+        Pair(
+            image_size=p.integer("image_size", 1),
+            choices=tuple(p.integers("choices")),
+            predicted_ms=p.number("predicted_ms", positive=True),
+            measured_ms=p.number("measured_ms", positive=True),
+        )
+        for p in fields.fields("validation").objects("pairs")
+    )
+    return Profile(
+        space=space,
+        image_sizes=image_sizes,
+        fingerprint=fields.fields("fingerprint").value,
+        settings=fields.fields("settings").value,
+        created=fields.text("created"),
+        duration_s=fields.number("duration_s"),
+        rows=rows,
+        offset_ms=offset_ms,
+        sentinel_ms=fields.number("sentinel_ms", positive=True),
+        noise=Noise(
+            resolution_percent=noise.number("resolution_percent"),
+            drift_percent=noise.number("drift_percent"),
+            busy=noise.number("busy"),
+            unstable_rows=noise.integer("unstable_rows", 0),
+            faults=tuple(noise.texts("faults")),
+        ),
+        pairs=pairs,
+    )

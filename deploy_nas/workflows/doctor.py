@@ -1,0 +1,72 @@
+"""What this machine offers and what would spoil its timings."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+
+from deploy_nas.core.errors import ProviderError
+from deploy_nas.device import machine
+from deploy_nas.device.session import runtime
+
+OK = "ok"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One line of the doctor's: ``advice`` is "ok", "unknown", or what to do."""
+
+    what: str
+    value: str
+    advice: str
+
+
+def _version(package: str, advice: str) -> Finding:
+    try:
+        return Finding(what=package, value=importlib.metadata.version(package), advice=OK)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(what=package, value="missing", advice=advice)
+
+
+def examine() -> list[Finding]:
+    """Versions, providers, cores, load, governor and steal."""
+    findings = [
+        Finding(what="python", value=platform.python_version(), advice=OK),
+        _version("deploy-nas", "install it: tools/quickstart does"),
+        *(_version(p, "install deploy-nas again") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
+    ]
+    try:
+        providers = ", ".join(runtime().get_available_providers())
+        findings.append(Finding(what="providers", value=providers, advice=OK))
+    except ProviderError as error:
+        findings.append(Finding(what="providers", value="none", advice=str(error)))
+    features = machine.cpu_features()
+    findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))
+    findings.append(
+        Finding(what="vector units", value=", ".join(features) or machine.UNKNOWN, advice=OK if features else "unknown")
+    )
+    count = len(machine.cores())
+    advice = OK if count > 1 else "with one core, everything else that runs is in the timings"
+    findings.append(Finding(what="cores", value=str(count), advice=advice))
+    load = machine.load_average()
+    if load is None:
+        findings.append(Finding(what="load", value=machine.UNKNOWN, advice="unknown"))
+    else:
+        busy = load > 0.3
+        findings.append(
+            Finding(what="load", value=f"{load:.2f}", advice="stop other work before profiling" if busy else OK)
+        )
+    governor = machine.governor()
+    if governor == machine.UNKNOWN:
+        advice = "unknown"
+    else:
+        advice = OK if governor == "performance" else "set it to performance while profiling"
+    findings.append(Finding(what="governor", value=governor, advice=advice))
+    steal = machine.steal_fraction()
+    if steal is None:
+        findings.append(Finding(what="steal", value=machine.UNKNOWN, advice="unknown"))
+    else:
+        advice = OK if steal < 0.01 else "the host gives this machine's time to others: expect noise"
+        findings.append(Finding(what="steal", value=f"{100 * steal:.2f}%", advice=advice))
+    return findings

@@ -1,0 +1,103 @@
+"""Profile this device for one space: plan, time into a journal, make the table, write it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.core.spaces import get_space
+from deploy_nas.device import machine
+from deploy_nas.device.journal import Journal
+from deploy_nas.device.runner import Progress, Runner, Settings
+from deploy_nas.device.session import CPU_PROVIDER, full_provider_name
+from deploy_nas.profiling.plan import make_plan
+from deploy_nas.profiling.table import make_profile
+from deploy_nas.records.files import check_output
+from deploy_nas.records.profile import Profile, save_profile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileRequest:
+    """What to profile and how; ``image_sizes`` ``None`` takes the space's own list."""
+
+    space: str
+    output: Path
+    threads: int = 1
+    image_sizes: Sequence[int] | None = None
+    provider: str = CPU_PROVIDER
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    quick: bool = False
+    seed: int = 0
+    force: bool = False
+    fresh: bool = False
+
+
+def journal_path(output: Path) -> Path:
+    """Where the times of an unfinished run are kept, beside the profile."""
+    return output.with_name(output.name + ".journal")
+
+
+def profile_device(request: ProfileRequest, progress: Progress | None = None) -> Profile:
+    """Time a space on this device and write its profile.
+
+    A run that was stopped goes on from its journal; ``fresh`` begins anew. The journal is removed
+    when the profile is written.
+
+    Raises:
+        InputError: a space, size, provider, thread count or output that cannot be (nothing is timed).
+        MismatchError: the journal is of another run.
+    """
+    space = get_space(request.space)
+    if not 1 <= request.threads <= len(machine.cores()):
+        raise OptionError(
+            f"must be from 1 to the {len(machine.cores())} cores there are, is {request.threads}", subject="--threads"
+        )
+    provider = full_provider_name(request.provider)
+    check_output(request.output, force=request.force)
+    plan = make_plan(space, request.image_sizes, quick=request.quick, seed=request.seed)
+    settings = Settings(
+        threads=request.threads,
+        provider=provider,
+        provider_options=request.provider_options,
+        rounds=4 if request.quick else 5,
+        seed=request.seed,
+    )
+    path = journal_path(request.output)
+    if request.fresh:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot be removed ({error.strerror})", subject=str(path)) from error
+    with machine.pinned_to(request.threads) as pinned:
+        fingerprint = machine.fingerprint(
+            threads=request.threads,
+            provider=provider,
+            provider_options=request.provider_options,
+            precision=settings.precision,
+            pinned=pinned,
+        )
+        header = {
+            "plan": plan.id,
+            "fingerprint": fingerprint,
+            "settings": asdict(settings),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        started = time.monotonic()
+        with Journal(path, header) as journal:
+            Runner(plan, settings, journal, progress=progress).run()
+        duration_s = time.monotonic() - started
+        profile = make_profile(
+            plan,
+            journal.bursts,
+            fingerprint=fingerprint,
+            settings=asdict(settings),
+            created=str(journal.header["created"]),
+            duration_s=duration_s,
+        )
+    save_profile(profile, request.output, force=request.force)
+    path.unlink(missing_ok=True)
+    return profile

@@ -1,0 +1,70 @@
+"""A fake device: every unit takes what a formula says, at a speed that may change."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+from deploy_nas.adapters.graphs import build_model
+from deploy_nas.device.journal import Journal
+from deploy_nas.device.runner import Runner, Settings
+from deploy_nas.device.timing import Clock
+from deploy_nas.profiling.plan import ProfilePlan
+
+
+def true_row_ms(layer, alone):
+    """In a network, a layer costs a little more than alone, and not by one factor."""
+    wobble = 1 + 0.06 * np.sin(zlib.crc32(layer.key.encode()))
+    alone_ms = 2e-8 * layer.macs * wobble + 0.004
+    return alone_ms if alone else 1.07 * alone_ms + 0.02e-6 * 4 * layer.params + 0.001
+
+
+class FakeDevice:
+    """Stands for the clock and for every session."""
+
+    def __init__(self, plan, *, speed=lambda seconds: 1.0, noise=0.005, seed=0):
+        self.plan, self.speed, self.noise = plan, speed, noise
+        self.rng = np.random.default_rng(seed)
+        self.now_ns = 0
+        self.ms = {}
+        for unit_id, layers in plan._layers.items():
+            alone = unit_id.startswith("row:")
+            self.ms[unit_id] = sum(true_row_ms(layer, alone) for _, layer in layers) + (0.0 if alone else 0.02)
+        self.by_model = {build_model(layers, None): u for u, layers in plan._layers.items()}
+
+    def clock(self) -> Clock:
+        return lambda: self.now_ns
+
+    def open(self, model, **options):
+        return FakeSession(self, self.ms[self.by_model[model]])
+
+
+class FakeSession:
+    def __init__(self, device, ms):
+        self.device, self.ms = device, ms
+
+    def get_inputs(self):
+        class Input:
+            name, shape = "image", [1]
+
+        return [Input()]
+
+    def run(self, names, feed):
+        d = self.device
+        slow = 1 + d.noise * d.rng.exponential()
+        d.now_ns += int(1e6 * self.ms * slow / d.speed(d.now_ns / 1e9))
+
+
+@pytest.fixture
+def run_fake(tmp_path):
+    def run(plan: ProfilePlan, settings: Settings | None = None, fresh: bool = False, **device):
+        settings = settings or Settings(rounds=3, burst_ms=1.0, extra_rounds=0)
+        if fresh:
+            (tmp_path / "journal").unlink()
+        fake = FakeDevice(plan, **device)
+        header = {"plan": plan.id, "fingerprint": {}, "settings": {}}
+        with Journal(tmp_path / "journal", header) as journal:
+            Runner(plan, settings, journal, clock=fake.clock(), cpu_clock=fake.clock(), opener=fake.open).run()
+            return fake, dict(journal.bursts)
+
+    return run

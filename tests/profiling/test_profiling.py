@@ -1,0 +1,144 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from deploy_nas.core.errors import MismatchError, OptionError, RecordError, VersionError
+from deploy_nas.core.spaces import get_space
+from deploy_nas.device.journal import Journal
+from deploy_nas.device.runner import Runner, Settings
+from deploy_nas.profiling.fit import count_rows
+from deploy_nas.profiling.plan import make_plan
+from deploy_nas.profiling.table import local_sentinel, make_profile
+from deploy_nas.records.profile import load_profile, save_profile
+
+SPACE = get_space("ofa-mbv3-cifar10")
+SETTINGS = Settings(rounds=3, burst_ms=1.0, extra_rounds=0)
+
+
+def profile_of(plan, bursts, **changes):
+    values = {"fingerprint": {"cpu": "fake"}, "settings": dataclasses.asdict(SETTINGS), "created": "2026", "duration_s": 1.0}
+    return make_profile(plan, bursts, **{**values, **changes})
+
+
+@pytest.fixture
+def plan():
+    return make_plan(SPACE, quick=True)
+
+
+def test_plan_repeats_and_holds_out(plan):
+    assert plan.id == make_plan(SPACE, quick=True).id != make_plan(SPACE, quick=True, seed=1).id
+    fit = {row.tobytes() for row in plan.fit}
+    assert len(fit) == len(plan.fit)
+    assert not fit & {row.tobytes() for row in plan.validation}
+    assert {SPACE.image_sizes[i] for i in plan.validation[:, 0]} == set(SPACE.image_sizes)
+    ids = [u.id for block in plan.blocks for u in block]
+    assert len(ids) == len(set(ids)) == 6 + len(SPACE.rows) + len(fit) + len(plan.validation)
+
+
+def test_plan_refuses_sizes_it_cannot_have():
+    with pytest.raises(OptionError):
+        make_plan(SPACE, [])
+    with pytest.raises(Exception, match="image_size"):
+        make_plan(SPACE, [33])
+
+
+def test_predictions_hold_on_networks_never_fitted(plan, run_fake):
+    _, bursts = run_fake(plan)
+    profile = profile_of(plan, bursts)
+    assert profile.stable, profile.noise
+    assert profile.validation["mean_error_percent"] < 1.0
+    fresh = SPACE.sample_encoded(np.random.default_rng(9), 200)
+    from_layers = [
+        sum(1.07 * _alone(layer) + 0.08e-6 * layer.params + 0.001 for _, layer in SPACE.layers(a)) + 0.02
+        for a in SPACE.decode(fresh)
+    ]
+    error = profile.latency_ms(fresh) / np.array(from_layers) - 1
+    assert np.abs(error).mean() < 0.015 and np.abs(error).max() < 0.05
+
+
+def _alone(layer):
+    import zlib
+
+    return 2e-8 * layer.macs * (1 + 0.06 * np.sin(zlib.crc32(layer.key.encode()))) + 0.004
+
+
+def test_a_slower_stretch_is_scaled_out_and_told(plan, run_fake):
+    fake, _ = run_fake(plan)
+    whole_s = fake.now_ns / 1e9
+    slow = lambda s: 0.75 if 0.4 * whole_s < s < 0.8 * whole_s else 1.0  # noqa: E731
+    _, bursts = run_fake(plan, fresh=True, speed=slow)
+    profile = profile_of(plan, bursts)
+    assert profile.validation["mean_error_percent"] < 1.0
+    assert profile.sentinel_ms == pytest.approx(fake.ms["sentinel"], rel=0.02)
+    assert any("speed changed" in fault for fault in profile.noise.faults)
+
+
+def test_local_sentinel_never_scales_too_much():
+    assert local_sentinel(np.array([1.0, 9.0, 1.0, 2.0, 2.0])).tolist() == [1.0, 1.0, 1.0, 2.0, 2.0]
+
+
+def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path):
+    _, bursts = run_fake(plan)
+    profile = profile_of(plan, bursts)
+    path = tmp_path / "p.json"
+    save_profile(profile, path)
+    again = load_profile(path)
+    assert again == profile and again.id == profile.id
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2])
+    with pytest.raises(RecordError, match="cut short"):
+        load_profile(path)
+    good = json.loads(text)
+
+    def broken(change):
+        value = json.loads(text)
+        change(value)
+        path.write_text(json.dumps(value))
+        return path
+
+    with pytest.raises(RecordError, match="edited"):
+        load_profile(broken(lambda v: v["rows"][0].update(latency_ms=1.0)))
+    with pytest.raises(RecordError, match="missing from 'rows'"):
+        load_profile(broken(lambda v: v["rows"].pop()))
+    with pytest.raises(RecordError, match="twice"):
+        load_profile(broken(lambda v: v["rows"].append(v["rows"][0])))
+    for bad in (0, -1, True, "1", None):
+        with pytest.raises(RecordError, match=r"rows\[0\].*latency_ms"):
+            load_profile(broken(lambda v, bad=bad: v["rows"][0].update(latency_ms=bad)))
+    with pytest.raises(VersionError, match="newer|upgrade"):
+        load_profile(broken(lambda v: v.update(version=2)))
+    path.write_text(text.replace(str(good["rows"][0]["alone_ms"]), "NaN", 1))
+    with pytest.raises(RecordError, match="NaN"):
+        load_profile(path)
+
+
+def test_unprofiled_image_size_is_named(run_fake):
+    plan = make_plan(SPACE, [24, 32], quick=True)
+    _, bursts = run_fake(plan)
+    profile = profile_of(plan, bursts)
+    with pytest.raises(MismatchError, match="28 was not profiled"):
+        profile.latency_ms(SPACE.encode([SPACE.smallest(28)]))
+    assert profile.latency_ms(SPACE.encode([SPACE.smallest(24)]))[0] > 0
+
+
+def test_missing_unit_is_named(plan, run_fake):
+    _, bursts = run_fake(plan)
+    kept = {k: v for k, v in bursts.items() if k[0] != "fit:3"}
+    with pytest.raises(RecordError, match="fit:3"):
+        profile_of(plan, kept)
+
+
+def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake):
+    fake, bursts = run_fake(plan)
+    before = fake.now_ns
+    with Journal(tmp_path / "journal", {"plan": plan.id, "fingerprint": {}, "settings": {}}) as journal:
+        Runner(plan, SETTINGS, journal, clock=fake.clock(), cpu_clock=fake.clock(), opener=fake.open).run()
+        assert journal.bursts == bursts
+    assert fake.now_ns - before < 0.02 * before  # only the sentinel ran again
+
+
+def test_counts():
+    counts = count_rows(np.array([[3, 5, -1], [5, 5, 3]]), [3, 5])
+    assert counts.tolist() == [[1, 1], [1, 2]]

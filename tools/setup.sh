@@ -1,0 +1,66 @@
+# Sourced by the scripts beside it: makes the virtual environment and installs this package into it.
+#
+#   set_up        what the commands need
+#   set_up dev    and what the checks need
+#
+# Afterwards $root is the repository and $venv the environment: .venv in the repository, or
+# DEPLOY_NAS_VENV. DEPLOY_NAS_PYTHON names the Python to make it with. Nothing is installed, and
+# nothing downloaded, while pyproject.toml is what it was at the last installation.
+# shellcheck shell=bash
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+venv="${DEPLOY_NAS_VENV:-$root/.venv}"
+case "$venv" in /*) ;; *) venv="$PWD/$venv" ;; esac
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "set-up: $*"; exit 2; }
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+  if [ -n "${DEPLOY_NAS_PYTHON:-}" ]; then
+    new_enough "$DEPLOY_NAS_PYTHON" || fail "DEPLOY_NAS_PYTHON=$DEPLOY_NAS_PYTHON is not a Python 3.11 or newer"
+    python="$DEPLOY_NAS_PYTHON"
+    return
+  fi
+  for python in python3 python3.13 python3.12 python3.11 python; do
+    if new_enough "$python"; then return; fi
+  done
+  fail "needs Python 3.11 or newer, and found $(python3 --version 2>/dev/null || echo none)." \
+    "Install one, or name it: DEPLOY_NAS_PYTHON=/path/to/python3.12"
+}
+
+make_venv() {
+  if [ -e "$venv/pyvenv.cfg" ]; then
+    if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
+    say "The virtual environment $venv is incomplete: making it again."
+  elif [ -e "$venv" ] && [ -n "$(ls -A "$venv" 2>&1)" ]; then
+    fail "$venv is there and is no virtual environment: move it away, or name another in DEPLOY_NAS_VENV"
+  else
+    say "Making a virtual environment in $venv."
+  fi
+  find_python
+  "$python" -m venv --clear "$venv" ||
+    fail "$python cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"
+}
+
+# What an up-to-date installation was made from.
+wanted() { printf '%s\n' "$root"; cat "$root/pyproject.toml"; }
+
+is_installed() { [ -f "$1" ] && [ "$(wanted)" = "$(cat "$1")" ]; }
+
+set_up() {
+  local extra="${1:-}" target="$root" stamp="$venv/.deploy-nas-installed"
+  make_venv
+  if is_installed "$stamp-dev"; then return; fi
+  if [ -n "$extra" ]; then
+    target="$root[$extra]" stamp="$stamp-$extra"
+  fi
+  if is_installed "$stamp"; then return; fi
+  say "Installing deploy-nas into $venv. This is needed once; torch takes about a minute."
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target" ||
+    fail "the installation failed: the reason is above. Run the same command again to go on"
+  "$venv/bin/python" -c 'import torchvision' >/dev/null ||
+    fail "torch and torchvision do not fit each other: both must come from one index. Remove $venv and run this again"
+  wanted >"$stamp"
+}
