@@ -8,7 +8,7 @@
 # nothing downloaded, while pyproject.toml is what it was at the last installation.
 # shellcheck shell=bash
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)"
 venv="${DEPLOY_NAS_VENV:-$root/.venv}"
 case "$venv" in /*) ;; *) venv="$PWD/$venv" ;; esac
 
@@ -47,16 +47,16 @@ make_venv() {
 # What an up-to-date installation was made from.
 wanted() { printf '%s\n' "$root"; cat "$root/pyproject.toml"; }
 
-is_installed() { [ -f "$1" ] && [ "$(wanted)" = "$(cat "$1")" ]; }
+is_installed() { [ -x "$venv/bin/python" ] && [ -f "$1" ] && [ "$(wanted)" = "$(cat "$1")" ]; }
 
 set_up() {
   local extra="${1:-}" target="$root" stamp="$venv/.deploy-nas-installed"
-  make_venv
   if is_installed "$stamp-dev"; then return; fi
   if [ -n "$extra" ]; then
     target="$root[$extra]" stamp="$stamp-$extra"
   fi
   if is_installed "$stamp"; then return; fi
+  make_venv
   say "Installing deploy-nas into $venv. This is needed once; torch takes about a minute."
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target" ||
     fail "the installation failed: the reason is above. Run the same command again to go on"

@@ -70,7 +70,9 @@ class _Builder:
         if value.shape != shape:
             raise RecordError(f"has shape {value.shape}, the layer needs {shape}", subject=name)
         array = np.ascontiguousarray(value, dtype="<f4")
-        self.initializers.append(helper.make_tensor(name, TensorProto.FLOAT, shape, array.tobytes(), raw=True))
+        self.initializers.append(
+            helper.make_tensor(name, TensorProto.FLOAT, shape, array.tobytes(), raw=True)
+        )
         return name
 
     def activation(self, kind: str, name: str, x: str) -> str:
@@ -100,7 +102,10 @@ class _Builder:
 
     def squeeze(self, name: str, op: SqueezeExcite, x: str) -> str:
         gate = self.node("GlobalAveragePool", f"{name}.pool", [x])
-        for step, out, inner in (("reduce", op.mid_channels, op.channels), ("expand", op.channels, op.mid_channels)):
+        for step, out, inner in (
+            ("reduce", op.mid_channels, op.channels),
+            ("expand", op.channels, op.mid_channels),
+        ):
             weight = self.tensor(f"{name}.{step}.weight", (out, inner, 1, 1))
             bias = self.tensor(f"{name}.{step}.bias", (out,))
             gate = self.node("Conv", f"{name}.{step}", [gate, weight, bias], kernel_shape=[1, 1])
@@ -169,7 +174,11 @@ def build_model(
     graph = helper.make_graph(
         builder.nodes,
         name,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [size, first.in_channels, *[first.in_size] * 2])],
+        [
+            helper.make_tensor_value_info(
+                INPUT, TensorProto.FLOAT, [size, first.in_channels, *[first.in_size] * 2]
+            )
+        ],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out_shape)],
         builder.initializers,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,8 +15,12 @@ from deploy_nas.cli import show
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
 @click.option("--threads", default=1, show_default=True, help="Intra-op threads, pinned to cores.")
 @click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]")
-@click.option("--provider", default="cpu", show_default=True, help="Execution provider; a missing one is an error.")
-@click.option("--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat.")
+@click.option(
+    "--provider", default="cpu", show_default=True, help="Execution provider; a missing one is an error."
+)
+@click.option(
+    "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
+)
 @click.option("--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise.")
 @click.option("--seed", default=0, show_default=True, help="Draws the networks and the order.")
 @click.option("--force", is_flag=True, help="Replace the output.")
@@ -57,21 +62,19 @@ def command(
         with show.progress(f"profiling {space}", quiet=as_json) as update:
             profile = profile_device(request, update)
     except KeyboardInterrupt:
-        click.echo(f"stopped; what was timed is kept in {journal_path(path)}: the same command goes on", err=True)
+        click.echo(
+            f"stopped; what was timed is kept in {journal_path(path)}: the same command goes on", err=True
+        )
         raise SystemExit(130) from None
     if as_json:
-        show.emit_json({"path": str(path), "id": profile.id, "stable": profile.stable, **_figures(profile)})
+        figures = {
+            "validation": profile.validation,
+            "noise": asdict(profile.noise),
+            "duration_s": profile.duration_s,
+        }
+        show.emit_json({"path": str(path), "id": profile.id, "stable": profile.stable, **figures})
         return
     from deploy_nas.cli.profiles import summary
 
     click.echo(summary(profile))
     click.echo(f"wrote {path}")
-
-
-def _figures(profile: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    from deploy_nas.records.profile import Profile
-
-    assert isinstance(profile, Profile)
-    return {"validation": profile.validation, "noise": asdict(profile.noise), "duration_s": profile.duration_s}

@@ -21,7 +21,8 @@ def summary(profile: Profile) -> str:
         f"device: {f['cpu']}, {f['cores']} cores, {f['threads']} thread(s){', pinned' if f['pinned'] else ''}, "
         f"{f['provider']}, onnxruntime {f['onnxruntime']}, {f['precision']}",
         f"timed {profile.created} in {profile.duration_s:.0f} s: {len(profile.rows)} layers",
-        f"noise: differences under {n.resolution_percent:.1f}% are noise here; speed drifted by {n.drift_percent:.1f}%",
+        f"noise: differences under {n.resolution_percent:.1f}% are noise here; "
+        f"the speed drifted by {n.drift_percent:.1f}%",
     ]
     if v:
         lines.append(
@@ -53,7 +54,9 @@ def list_profiles(folder: Path) -> None:
             continue
         verdict = "stable" if p.stable else "unstable"
         error = p.validation.get("mean_error_percent")
-        rows.append([str(path), p.space.id, str(p.fingerprint["cpu"]), int(p.fingerprint["threads"]), error, verdict])
+        rows.append(
+            [str(path), p.space.id, str(p.fingerprint["cpu"]), int(p.fingerprint["threads"]), error, verdict]
+        )
     if not rows:
         click.echo(f"no profiles in {folder}: `deploy-nas profile --space ID` makes one")
         return

@@ -79,3 +79,16 @@ def whole_numbers(text: str | None, option: str) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise click.BadParameter(f"{text!r} is not numbers with commas between", param_hint=option) from None
+
+
+@contextlib.contextmanager
+def status(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that changes with the step; yields ``say(step)``."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status(title) as line:
+        yield lambda step: line.update(f"{title}: {step}")

@@ -22,5 +22,7 @@ def command(as_json: bool) -> None:
             ]
         )
         return
-    rows = [[s.id, f"{s.size:.1e}", len(s.rows), ",".join(map(str, s.image_sizes)), s.summary] for s in spaces]
+    rows = [
+        [s.id, f"{s.size:.1e}", len(s.rows), ",".join(map(str, s.image_sizes)), s.summary] for s in spaces
+    ]
     click.echo(show.table(["id", "architectures", "layers", "image sizes", "what it is"], rows))

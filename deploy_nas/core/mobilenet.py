@@ -34,7 +34,9 @@ def mbconv(
     """A mobile inverted bottleneck; no expansion where ``mid_channels == in_channels``."""
     ops: list[Conv | SqueezeExcite] = []
     if mid_channels != in_channels:
-        ops.append(Conv(role="expand", in_channels=in_channels, out_channels=mid_channels, activation=activation))
+        ops.append(
+            Conv(role="expand", in_channels=in_channels, out_channels=mid_channels, activation=activation)
+        )
     ops.append(
         Conv(
             role="depthwise",
@@ -47,7 +49,9 @@ def mbconv(
         )
     )
     if squeeze:
-        ops.append(SqueezeExcite(role="se", channels=mid_channels, mid_channels=make_divisible(mid_channels // 4)))
+        ops.append(
+            SqueezeExcite(role="se", channels=mid_channels, mid_channels=make_divisible(mid_channels // 4))
+        )
     ops.append(Conv(role="project", in_channels=mid_channels, out_channels=out_channels))
     return Layer(kind="mbconv", in_channels=in_channels, in_size=in_size, ops=tuple(ops), residual=residual)
 
@@ -90,7 +94,12 @@ def mobilenet_v3(
 
     def build_stem(image_size: int) -> Layer:
         conv = Conv(
-            role="conv", in_channels=3, out_channels=stem, kernel=3, stride=stem_stride, activation="hard_swish"
+            role="conv",
+            in_channels=3,
+            out_channels=stem,
+            kernel=3,
+            stride=stem_stride,
+            activation="hard_swish",
         )
         return Layer(kind="stem", in_channels=3, in_size=image_size, ops=(conv,))
 

@@ -117,29 +117,38 @@ class Space:
         expected = {"image_size", *self.gene_columns}
         for key in architecture:
             if key not in expected and key not in _IGNORED_KEYS:
-                raise ArchitectureError(f"is no key of {self.id}", subject=str(key), hint=_keys_hint(expected))
+                raise ArchitectureError(
+                    f"is no key of {self.id}", subject=str(key), hint=_keys_hint(expected)
+                )
         row = [self._index("image_size", architecture.get("image_size"), self.image_sizes)]
         for key, columns in self.gene_columns.items():
             values = architecture.get(key)
             if isinstance(values, np.ndarray):
                 values = values.tolist()
             if not isinstance(values, list | tuple) or len(values) != len(columns):
-                found = "missing" if values is None else f"{len(values)} values" if _sized(values) else repr(values)
-                raise ArchitectureError(f"must be a list of {len(columns)} values, is {found}", subject=key)
+                raise ArchitectureError(
+                    f"must be a list of {len(columns)} values, is {_found(values)}", subject=key
+                )
             for column, value in zip(columns, values, strict=True):
                 gene = self.genes[column - 1]
-                absent = gene.gate is not None and value == 0
-                row.append(0 if absent else self._index(f"{key}[{gene.index}]", value, gene.choices))
-        return row
+                absent = gene.gate is not None and _is_zero(value)
+                row.append(-1 if absent else self._index(f"{key}[{gene.index}]", value, gene.choices))
+        for gene, index in zip(self.genes, row[1:], strict=True):
+            if index < 0 and gene.gate is not None and row[1 + gene.gate[0]] >= gene.gate[1]:
+                raise ArchitectureError(
+                    f"must be one of {list(gene.choices)}, is 0 though its block is there",
+                    subject=f"{gene.key}[{gene.index}]",
+                )
+        return [max(index, 0) for index in row]
 
     @staticmethod
     def _index(name: str, value: Any, choices: Sequence[int | float]) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-            raise ArchitectureError(f"must be one of {list(choices)}, is {value!r}", subject=name)
-        for index, choice in enumerate(choices):
-            if value == choice:
-                return index
-        raise ArchitectureError(f"must be one of {list(choices)}, is {value!r}", subject=name)
+        if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+            for index, choice in enumerate(choices):
+                if value == choice:
+                    return index
+        found = "missing" if value is None else repr(value)[:60]
+        raise ArchitectureError(f"must be one of {list(choices)}, is {found}", subject=name)
 
     def decode(self, encoded: IntArray) -> list[Architecture]:
         """int64 ``[n, 1 + genes]`` to dicts of plain ints and lists."""
@@ -271,5 +280,12 @@ def _keys_hint(expected: Iterable[str]) -> str:
     return f"its keys are {', '.join(sorted(expected))}"
 
 
-def _sized(value: Any) -> bool:
-    return hasattr(value, "__len__") and not isinstance(value, str)
+def _found(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return f"{len(value)} values" if isinstance(value, list | tuple) else repr(value)[:60]
+
+
+def _is_zero(value: Any) -> bool:
+    """As files of ``ofa`` write the choice of an absent block."""
+    return isinstance(value, int | float | np.integer | np.floating) and value == 0 and value is not False

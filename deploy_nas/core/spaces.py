@@ -69,6 +69,4 @@ def get_space(id: str) -> Space:
     try:
         return _SPACES[id]()
     except KeyError:
-        raise UnknownSpaceError(
-            f"no search space {id!r}", hint=f"there are {', '.join(_SPACES)}"
-        ) from None
+        raise UnknownSpaceError(f"no search space {id!r}", hint=f"there are {', '.join(_SPACES)}") from None

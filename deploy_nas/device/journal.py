@@ -60,7 +60,9 @@ class Journal:
             self._file.flush()
         except OSError as error:
             raise OutputError(
-                f"cannot be written ({error.strerror})", subject=str(self.path), hint="what was timed before is kept"
+                f"cannot be written ({error.strerror})",
+                subject=str(self.path),
+                hint="what was timed before is kept",
             ) from error
 
     def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
@@ -107,9 +109,13 @@ def read_journal(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], tupl
         if header["format"] != FORMAT:
             raise ValueError
     except (IndexError, ValueError, KeyError, TypeError) as error:
-        raise RecordError("is no journal of deploy-nas", subject=str(path), hint="remove it to begin anew") from error
+        raise RecordError(
+            "is no journal of deploy-nas", subject=str(path), hint="remove it to begin anew"
+        ) from error
     if header.get("version") != VERSION:
-        raise VersionError(f"has format version {header.get('version')}, this one reads {VERSION}", subject=str(path))
+        raise VersionError(
+            f"has format version {header.get('version')}, this one reads {VERSION}", subject=str(path)
+        )
     bursts: dict[tuple[str, int], tuple[Burst, float]] = {}
     for number, line in enumerate(lines[1:], 2):
         try:

@@ -1,4 +1,4 @@
-"""What this machine is, and what it is doing: read from the operating system, "unknown" where it is silent."""
+"""What this machine is and is doing, as its operating system says; "unknown" where that is silent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,18 @@ def cpu_model() -> str:
 
 def cpu_features() -> list[str]:
     """Vector instruction sets that decide which kernels run."""
-    wanted = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+    wanted = (
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512_vnni",
+        "avx_vnni",
+        "amx_int8",
+        "asimd",
+        "asimddp",
+        "i8mm",
+        "sve",
+    )
     for line in _read("/proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):

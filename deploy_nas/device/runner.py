@@ -108,7 +108,9 @@ class Runner:
         total = rounds * sum(len(b) for b in self.plan.blocks)
         planned = {u.id for b in self.plan.blocks for u in b}
         if stray := next((u for u, _ in self.journal.bursts if u not in planned), None):
-            raise RecordError(f"holds a unit that is not in the plan: {stray}", subject=str(self.journal.path))
+            raise RecordError(
+                f"holds a unit that is not in the plan: {stray}", subject=str(self.journal.path)
+            )
         done = len(self.journal.bursts)
         sentinel = self.open(self.plan.sentinel)
         for _ in range(3):
@@ -120,7 +122,11 @@ class Runner:
             self.progress(done, total, block[0].kind)
             timers = {u.id: self.open(u) for u in {u.id: u for _, u in missing}.values()}
             for number in range(rounds + settings.extra_rounds):
-                turn = [u for r, u in missing if r == number] if number < rounds else self.unstable(block, timers)
+                turn = (
+                    [u for r, u in missing if r == number]
+                    if number < rounds
+                    else self.unstable(block, timers)
+                )
                 total += len(turn) if number >= rounds else 0
                 for index in self.rng.permutation(len(turn)):
                     unit = turn[int(index)]
@@ -138,7 +144,11 @@ class Runner:
         """Units of a block, of those just timed, whose rounds do not agree yet."""
         found = []
         for unit in block:
-            times = [latency_of(b.points_ms) for (u, _), (b, _) in self.journal.bursts.items() if u == unit.id]
-            if unit.id in timers and np.median(times) > min(times) * (1 + self.settings.unstable_percent / 100):
+            times = [
+                latency_of(b.points_ms) for (u, _), (b, _) in self.journal.bursts.items() if u == unit.id
+            ]
+            if unit.id in timers and np.median(times) > min(times) * (
+                1 + self.settings.unstable_percent / 100
+            ):
                 found.append(unit)
         return found

@@ -18,7 +18,7 @@ from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import FloatArray, IntArray
 
 _LEAST_MS = 1e-5
-# Standard deviations of the combination's coefficients: time alone, ms a layer, ms/MB of weights and of images.
+# Prior of the combination: of time alone, ms a layer, ms/MB of weights, ms/MB of images.
 _COEFFICIENT_SD = np.array([0.4, 0.01, 0.15, 0.15])
 _COEFFICIENT_MEAN = np.array([1.0, 0.0, 0.0, 0.0])
 _ROW_SD = (0.0, 0.02, 0.05, 0.1, 0.2)
@@ -80,7 +80,10 @@ def fit_table(
     at_size = np.zeros((len(measured_ms), sizes))
     at_size[np.arange(len(measured_ms)), size_index] = 1.0
     offset_sd = np.array(
-        [0.1 * float(np.median(measured_ms[size_index == s])) if (size_index == s).any() else 1e-3 for s in range(sizes)]
+        [
+            0.1 * float(np.median(measured_ms[size_index == s])) if (size_index == s).any() else 1e-3
+            for s in range(sizes)
+        ]
     )
     linear = np.concatenate([counts @ features, at_size], axis=1)
     prior_sd = np.concatenate([_COEFFICIENT_SD, offset_sd])
@@ -88,16 +91,15 @@ def fit_table(
     residual = measured_ms - linear @ prior_mean
     shared = (linear * prior_sd**2) @ linear.T
     rows = (counts * alone_ms**2) @ counts.T
-    best: tuple[float, float, float, FloatArray] | None = None
+    best = (-np.inf, 0.0, 0.0, residual)
     for row_sd in _ROW_SD:
         for noise_sd in _NOISE_SD:
             covariance = shared + row_sd**2 * rows + np.diag((noise_sd * measured_ms) ** 2)
             factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(covariance)))
             white = np.linalg.solve(factor, residual)
             evidence = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
-            if best is None or evidence > best[0]:
+            if evidence > best[0]:
                 best = (evidence, row_sd, noise_sd, np.linalg.solve(factor.T, white))
-    assert best is not None
     _, row_sd, noise_sd, weights = best
     linear_estimate = prior_mean + prior_sd**2 * (linear.T @ weights)
     departure = row_sd**2 * alone_ms**2 * (counts.T @ weights)

@@ -67,7 +67,9 @@ def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray
         runs[unit] = runs.get(unit, 0) + burst.runs
     timed = {
         unit: Timed(
-            points_ms=np.concatenate(rounds), round_ms=np.array([latency_of(r) for r in rounds]), runs=runs[unit]
+            points_ms=np.concatenate(rounds),
+            round_ms=np.array([latency_of(r) for r in rounds]),
+            runs=runs[unit],
         )
         for unit, rounds in points.items()
     }
@@ -96,7 +98,9 @@ def judge(
     if busy < 0.93:
         faults.append(f"other work took the processor: runs had it {100 * busy:.0f}% of the time")
     if unstable > 0.1 * len(rows):
-        faults.append(f"{unstable} of {len(rows)} layers did not repeat within {UNSTABLE_SPREAD_PERCENT:.0f}%")
+        faults.append(
+            f"{unstable} of {len(rows)} layers did not repeat within {UNSTABLE_SPREAD_PERCENT:.0f}%"
+        )
     return Noise(
         resolution_percent=round(resolution, 2),
         drift_percent=round(drift, 2),
@@ -123,7 +127,9 @@ def make_profile(
     for block in plan.blocks:
         for unit in block:
             if not any((unit.id, r) in bursts for r in range(int(settings["rounds"]))):
-                raise RecordError("was never timed", subject=unit.id, hint="run the profile again: it goes on")
+                raise RecordError(
+                    "was never timed", subject=unit.id, hint="run the profile again: it goes on"
+                )
     timed, quiet, local = scale_out_drift(bursts)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}

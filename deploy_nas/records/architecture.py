@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy_nas.core.errors import ArchitectureError, RecordError
+from deploy_nas.core.errors import ArchitectureError, RecordError, UnknownSpaceError
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import Fields, read_json, write_json
@@ -26,10 +26,18 @@ class ArchitectureRecord:
         return {**value, "predicted": self.predicted} if self.predicted else value
 
 
+def parse_space(fields: Fields) -> Space:
+    """The space that ``"space"`` names; raises :class:`UnknownSpaceError` naming the file."""
+    try:
+        return get_space(fields.text("space"))
+    except UnknownSpaceError as error:
+        raise UnknownSpaceError(str(error), subject=fields.where) from error
+
+
 def parse_architecture(fields: Fields) -> ArchitectureRecord:
     """From a JSON object; raises :class:`RecordError` or :class:`ArchitectureError` naming the key."""
-    space = get_space(fields.text("space"))
     predicted = dict(fields.fields("predicted").value) if "predicted" in fields.value else {}
+    space = parse_space(fields)
     try:
         architecture = space.decode(space.encode([fields.value]))[0]
     except ArchitectureError as error:

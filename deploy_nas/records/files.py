@@ -18,8 +18,17 @@ _MAX_JSON_BYTES = 256 * 1024 * 1024
 
 def check_output(path: Path, *, force: bool = False) -> None:
     """Raise :class:`OutputError` now if ``path`` could not be written later."""
+    try:
+        _check_output(path, force)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
+
+
+def _check_output(path: Path, force: bool) -> None:
     if path.is_dir():
         raise OutputError("is a folder", subject=str(path), hint="name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError("is no regular file", subject=str(path), hint="name a file")
     if path.exists() and not force:
         raise OutputError("exists already", subject=str(path), hint="use --force to replace it")
     parent = path.parent
@@ -41,14 +50,14 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(part, 0o666 & ~umask)
-        os.replace(part, path)
+        Path(part).chmod(0o666 & ~umask)
+        Path(part).replace(path)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
     finally:
         if part is not None:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(part)
+                Path(part).unlink()
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, force: bool = False) -> None:
@@ -78,6 +87,13 @@ def read_json(path: Path) -> Fields:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _is_finite(value: int | float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 class Fields:
@@ -111,13 +127,15 @@ class Fields:
         """A whole number, at least ``least``."""
         value = self.value.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-            raise self._fail(key, "a whole number" if least is None else f"a whole number of at least {least}")
+            raise self._fail(
+                key, "a whole number" if least is None else f"a whole number of at least {least}"
+            )
         return value
 
     def number(self, key: str, *, positive: bool = False) -> float:
         """A finite number."""
         value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise self._fail(key, "a finite number")
         if positive and value <= 0:
             raise self._fail(key, "a positive number")

@@ -1,4 +1,4 @@
-"""Profiles: a latency table of one space on one device, with that device's fingerprint and its own validation."""
+"""Profiles: a latency table of one space on one device, with its fingerprint and its own validation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.core.errors import MismatchError, RecordError, VersionError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, VersionError
 from deploy_nas.core.space import FloatArray, IntArray, Space
-from deploy_nas.core.spaces import get_space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
+from deploy_nas.records.architecture import parse_space
 from deploy_nas.records.files import Fields, read_json, write_json
 
 FORMAT = "deploy-nas profile"
@@ -209,9 +209,14 @@ def load_profile(path: Path | str) -> Profile:
 
 
 def _parse(fields: Fields) -> Profile:
-    space = get_space(fields.text("space"))
+    space = parse_space(fields)
     image_sizes = tuple(fields.integers("image_sizes"))
-    indices = space.image_size_indices(image_sizes)
+    try:
+        indices = space.image_size_indices(image_sizes)
+    except ArchitectureError as error:
+        raise RecordError(str(error), subject=f"{fields.where}: image_sizes") from error
+    if not image_sizes or len(set(image_sizes)) != len(image_sizes):
+        raise RecordError("'image_sizes' must name each size once, and at least one", subject=fields.where)
     noise = fields.fields("noise")
     rows = tuple(
         Row(
@@ -230,7 +235,9 @@ def _parse(fields: Fields) -> Profile:
     if len(set(keys)) != len(keys):
         raise RecordError("a layer stands twice in 'rows'", subject=fields.where)
     mask = int(sum(1 << int(i) for i in indices))
-    needed = {layer.key for layer, sizes in zip(space.rows, space.row_sizes(), strict=True) if int(sizes) & mask}
+    needed = {
+        layer.key for layer, sizes in zip(space.rows, space.row_sizes(), strict=True) if int(sizes) & mask
+    }
     if set(keys) != needed:
         odd = sorted(needed.symmetric_difference(keys))[0]
         how = "is missing from" if odd in needed else "is not of this space, but stands in"

@@ -1,0 +1,1 @@
+"""Room: images in, the weights of an elastic supernet out."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 SetArchitecture = Callable[[dict[str, Any]], None]
 
@@ -108,7 +107,10 @@ class Trainer:
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         plain = [p for p in self.net.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": recipe.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
             lr=recipe.peak_lr,
             momentum=recipe.momentum,
             nesterov=True,
@@ -129,7 +131,7 @@ class Trainer:
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        part.replace(self.checkpoint)
 
     def resume(self) -> None:
         """Go on from the checkpoint where there is one."""
@@ -158,7 +160,7 @@ class Trainer:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
         chosen, self.order = self.order[:size], self.order[size:]
         index = torch.from_numpy(chosen).to(self.device)
-        x = F.pad(self.images[index], (4, 4, 4, 4))
+        x = functional.pad(self.images[index], (4, 4, 4, 4))
         side = self.images.shape[-1]
         top = torch.from_numpy(self.rng.integers(0, 9, size)).to(self.device)
         left = torch.from_numpy(self.rng.integers(0, 9, size)).to(self.device)
@@ -180,7 +182,9 @@ class Trainer:
         """Logits of one subnet, at its image size."""
         size = architecture["image_size"]
         if size != x.shape[-1]:
-            x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+            x = functional.interpolate(
+                x, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+            )
             x = x.contiguous(memory_format=torch.channels_last)
         self.elastic.activate(architecture)
         out: torch.Tensor = self.net(x)
@@ -234,12 +238,12 @@ class Trainer:
         if phase == "largest":
             largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
         logits = self.forward(x, largest)
-        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        loss = functional.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         if phase != "largest":
             target = logits.detach().softmax(1)
             for architecture in (self.elastic.smallest, self.elastic.sample(self.rng)):
-                F.cross_entropy(self.forward(x, architecture), target).backward()  # type: ignore[no-untyped-call]
+                functional.cross_entropy(self.forward(x, architecture), target).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
         self.optimizer.step()
         return float(loss.item())

@@ -44,7 +44,11 @@ def examine() -> list[Finding]:
     features = machine.cpu_features()
     findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))
     findings.append(
-        Finding(what="vector units", value=", ".join(features) or machine.UNKNOWN, advice=OK if features else "unknown")
+        Finding(
+            what="vector units",
+            value=", ".join(features) or machine.UNKNOWN,
+            advice=OK if features else "unknown",
+        )
     )
     count = len(machine.cores())
     advice = OK if count > 1 else "with one core, everything else that runs is in the timings"
@@ -55,7 +59,9 @@ def examine() -> list[Finding]:
     else:
         busy = load > 0.3
         findings.append(
-            Finding(what="load", value=f"{load:.2f}", advice="stop other work before profiling" if busy else OK)
+            Finding(
+                what="load", value=f"{load:.2f}", advice="stop other work before profiling" if busy else OK
+            )
         )
     governor = machine.governor()
     if governor == machine.UNKNOWN:

@@ -54,7 +54,8 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
     space = get_space(request.space)
     if not 1 <= request.threads <= len(machine.cores()):
         raise OptionError(
-            f"must be from 1 to the {len(machine.cores())} cores there are, is {request.threads}", subject="--threads"
+            f"must be from 1 to the {len(machine.cores())} cores there are, is {request.threads}",
+            subject="--threads",
         )
     provider = full_provider_name(request.provider)
     check_output(request.output, force=request.force)

@@ -126,7 +126,7 @@ def test_pretrained_weights(server, monkeypatch):
     assert server.asked == ["/name_a"]
     with pytest.raises(DownloadError, match="pass --weights PATH"):
         downloads.pretrained_weights("b")
-    with pytest.raises(WeightsError, match="c: .*there are for a, b"):
+    with pytest.raises(WeightsError, match=r"c: .*there are for a, b"):
         downloads.pretrained_weights("c")
 
 

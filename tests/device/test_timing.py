@@ -69,7 +69,7 @@ def test_random_initializers_are_finite_and_repeat():
 
 def test_provider_names():
     assert full_provider_name("cpu") == "CPUExecutionProvider"
-    with pytest.raises(ProviderError, match="there are .*CPUExecutionProvider"):
+    with pytest.raises(ProviderError, match=r"there are .*CPUExecutionProvider"):
         full_provider_name("tpu")
 
 
@@ -83,7 +83,9 @@ def test_open_session_refuses_what_is_no_model():
 def test_fingerprint_and_pinning():
     with machine.pinned_to(1) as pinned:
         assert not pinned or len(machine.cores()) == 1
-        value = machine.fingerprint(threads=1, provider="p", provider_options={}, precision="fp32", pinned=pinned)
+        value = machine.fingerprint(
+            threads=1, provider="p", provider_options={}, precision="fp32", pinned=pinned
+        )
     assert value["cpu"] and value["onnxruntime"] and value["threads"] == 1
 
 

@@ -29,7 +29,9 @@ class FakeDevice:
         self.ms = {}
         for unit_id, layers in plan._layers.items():
             alone = unit_id.startswith("row:")
-            self.ms[unit_id] = sum(true_row_ms(layer, alone) for _, layer in layers) + (0.0 if alone else 0.02)
+            self.ms[unit_id] = sum(true_row_ms(layer, alone) for _, layer in layers) + (
+                0.0 if alone else 0.02
+            )
         self.by_model = {build_model(layers, None): u for u, layers in plan._layers.items()}
 
     def clock(self) -> Clock:
@@ -64,7 +66,9 @@ def run_fake(tmp_path):
         fake = FakeDevice(plan, **device)
         header = {"plan": plan.id, "fingerprint": {}, "settings": {}}
         with Journal(tmp_path / "journal", header) as journal:
-            Runner(plan, settings, journal, clock=fake.clock(), cpu_clock=fake.clock(), opener=fake.open).run()
+            Runner(
+                plan, settings, journal, clock=fake.clock(), cpu_clock=fake.clock(), opener=fake.open
+            ).run()
             return fake, dict(journal.bursts)
 
     return run

@@ -18,7 +18,12 @@ SETTINGS = Settings(rounds=3, burst_ms=1.0, extra_rounds=0)
 
 
 def profile_of(plan, bursts, **changes):
-    values = {"fingerprint": {"cpu": "fake"}, "settings": dataclasses.asdict(SETTINGS), "created": "2026", "duration_s": 1.0}
+    values = {
+        "fingerprint": {"cpu": "fake"},
+        "settings": dataclasses.asdict(SETTINGS),
+        "created": "2026",
+        "duration_s": 1.0,
+    }
     return make_profile(plan, bursts, **{**values, **changes})
 
 
@@ -107,7 +112,7 @@ def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path):
     for bad in (0, -1, True, "1", None):
         with pytest.raises(RecordError, match=r"rows\[0\].*latency_ms"):
             load_profile(broken(lambda v, bad=bad: v["rows"][0].update(latency_ms=bad)))
-    with pytest.raises(VersionError, match="newer|upgrade"):
+    with pytest.raises(VersionError, match="upgrade"):
         load_profile(broken(lambda v: v.update(version=2)))
     path.write_text(text.replace(str(good["rows"][0]["alone_ms"]), "NaN", 1))
     with pytest.raises(RecordError, match="NaN"):

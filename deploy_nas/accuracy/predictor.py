@@ -1,0 +1,241 @@
+"""Accuracy predictors: from a file, OFA's published one, or the embedded one. Run without torch."""
+
+from __future__ import annotations
+
+import copy
+import importlib.resources
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout, tutorial_layout
+from deploy_nas.adapters.mlp import MLP, Dense, read_mlp, write_mlp
+from deploy_nas.core.errors import MismatchError, RecordError, VersionError, WeightsError
+from deploy_nas.core.space import FloatArray, IntArray, Space
+from deploy_nas.records.files import Fields, read_bytes, write_atomic
+
+if TYPE_CHECKING:
+    from deploy_nas.core.encoder import ArchEncoder
+
+Unit = Literal["percent", "fraction"]
+
+FORMAT = "deploy-nas accuracy predictor"
+VERSION = 1
+PRETRAINED, EMBEDDED = "pretrained", "embedded"
+
+_PUBLISHED_URL = "https://raw.githubusercontent.com/han-cai/files/master/ofa/acc_predictor.pth"
+_PUBLISHED_SHA256 = "48685122a3540636b06699af66cd816456b25f29b69563e2fda9bed4018eeba0"
+_PUBLISHED_SPACE = "ofa-mbv3-w1.2"
+_PUBLISHED_WIDTHS = (128, 400, 400, 400, 1)
+_PUBLISHED_NOTE = (
+    "reports top-1 on 10,000 images held out of ImageNet's training set, about 3 to 5 points above validation"
+)
+_OTHER_SPACE_NOTE = f"; made for {_PUBLISHED_SPACE}: elsewhere it ranks, its values are another supernet's"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyPredictor:
+    """Top-1 of a space's architectures, of OFA's interface.
+
+    Args:
+        space: the search space.
+        layout: features of an architecture.
+        mlp: the network; several members are averaged.
+        unit: of its values, "percent" or "fraction".
+        note: a known bias, a sentence; empty for none.
+        about: what is known of its making (held-out figures, samples, weights, seed).
+        seed: of ``arch_encoder``.
+    """
+
+    space: Space
+    layout: FeatureLayout
+    mlp: MLP
+    unit: Unit = "percent"
+    note: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def predict_acc(self, architectures: Sequence[Mapping[str, Any]]) -> FloatArray:
+        """Top-1 in ``unit`` of dicts in OFA's keys, float64 ``[n]`` (items have ``.item()``).
+
+        Agrees with ``ofa.nas.accuracy_predictor.AccuracyPredictor.predict_acc``.
+
+        Raises:
+            ArchitectureError: one is none of the space.
+        """
+        return self.predict_encoded(self.space.encode(architectures))
+
+    def predict_encoded(self, encoded: IntArray) -> FloatArray:
+        """Top-1 in ``unit``, float64 ``[n]``, of encoded architectures int64 ``[n, 1 + genes]``."""
+        values: FloatArray = self._members(encoded).mean(axis=1)
+        return values
+
+    def spread_encoded(self, encoded: IntArray) -> FloatArray:
+        """Standard deviation of the members, in ``unit``, float64 ``[n]``: 0 where there is one."""
+        values: FloatArray = self._members(encoded).std(axis=1)
+        return values
+
+    def percent_encoded(self, encoded: IntArray) -> FloatArray:
+        """Top-1 in percent whatever the unit, float64 ``[n]``."""
+        return self.predict_encoded(encoded) * (100.0 if self.unit == "fraction" else 1.0)
+
+    def _members(self, encoded: IntArray) -> FloatArray:
+        return self.mlp.run(self.layout.features(encoded)).astype(np.float64)
+
+    @cached_property
+    def arch_encoder(self) -> ArchEncoder:
+        """OFA's ``arch_encoder``: random draws and mutations of the space's architectures."""
+        from deploy_nas.core.encoder import ArchEncoder
+
+        return ArchEncoder(self.space, seed=self.seed)
+
+
+def save_accuracy_predictor(predictor: AccuracyPredictor, path: Path, *, force: bool = False) -> None:
+    """Write a predictor as ONNX with metadata; raises :class:`OutputError`."""
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": predictor.space.id,
+        "unit": predictor.unit,
+        "layout": predictor.layout.name,
+        "columns": list(predictor.layout.columns),
+        "note": predictor.note,
+        "about": dict(predictor.about),
+    }
+    write_atomic(path, write_mlp(predictor.mlp, metadata), force=force)
+
+
+def load_accuracy_predictor(space: Space, source: str | Path, *, seed: int = 0) -> AccuracyPredictor:
+    """A predictor for ``space``.
+
+    Args:
+        space: the search space.
+        source: our ``.onnx``, a file of OFA's published MobileNetV3 predictor, "pretrained" (that one,
+            downloaded and checked) or "embedded" (the one shipped with the embedded space).
+        seed: of its ``arch_encoder``.
+
+    Raises:
+        RecordError: unreadable, cut short or something else.
+        MismatchError: of another space, or of other choices than the space has now.
+        VersionError: written by a newer deploy-nas.
+        WeightsError: a PyTorch file that is hostile, cut short or of another net (names the first key
+            that does not fit).
+        DownloadError: the published one could not be had.
+    """
+    if source == EMBEDDED:
+        return _embedded(space, seed)
+    if source == PRETRAINED:
+        layout = tutorial_layout(space)
+        from deploy_nas.adapters.downloads import fetch
+
+        path = fetch(
+            _PUBLISHED_URL,
+            filename="ofa_mbv3_acc_predictor.pth",
+            sha256=_PUBLISHED_SHA256,
+            hint="download it elsewhere and name the file (--predictor PATH)",
+        )
+        return _published(layout, path, seed)
+    path = Path(source)
+    data = read_bytes(path)
+    if path.suffix in (".pth", ".pt") or zipfile.is_zipfile(path) or data[:1] == b"\x80":
+        return _published(tutorial_layout(space), path, seed)
+    return _ours(space, data, str(path), seed)
+
+
+def _embedded(space: Space, seed: int) -> AccuracyPredictor:
+    name = f"{space.id}.accuracy.onnx"
+    file = importlib.resources.files("deploy_nas").joinpath("data", name)
+    if not file.is_file():
+        raise MismatchError(
+            f"no accuracy predictor is shipped for {space.id}",
+            hint="name a file, or 'pretrained' for ofa-mbv3-w1.2; or make one with 'deploy-nas accuracy'",
+        )
+    return _ours(space, file.read_bytes(), name, seed)
+
+
+def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor:
+    mlp, metadata = read_mlp(data, where)
+    fields = Fields(metadata, where)
+    if metadata.get("format") != FORMAT:
+        raise RecordError("is an ONNX file, but not of an accuracy predictor", subject=where)
+    version = fields.integer("version", 1)
+    if version > VERSION:
+        raise VersionError(
+            f"has format version {version}, this deploy-nas reads up to {VERSION}",
+            subject=where,
+            hint="upgrade deploy-nas",
+        )
+    made_for = fields.text("space")
+    if made_for != space.id:
+        raise MismatchError(f"is a predictor of space {made_for}, not {space.id}", subject=where)
+    layout = feature_layout(space, fields.text("layout"))
+    if tuple(fields.texts("columns")) != layout.columns:
+        raise MismatchError(
+            f"was made for other choices than {space.id} has", subject=where, hint="train it again"
+        )
+    if mlp.features != len(layout.columns):
+        raise RecordError(f"takes {mlp.features} features, not {len(layout.columns)}", subject=where)
+    unit = fields.text("unit")
+    if unit not in ("percent", "fraction"):
+        raise RecordError(f"'unit' must be percent or fraction, is {unit!r}", subject=where)
+    return AccuracyPredictor(
+        space=space,
+        layout=layout,
+        mlp=mlp,
+        unit="percent" if unit == "percent" else "fraction",
+        note=fields.text("note"),
+        about=copy.deepcopy(fields.fields("about").value),
+        seed=seed,
+    )
+
+
+def _published(layout: FeatureLayout, path: Path, seed: int) -> AccuracyPredictor:
+    note = _PUBLISHED_NOTE + ("" if layout.space.id == _PUBLISHED_SPACE else _OTHER_SPACE_NOTE)
+    return AccuracyPredictor(
+        space=layout.space, layout=layout, mlp=_tutorial_mlp(path), unit="fraction", note=note, seed=seed
+    )
+
+
+def _tutorial_mlp(path: Path) -> MLP:
+    """The network of OFA's tutorial: ``nn.Sequential`` of four linear layers with ReLU between."""
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "holds more than weights, and is not run", subject=str(path), hint="use the published file"
+        ) from error
+    except Exception as error:  # torch, zip and pickle each have their own for a damaged file
+        raise WeightsError("is no PyTorch file, or cut short", subject=str(path)) from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise WeightsError("holds no state_dict", subject=str(path))
+    layers: list[Dense] = []
+    expected: list[str] = []
+    for number, (inner, out) in enumerate(zip(_PUBLISHED_WIDTHS, _PUBLISHED_WIDTHS[1:], strict=False)):
+        arrays = []
+        for part, shape in (("weight", (out, inner)), ("bias", (out,))):
+            key = f"{2 * number}.{part}"
+            expected.append(key)
+            value = state.get(key)
+            found = tuple(value.shape) if isinstance(value, torch.Tensor) else None
+            if found != shape or not bool(torch.isfinite(value).all()):
+                what = f"is {found}" if found else "is not there"
+                raise WeightsError(
+                    f"{key} must be finite numbers of shape {shape}, {what}",
+                    subject=str(path),
+                    hint="it is of another net than OFA's MobileNetV3 accuracy predictor",
+                )
+            arrays.append(value.to(torch.float32).numpy())
+        layers.append((np.ascontiguousarray(arrays[0].T), arrays[1]))
+    odd = sorted(str(key) for key in state if key not in expected)
+    if odd:
+        raise WeightsError(f"{odd[0]} is no key of OFA's MobileNetV3 accuracy predictor", subject=str(path))
+    return MLP(members=(tuple(layers),))

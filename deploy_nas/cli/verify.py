@@ -1,0 +1,60 @@
+"""``deploy-nas verify``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy_nas.cli import show
+
+if TYPE_CHECKING:
+    from deploy_nas.deploy.verify import Verification
+
+
+@click.command("verify")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--profile", type=click.Path(path_type=Path), help="Compare with this profile's prediction.")
+@click.option("--max-latency-ms", type=float, help="The budget  [the one it was searched for]")
+@click.option("--threads", type=click.IntRange(1), help="Intra-op threads  [the profile's]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    model: Path, profile: Path | None, max_latency_ms: float | None, threads: int | None, as_json: bool
+) -> None:
+    """Measure an exported MODEL on this machine against its prediction and its budget.
+
+    Exits 1 if the budget is missed.
+    """
+    from deploy_nas.workflows.deploy_subnet import verify_subnet
+
+    with show.status("measuring", quiet=as_json):
+        result = verify_subnet(model, profile=profile, max_latency_ms=max_latency_ms, threads=threads)
+    if as_json:
+        show.emit_json(
+            {**asdict(result), "within_budget": result.within_budget, "error_percent": result.error_percent}
+        )
+    else:
+        click.echo(describe(result))
+    if result.within_budget is False:
+        raise SystemExit(1)
+
+
+def describe(result: Verification) -> str:
+    """A verification in a few lines."""
+    m = result.measured
+    lines = [
+        f"measured {m.latency_ms:.4g} ms (p50 {m.p50_ms:.4g}, p90 {m.p90_ms:.4g}, p99 {m.p99_ms:.4g}; {m.runs} runs)"
+    ]
+    if result.predicted_ms is not None:
+        bound = "" if result.bound_ms is None else f", at most {result.bound_ms:.4g} by its bound"
+        lines.append(f"predicted {result.predicted_ms:.4g} ms ({result.error_percent:+.1f}%{bound})")
+    if result.budget_ms is not None:
+        verdict = "kept" if result.within_budget else "MISSED"
+        lines.append(f"budget {result.budget_ms:.4g} ms: {verdict}")
+    if result.speed is not None and abs(result.speed - 1) > 0.05:
+        lines.append(f"note: this device now runs at {result.speed:.2f} of the speed it was profiled at")
+    if result.differences:
+        lines.append("note: the profile is another device's or set-up's: " + "; ".join(result.differences))
+    return "\n".join(lines)

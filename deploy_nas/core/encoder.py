@@ -1,0 +1,134 @@
+"""Drawing and changing architectures: the encoder of the seed's notebooks, for any space.
+
+``ArchEncoder`` offers what OFA's tutorial and lab ask of an ``arch_encoder``; its semantics agree with
+``ofa.nas.accuracy_predictor.MobileNetArchEncoder``: every redraw is uniform over all choices (the old
+one included), a block's kernel size and expand ratio are redrawn together, each depth by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deploy_nas.core.errors import OptionError
+from deploy_nas.core.space import Architecture, IntArray, Space
+
+WIDTH_KEYS = ("wid", "w")
+# Lab 3 mutates ``wid`` with mutate_width alone; OFA's ResNetArchEncoder mutates ``w`` in mutate_arch.
+_ONLY_IN_MUTATE_WIDTH = "wid"
+
+
+def gene_groups(space: Space) -> IntArray:
+    """Group number of each gene, int64 ``[genes]``: genes of one group are redrawn together.
+
+    Genes that stand in exactly the same slots are one block's own choices (``ks[i]`` and ``e[i]``).
+    """
+    numbers: dict[tuple[int, ...], int] = {}
+    groups = []
+    for gene in range(len(space.genes)):
+        where = tuple(s for s, slot in enumerate(space.slots) if gene in slot.genes)
+        # a gene of no slot is a group of its own
+        groups.append(numbers.setdefault(where or (-1, gene), len(numbers)))
+    return np.array(groups, dtype=np.int64)
+
+
+def redraw_genes(
+    encoded: IntArray,
+    rng: np.random.Generator,
+    probability: float,
+    *,
+    counts: IntArray,
+    groups: IntArray,
+    genes: Sequence[int] | None = None,
+) -> IntArray:
+    """A copy in which each group of genes is drawn anew with ``probability``.
+
+    Args:
+        encoded: int64 ``[n, 1 + genes]``.
+        rng: source of all randomness.
+        probability: of a redraw, a group and row.
+        counts: choices of each gene, int64 ``[genes]``.
+        groups: group number of each gene, int64 ``[genes]``.
+        genes: only these may change; ``None``: all.
+    """
+    if not len(groups):
+        return encoded.copy()
+    hit = (rng.random((len(encoded), int(groups.max()) + 1)) < probability)[:, groups]
+    if genes is not None:
+        allowed = np.zeros(len(groups), dtype=bool)
+        allowed[list(genes)] = True
+        hit &= allowed
+    fresh = (rng.random((len(encoded), len(groups))) * counts).astype(np.int64)
+    result = encoded.copy()
+    np.copyto(result[:, 1:], fresh, where=hit)
+    return result
+
+
+def redraw_image_sizes(
+    encoded: IntArray, rng: np.random.Generator, probability: float, *, allowed: IntArray
+) -> IntArray:
+    """A copy in which each row's image size is drawn anew, with ``probability``, from ``allowed`` indices."""
+    hit = rng.random(len(encoded)) < probability
+    result = encoded.copy()
+    result[hit, 0] = allowed[rng.integers(0, len(allowed), size=int(hit.sum()))]
+    return result
+
+
+class ArchEncoder:
+    """Random architectures of a space, and changes of them, as dicts in OFA's keys.
+
+    Args:
+        space: the search space.
+        rng: a generator, or the seed of one: the same seed gives the same draws.
+        image_sizes: those drawn from; ``None``: those the space is profiled for unless asked otherwise
+            (``space.profile_image_sizes``).
+
+    Raises:
+        ArchitectureError: an image size that the space does not offer.
+        OptionError: no image size at all.
+    """
+
+    def __init__(
+        self, space: Space, rng: np.random.Generator | int = 0, image_sizes: Sequence[int] | None = None
+    ) -> None:
+        self.space = space
+        self.rng = np.random.default_rng(rng)
+        self.image_sizes = tuple(space.profile_image_sizes if image_sizes is None else image_sizes)
+        self._sizes = space.image_size_indices(self.image_sizes)
+        if not self.image_sizes:
+            raise OptionError("must name at least one", subject="image_sizes")
+        self._groups = gene_groups(space)
+        self._counts = space.choice_counts[1:]
+        self._widths = [g for g, gene in enumerate(space.genes) if gene.key in WIDTH_KEYS]
+        self._rest = [g for g, gene in enumerate(space.genes) if gene.key != _ONLY_IN_MUTATE_WIDTH]
+
+    def random_sample_arch(self) -> Architecture:
+        """One architecture, every choice uniform."""
+        return self.space.decode(self.space.sample_encoded(self.rng, 1, self.image_sizes))[0]
+
+    def mutate_resolution(self, arch: Architecture, mutate_prob: float) -> Architecture:
+        """With ``mutate_prob`` draw the image size anew; changes ``arch`` and returns it."""
+        if self.rng.random() < mutate_prob:
+            arch["image_size"] = self.image_sizes[int(self.rng.integers(len(self.image_sizes)))]
+        return arch
+
+    def mutate_width(self, arch: Architecture, mutate_prob: float) -> Architecture:
+        """Draw each width (``wid``, ``w``) anew with ``mutate_prob``; nothing in spaces without widths."""
+        return self._redraw(arch, mutate_prob, self._widths) if self._widths else arch
+
+    def mutate_arch(self, arch: Architecture, mutate_prob: float) -> Architecture:
+        """Draw each block's choices, and each depth, anew with ``mutate_prob``; changes ``arch`` and returns it.
+
+        Raises:
+            ArchitectureError: ``arch`` is not one of the space.
+        """
+        return self._redraw(arch, mutate_prob, self._rest)
+
+    def _redraw(self, arch: Architecture, probability: float, genes: Sequence[int]) -> Architecture:
+        encoded = self.space.encode([arch])
+        changed = redraw_genes(
+            encoded, self.rng, probability, counts=self._counts, groups=self._groups, genes=genes
+        )
+        arch.update(self.space.decode(changed)[0])
+        return arch

@@ -1,0 +1,143 @@
+"""Efficiency predictors: what an architecture costs, as a pure function of its layers.
+
+The interface of MIT's TinyML lab 3 (``get_efficiency``, ``satisfy_constraint``), and a batch form for
+whole populations: one gather over the figures of the space's rows, no supernet touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from deploy_nas.core.errors import ArchitectureError, OptionError
+from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
+from deploy_nas.core.spaces import get_space
+from deploy_nas.search.budgets import Figures, meets, parse_budgets
+
+
+class LatencyProfile(Protocol):
+    """What the search needs of a measured profile."""
+
+    @property
+    def space(self) -> Space:
+        """The space profiled."""
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Sides profiled, pixels."""
+
+    def latency_ms(self, encoded: IntArray) -> FloatArray:
+        """Predicted latency, float64 ``[n]``; raises ``MismatchError`` for a size not profiled."""
+
+
+class AnalyticalEfficiencyPredictor:
+    """Figures that follow from the layers alone.
+
+    * ``millionMACs``: multiply-accumulates / 1e6, as OFA's ``Mbv3FLOPsModel`` counts them.
+    * ``KBPeakMemory``: the largest input + output of a convolution or the classifier, in elements, times
+      ``bytes_per_element``, / 1024 (within a residual block the depthwise convolution also holds the
+      block's input): lab 3's definition, which takes int8, one byte an element.
+    * ``params_million``: trainable parameters of the subnet / 1e6.
+
+    Args:
+        space: a space or its id.
+        bytes_per_element: of activations: 1 for int8 as in the lab, 4 for fp32.
+
+    Raises:
+        UnknownSpaceError: no space of that id.
+        OptionError: ``bytes_per_element`` is not a whole number of at least 1.
+    """
+
+    def __init__(self, space: Space | str, *, bytes_per_element: int = 1) -> None:
+        if isinstance(bytes_per_element, bool) or not isinstance(bytes_per_element, int) or bytes_per_element < 1:
+            raise OptionError(f"must be 1 (int8), 2 or 4 (fp32), is {bytes_per_element!r}", subject="bytes_per_element")
+        self.space = get_space(space) if isinstance(space, str) else space
+        self.bytes_per_element = bytes_per_element
+        rows = self.space.rows
+        # one element more, at index -1: the absent row costs nothing
+        self._macs = np.array([*(row.macs for row in rows), 0], dtype=np.float64) / 1e6
+        self._params = np.array([*(row.params for row in rows), 0], dtype=np.float64) / 1e6
+        peak = np.array([*(row.peak_elements for row in rows), 0], dtype=np.float64)
+        self._peak = peak * bytes_per_element / 1024
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the figures: what may be bounded."""
+        return ("millionMACs", "KBPeakMemory", "params_million")
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Sides that can be priced, pixels."""
+        return self.space.image_sizes
+
+    def get_efficiency_batch(self, encoded: IntArray) -> Figures:
+        """Figures of encoded architectures ``[n, 1 + genes]``: name to float64 ``[n]``.
+
+        Raises:
+            ArchitectureError: rows of another length than the space's.
+        """
+        encoded = np.atleast_2d(encoded)
+        if encoded.shape[1] != 1 + len(self.space.genes):
+            raise ArchitectureError(
+                f"encoded architectures have {1 + len(self.space.genes)} columns, not {encoded.shape[1]}",
+                subject=self.space.id,
+            )
+        ids = self.space.row_ids(encoded)
+        return {
+            "millionMACs": self._macs[ids].sum(axis=1),
+            "KBPeakMemory": self._peak[ids].max(axis=1),
+            "params_million": self._params[ids].sum(axis=1),
+        }
+
+    def get_efficiency(self, arch: Architecture) -> dict[str, float]:
+        """Figures of one architecture.
+
+        Raises:
+            ArchitectureError: not one of the space; names the key.
+        """
+        return {name: float(v[0]) for name, v in self.get_efficiency_batch(self.space.encode([arch])).items()}
+
+    def satisfy_constraint(self, efficiency: Mapping[str, float], constraint: Mapping[str, float] | float) -> bool:
+        """Whether every figure bounded by ``constraint`` is at most its bound.
+
+        Raises:
+            BudgetError: a bound that is no positive finite number.
+            OptionError: a bound on a figure that ``efficiency`` does not have.
+        """
+        return meets(efficiency, parse_budgets(constraint, efficiency))
+
+
+class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
+    """The analytical figures and ``latency_ms`` as a profile of a real device predicts it.
+
+    Pricing an image size that was not profiled raises ``MismatchError``.
+
+    Args:
+        profile: a loaded profile, or anything like it.
+        bytes_per_element: of activations, for ``KBPeakMemory``.
+    """
+
+    def __init__(self, profile: LatencyProfile, *, bytes_per_element: int = 1) -> None:
+        super().__init__(profile.space, bytes_per_element=bytes_per_element)
+        self.profile = profile
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the figures: what may be bounded."""
+        return ("latency_ms", *super().names)
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Sides profiled, pixels."""
+        return tuple(self.profile.image_sizes)
+
+    def get_efficiency_batch(self, encoded: IntArray) -> Figures:
+        """Figures of encoded architectures ``[n, 1 + genes]``: name to float64 ``[n]``.
+
+        Raises:
+            MismatchError: an image size that was not profiled.
+        """
+        analytical = super().get_efficiency_batch(encoded)
+        return {"latency_ms": self.profile.latency_ms(np.atleast_2d(encoded)), **analytical}

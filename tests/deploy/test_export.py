@@ -1,0 +1,326 @@
+"""Exported files against ofa's own subnets, what they say of themselves, and what must be refused."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from deploy_nas.adapters import downloads, graphs, images, supernets
+from deploy_nas.core.errors import (
+    ArchitectureError,
+    CheckFailedError,
+    ImagesError,
+    OptionError,
+    OutputError,
+    UnknownSpaceError,
+    WeightsError,
+)
+from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
+from deploy_nas.deploy import export, weights
+from deploy_nas.deploy.export import export_onnx
+
+SMALL = get_space("ofa-mbv3-cifar10")
+ARCHITECTURE = SMALL.sample(np.random.default_rng(0)) | {"image_size": 28, "space": SMALL.id}
+
+
+def lively(space, seed=0):
+    """A supernet whose outputs depend on its inputs and whose batch norms are not the identity."""
+    net = supernets.build_supernet(space, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if name.endswith("running_var"):
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+            elif name.endswith("_matrix"):
+                value.add_(0.1 * torch.randn(value.shape, generator=generator))
+            elif value.ndim == 1:
+                noise = 0.3 * torch.randn(value.shape, generator=generator)
+                value.copy_(noise + (1.0 if name.endswith("bn.weight") else 0.0))
+            elif value.ndim > 1:
+                value.mul_(6**0.5)
+    return net
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """``checkpoint(space)``: a lively supernet and a file of its weights, made once."""
+    folder, made = tmp_path_factory.mktemp("checkpoints"), {}
+
+    def make(space):
+        if space.id not in made:
+            net, path = lively(space), folder / f"{space.id}.pth"
+            torch.save({"state_dict": net.state_dict()}, path)
+            made[space.id] = net, path
+        return made[space.id]
+
+    return make
+
+
+def run(path, x):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def pictures(count=24, side=32, seed=0):
+    array = np.random.default_rng(seed).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+    return SimpleNamespace(images=array)
+
+
+# -- agreement ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id", "image_size", "count"),
+    [("ofa-mbv3-cifar10", None, 6), ("ofa-mbv3-w1.0", 128, 3), ("ofa-mbv3-w1.2", 128, 1)],
+)
+def test_outputs_are_those_of_ofas_subnet(tmp_path, checkpoint, id, image_size, count):
+    space = get_space(id)
+    net, source = checkpoint(space)
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        architecture = space.sample(rng)
+        size = architecture["image_size"] = image_size or architecture["image_size"]
+        report = export_onnx(architecture, tmp_path / f"{number}.onnx", weights=source, space=space)
+        net.set_active_subnet(ks=architecture["ks"], e=architecture["e"], d=architecture["d"])
+        own = net.get_active_subnet(preserve_weight=True).eval()
+        x = rng.standard_normal((2, 3, size, size)).astype(np.float32)
+        with torch.no_grad():
+            expected = own(torch.from_numpy(x)).numpy()
+        assert np.abs(expected[0] - expected[1]).max() > 1e-2  # else agreement would say nothing
+        found = np.concatenate([run(report.path, one[None]) for one in x])
+        scale = max(1.0, float(np.abs(expected).max()))
+        assert np.abs(found - expected).max() <= 1e-4 * scale
+        assert report.max_difference <= report.allowed_difference
+        assert report.parameters == sum(p.numel() for p in own.parameters())
+
+
+def test_a_graph_that_disagrees_is_not_written(tmp_path, checkpoint, monkeypatch):
+    _, source = checkpoint(SMALL)
+    whole = supernets.folded_weights
+
+    def wrong(*arguments):
+        folded = whole(*arguments)
+        folded["stage2.block1/se.expand.bias"] = folded["stage2.block1/se.expand.bias"] + np.float32(0.5)
+        return folded
+
+    monkeypatch.setattr(supernets, "folded_weights", wrong)
+    for chosen in (source, "random"):
+        with pytest.raises(CheckFailedError, match="nothing was written"):
+            export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=chosen)
+    monkeypatch.setattr(
+        supernets, "folded_weights", lambda *a: {k: v * np.float32("nan") for k, v in whole(*a).items()}
+    )
+    with pytest.raises(CheckFailedError, match="differ"):
+        export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=source)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_invalid_graph_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs, "build_model", lambda *a, **k: b"\x08\x09")
+    with pytest.raises(CheckFailedError, match="not a valid ONNX model"):
+        export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights="random")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("batch", [4, None])
+def test_batches(tmp_path, checkpoint, batch):
+    net, source = checkpoint(SMALL)
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=source, batch=batch)
+    x = np.random.default_rng(0).standard_normal((4, 3, 28, 28)).astype(np.float32)
+    expected = supernets.forward(supernets.subnet(net, ARCHITECTURE), x)
+    np.testing.assert_allclose(run(report.path, x), expected, atol=1e-4)
+
+
+# -- what the file says -------------------------------------------------------------------------
+
+
+def test_metadata(tmp_path, checkpoint):
+    _, source = checkpoint(SMALL)
+    report = export_onnx(
+        ARCHITECTURE | {"predicted": {"latency_ms": 0.5}},
+        tmp_path / "x.onnx",
+        weights=source,
+        profile_id="p1",
+    )
+    data = report.path.read_bytes()
+    assert (report.size_bytes, report.sha256) == (len(data), supernets.weights_hash(report.path))
+    plain = {k: v for k, v in ARCHITECTURE.items() if k != "space"}
+    assert graphs.read_metadata(data, "x") == {
+        "architecture": {"space": SMALL.id, **plain},
+        "space": SMALL.id,
+        "predicted": {"latency_ms": 0.5},
+        "profile": "p1",
+        "weights": {
+            "source": source.name,
+            "sha256": supernets.weights_hash(source),
+            "trained": True,
+            "recalibrated": 0,
+        },
+        "labels": list(CIFAR10_LABELS),
+        "preprocessing": {
+            "image_size": 28,
+            "mean": list(SMALL.mean),
+            "std": list(SMALL.std),
+            "layout": "NCHW",
+            "scale": "0..1",
+            "resize": "bilinear",
+        },
+        "opset": onnx.load_from_string(data).opset_import[0].version,
+    }
+    assert report.warning is None
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path, checkpoint):
+    _, source = checkpoint(SMALL)
+    given = {"random": {}, source: {"calibration_images": pictures()}}
+    for number, (chosen, more) in enumerate(given.items()):
+        first, again, other = (
+            export_onnx(ARCHITECTURE, tmp_path / f"{number}{name}.onnx", weights=chosen, seed=seed, **more)
+            for name, seed in (("a", 0), ("b", 0), ("c", 1))
+        )
+        assert first.path.read_bytes() == again.path.read_bytes()
+        if chosen == "random":
+            assert first.sha256 != other.sha256
+
+
+def test_random_weights_say_untrained_and_still_mean_something(tmp_path):
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights="random", seed=3)
+    assert "UNTRAINED" in report.warning
+    stated = graphs.read_metadata(report.path.read_bytes(), "x")["weights"]
+    assert stated == {
+        "source": "random",
+        "sha256": None,
+        "trained": False,
+        "recalibrated": 0,
+        "seed": 3,
+        "warning": "UNTRAINED",
+    }
+    x = np.random.default_rng(0).standard_normal((2, 3, 28, 28)).astype(np.float32)
+    assert np.abs(run(report.path, x[:1]) - run(report.path, x[1:])).max() > 1e-2
+
+
+def test_recalibration_on_images(tmp_path, checkpoint):
+    net, source = checkpoint(SMALL)
+    given = pictures()
+    plain = export_onnx(ARCHITECTURE, tmp_path / "plain.onnx", weights=source)
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=source, calibration_images=given)
+    assert report.weights.recalibrated == 24
+    assert graphs.read_metadata(report.path.read_bytes(), "x")["weights"]["recalibrated"] == 24
+    taken = supernets.subnet(net, ARCHITECTURE)
+    x = images.preprocess(given.images, 28, SMALL.mean, SMALL.std)
+    supernets.recalibrate(taken, [x])
+    expected = supernets.forward(taken, x[:1])
+    np.testing.assert_allclose(run(report.path, x[:1]), expected, atol=1e-3)
+    assert not np.allclose(run(plain.path, x[:1]), expected, atol=1e-1)
+
+
+def test_batches_cover_every_image_once_and_evenly():
+    given = SimpleNamespace(
+        images=np.arange(401, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 24, 24), np.uint8)
+    )
+    order = np.random.default_rng(0).permutation(401)
+    sizes = [len(b) for b in export._batches(given, order, SMALL, 24)]
+    assert sum(sizes) == 401
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 200
+
+
+# -- which weights ------------------------------------------------------------------------------
+
+
+def test_the_embedded_space_takes_its_own_weights(tmp_path, monkeypatch):
+    net, path = lively(SMALL, seed=5), tmp_path / "own.safetensors"
+    supernets.save_weights(net, path, half=True)
+    monkeypatch.setattr(weights, "embedded_path", lambda space: path)
+    for chosen in (None, "embedded"):
+        report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=chosen, force=True)
+        assert report.weights.source == "embedded"
+        assert report.weights.sha256 == supernets.weights_hash(path)
+    supernets.load_weights(net, SMALL, path)
+    x = np.random.default_rng(0).standard_normal((1, 3, 28, 28)).astype(np.float32)
+    expected = supernets.forward(supernets.subnet(net, ARCHITECTURE), x)
+    np.testing.assert_allclose(run(report.path, x), expected, atol=1e-4 * max(1, np.abs(expected).max()))
+
+
+def test_embedded_weights_that_are_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights.resources, "files", lambda package: tmp_path)
+    with pytest.raises(WeightsError, match="install it anew"):
+        weights.embedded_path(SMALL)
+
+
+def test_pretrained_weights_are_downloaded(tmp_path, checkpoint, monkeypatch):
+    _, source = checkpoint(SMALL)
+    asked = []
+    monkeypatch.setattr(downloads, "pretrained_weights", lambda name, progress: asked.append(name) or source)
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights="pretrained")
+    assert asked == [SMALL.id]
+    assert (report.weights.source, report.weights.trained) == ("pretrained", True)
+
+
+def test_other_spaces_must_be_told(tmp_path):
+    architecture = {**get_space("ofa-mbv3-w1.0").smallest(), "space": "ofa-mbv3-w1.0"}
+    for chosen in (None, "embedded", tmp_path / "absent.pth"):
+        with pytest.raises(WeightsError, match=r"PATH .*pretrained .*random .*UNTRAINED"):
+            export_onnx(architecture, tmp_path / "x.onnx", weights=chosen)
+    assert not list(tmp_path.iterdir())
+
+
+# -- refused, before anything slow --------------------------------------------------------------
+
+
+def bad(**changes):
+    return {"arch": ARCHITECTURE, "weights": "random", **changes}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        (bad(arch=[]), ArchitectureError, "a dict"),
+        (bad(arch=SMALL.smallest()), ArchitectureError, "of which space"),
+        (bad(arch={**ARCHITECTURE, "space": "nope"}), UnknownSpaceError, "nope"),
+        (bad(space="ofa-mbv3-w1.0"), ArchitectureError, "is of space"),
+        (bad(arch={**ARCHITECTURE, "ks": [3]}), ArchitectureError, "ks"),
+        (bad(labels=["a", "b"]), OptionError, "2 names for 10 classes"),
+        (bad(labels="airplanes!"), OptionError, "list of names"),
+        (bad(predicted={"latency_ms": float("nan")}), OptionError, "predicted"),
+        (bad(predicted=[1]), OptionError, "predicted"),
+        (bad(batch=0), OptionError, "batch"),
+        (bad(batch=True), OptionError, "batch"),
+        (bad(calibration_images=pictures(0)), ImagesError, "at least one"),
+        (
+            bad(calibration_images=SimpleNamespace(images=np.zeros((2, 1, 8, 8), np.uint8))),
+            ImagesError,
+            "colour",
+        ),
+    ],
+)
+def test_bad_input_is_named_before_the_work(tmp_path, monkeypatch, given, error, match):
+    monkeypatch.setattr(supernets, "build_supernet", lambda *a, **k: pytest.fail("work was begun"))
+    with pytest.raises(error, match=match):
+        export_onnx(path=tmp_path / "x.onnx", **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written_are_named_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(supernets, "build_supernet", lambda *a, **k: pytest.fail("work was begun"))
+    there = tmp_path / "there.onnx"
+    there.write_text("kept")
+    for path in (there, tmp_path, tmp_path / "no" / "x.onnx"):
+        with pytest.raises(OutputError):
+            export_onnx(ARCHITECTURE, path, weights="random")
+    assert there.read_text() == "kept"
+
+
+def test_force_replaces(tmp_path):
+    path = Path(tmp_path / "x.onnx")
+    path.write_text("old")
+    steps = []
+    report = export_onnx(ARCHITECTURE, path, weights="random", force=True, log=steps.append)
+    assert path.stat().st_size == report.size_bytes
+    assert steps

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
+
+RECIPE = Recipe(
+    largest_epochs=3, sandwich_epochs=3, frozen_steps=10, statistics_batches=4, batch_size=32, warmup_steps=4
+)
+
+
+class Toy(nn.Module):
+    """Two channels' worth of elastic width over real pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.bn = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 2)
+        self.width = 8
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.conv(x)))
+        mask = (torch.arange(8) < self.width).float()[None, :, None, None]
+        return self.head((x * mask).mean((2, 3)))
+
+
+def elastic():
+    torch.manual_seed(0)
+    net = Toy()
+    return Elastic(
+        net=net,
+        activate=lambda a: setattr(net, "width", a["width"]),
+        sample=lambda rng: {"width": int(rng.choice([4, 8])), "image_size": int(rng.choice([12, 16]))},
+        smallest={"width": 4, "image_size": 12},
+        largest={"width": 8, "image_size": 16},
+        image_sizes=(12, 16),
+    )
+
+
+def data():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    images = rng.integers(0, 120, (200, 3, 16, 16), dtype=np.uint8)
+    images[labels == 1, 0] += 100  # class 1 is redder
+    return images, labels
+
+
+def trainer(checkpoint: Path, **changes):
+    images, labels = data()
+    values = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "recipe": RECIPE, "log": lambda line: None}
+    return Trainer(elastic(), images, labels, checkpoint=checkpoint, **{**values, **changes})
+
+
+class StopError(Exception):
+    pass
+
+
+def test_learns_and_small_subnets_work_without_recalibration(tmp_path):
+    one = trainer(tmp_path / "a.pt")
+    one.run()
+    images, labels = data()
+    assert one.accuracy(one.elastic.largest, images, labels) > 90
+    assert one.accuracy(one.elastic.smallest, images, labels) > 90
+
+
+@pytest.mark.parametrize("stop_at", [20, 45])
+def test_a_stopped_run_ends_as_an_unbroken_one(tmp_path, stop_at):
+    whole = trainer(tmp_path / "whole.pt").run()
+    broken = trainer(tmp_path / "broken.pt", checkpoint_every_s=0.0)
+    step, count = broken.train_step, [0]
+
+    def stopping(phase):
+        count[0] += 1
+        if count[0] == stop_at:
+            raise StopError
+        return step(phase)
+
+    broken.train_step = stopping
+    with pytest.raises(StopError):
+        broken.run()
+    resumed = trainer(tmp_path / "broken.pt").run()
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    trainer(tmp_path / "a.pt").save()
+    other = trainer(tmp_path / "a.pt", recipe=Recipe(seed=5))
+    with pytest.raises(ValueError, match="another recipe"):
+        other.run()
