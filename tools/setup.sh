@@ -33,7 +33,8 @@ find_python() {
 make_venv() {
   if [ -e "$venv/pyvenv.cfg" ]; then
     if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
-    say "The virtual environment $venv is incomplete: making it again."
+    if "$venv/bin/python" -m ensurepip >/dev/null 2>&1; then return; fi
+    say "The virtual environment $venv does not work: making it again."
   elif [ -e "$venv" ] && [ -n "$(ls -A "$venv" 2>&1)" ]; then
     fail "$venv is there and is no virtual environment: move it away, or name another in DEPLOY_NAS_VENV"
   else
@@ -53,7 +54,7 @@ set_up() {
   local extra="${1:-}" target="$root" stamp="$venv/.deploy-nas-installed"
   if is_installed "$stamp-dev"; then return; fi
   if [ -n "$extra" ]; then
-    target="$root[$extra]" stamp="$stamp-$extra"
+    target="${root}[$extra]" stamp="$stamp-$extra"
   fi
   if is_installed "$stamp"; then return; fi
   make_venv

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.resources
+import itertools
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ class AccuracyPredictor:
         """OFA's ``arch_encoder``: random draws and mutations of the space's architectures."""
         from deploy_nas.core.encoder import ArchEncoder
 
-        return ArchEncoder(self.space, seed=self.seed)
+        return ArchEncoder(self.space, self.seed)
 
 
 def save_accuracy_predictor(predictor: AccuracyPredictor, path: Path, *, force: bool = False) -> None:
@@ -219,15 +220,14 @@ def _tutorial_mlp(path: Path) -> MLP:
         raise WeightsError("holds no state_dict", subject=str(path))
     layers: list[Dense] = []
     expected: list[str] = []
-    for number, (inner, out) in enumerate(zip(_PUBLISHED_WIDTHS, _PUBLISHED_WIDTHS[1:], strict=False)):
+    for number, (inner, out) in enumerate(itertools.pairwise(_PUBLISHED_WIDTHS)):
         arrays = []
         for part, shape in (("weight", (out, inner)), ("bias", (out,))):
             key = f"{2 * number}.{part}"
             expected.append(key)
             value = state.get(key)
-            found = tuple(value.shape) if isinstance(value, torch.Tensor) else None
-            if found != shape or not bool(torch.isfinite(value).all()):
-                what = f"is {found}" if found else "is not there"
+            if not isinstance(value, torch.Tensor) or value.shape != shape or not value.isfinite().all():
+                what = f"is {tuple(value.shape)}" if isinstance(value, torch.Tensor) else "is not there"
                 raise WeightsError(
                     f"{key} must be finite numbers of shape {shape}, {what}",
                     subject=str(path),

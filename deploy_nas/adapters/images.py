@@ -253,7 +253,9 @@ def _by_class(reader: _Reader, source: Path) -> dict[str, list[_Parts]]:
     for parts in files:
         if len(parts) != depth + 1:
             raise ImagesError(
-                "does not lie in a class folder", subject=f"{source}: {'/'.join(parts)}", hint="use CLASS/IMAGE.jpg"
+                "does not lie in a class folder",
+                subject=f"{source}: {'/'.join(parts)}",
+                hint="use CLASS/IMAGE.jpg",
             )
         groups.setdefault(parts[depth - 1], []).append(parts)
     if files:
@@ -324,7 +326,8 @@ def _decode(data: bytes, size: int | None) -> UInt8Array:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+        # Cropped first: resize(box=...) also reads pixels beside its box.
+        picture = picture.crop(box).resize((size, size), Image.Resampling.BILINEAR)
     return _pixels(picture)
 
 

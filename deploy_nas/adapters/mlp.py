@@ -79,13 +79,11 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
         helper.make_node("ReduceMean", ["squares"], ["variance"], axes=[1], keepdims=1),
         helper.make_node("Sqrt", ["variance"], ["spread"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "mlp",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", mlp.features])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1]) for name in ("value", "spread")],
-        tensors,
+    features, value, spread = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+        for name, width in (("features", mlp.features), ("value", 1), ("spread", 1))
     )
+    graph = helper.make_graph(nodes, "mlp", [features], [value, spread], tensors)
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="deploy-nas")
     for key, value in metadata.items():
@@ -102,7 +100,7 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
         metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
         tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     except Exception as error:  # protobuf's, json's and onnx's own types
-        raise RecordError("is no ONNX file of an accuracy predictor, or cut short", subject=subject) from error
+        raise RecordError("is no ONNX file of a perceptron, or cut short", subject=subject) from error
     members: list[tuple[Dense, ...]] = []
     while f"member{len(members)}/layer0.weight" in tensors:
         layers: list[Dense] = []
@@ -110,14 +108,14 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
             layers.append((tensors[f"{name}.weight"], tensors.get(f"{name}.bias", np.empty(0))))
         members.append(tuple(layers))
     if not members or 2 * sum(map(len, members)) != len(tensors):
-        raise RecordError("is an ONNX file, but not of an accuracy predictor", subject=subject)
+        raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
     for layers in map(list, members):
         widths = [layers[0][0].shape[0], *(weight.shape[-1] for weight, _ in layers)]
         for depth, (weight, bias) in enumerate(layers):
             if weight.dtype != np.float32 or bias.dtype != np.float32 or not np.isfinite(weight).all():
                 raise RecordError(f"layer {depth} does not hold finite float32 numbers", subject=subject)
             if weight.shape != (widths[depth], widths[depth + 1]) or bias.shape != (widths[depth + 1],):
-                raise RecordError(f"layer {depth} has shape {weight.shape}, which does not fit", subject=subject)
+                raise RecordError(f"layer {depth} is {weight.shape}, which does not fit", subject=subject)
         if widths[-1] != 1 or widths[0] != members[0][0][0].shape[0]:
             raise RecordError("its members do not have one input and one value", subject=subject)
     return MLP(members=tuple(members)), metadata

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search", "Find the most accurate subnet within budgets."),
     "export": ("export", "Write a subnet as ONNX, checked against PyTorch."),
     "verify": ("verify", "Measure an exported file against its prediction and budget."),
+    "kit": ("kit", "Profile a device that deploy-nas is not installed on."),
     "profiles": ("profiles", "List, show and compare profiles."),
     "spaces": ("spaces", "List the search spaces."),
     "doctor": ("doctor", "Say what this machine offers and what would spoil its timings."),

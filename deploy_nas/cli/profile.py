@@ -13,6 +13,10 @@ from deploy_nas.cli import show
 @click.command("profile")
 @click.option("--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
+@click.option("--target", metavar="ssh://USER@HOST", help="Time on that device instead, over ssh.")
+@click.option(
+    "--ssh-option", multiple=True, metavar="OPTION", help="For ssh and scp, as `-iKEY`; may repeat."
+)
 @click.option("--threads", default=1, show_default=True, help="Intra-op threads, pinned to cores.")
 @click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]")
 @click.option(
@@ -29,6 +33,8 @@ from deploy_nas.cli import show
 def command(
     space: str,
     output: Path | None,
+    target: str | None,
+    ssh_option: tuple[str, ...],
     threads: int,
     image_sizes: str | None,
     provider: str,
@@ -43,6 +49,7 @@ def command(
 
     Ctrl-C keeps what was timed; the same command goes on from there.
     """
+    from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile_device import ProfileRequest, journal_path, profile_device
 
     path = output or Path(f"{space}-{threads}t.profile.json")
@@ -60,7 +67,10 @@ def command(
     )
     try:
         with show.progress(f"profiling {space}", quiet=as_json) as update:
-            profile = profile_device(request, update)
+            if target is None:
+                profile = profile_device(request, update)
+            else:
+                profile = profile_target(request, target, ssh_options=ssh_option, progress=update)
     except KeyboardInterrupt:
         click.echo(
             f"stopped; what was timed is kept in {journal_path(path)}: the same command goes on", err=True

@@ -18,7 +18,8 @@ def summary(profile: Profile) -> str:
     f, v, n = profile.fingerprint, profile.validation, profile.noise
     lines = [
         f"profile {profile.id}: {profile.space.id}, image sizes {', '.join(map(str, profile.image_sizes))}",
-        f"device: {f['cpu']}, {f['cores']} cores, {f['threads']} thread(s){', pinned' if f['pinned'] else ''}, "
+        f"device: {f['cpu']}, {f['cores']} cores, {f['threads']} thread(s)"
+        f"{', pinned' if f['pinned'] else ''}, "
         f"{f['provider']}, onnxruntime {f['onnxruntime']}, {f['precision']}",
         f"timed {profile.created} in {profile.duration_s:.0f} s: {len(profile.rows)} layers",
         f"noise: differences under {n.resolution_percent:.1f}% are noise here; "
@@ -113,7 +114,8 @@ def compare(first: Path, second: Path) -> None:
     ratio = b.latency_ms(nets) / a.latency_ms(nets)
     low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
     click.echo(
-        f"2000 random networks take {middle:.3f} times as long on the second (5% to 95%: {low:.3f} to {high:.3f}); "
+        f"2000 random networks take {middle:.3f} times as long on the second "
+        f"(5% to 95%: {low:.3f} to {high:.3f}); "
         f"rank correlation {rank_correlation(a.latency_ms(nets), b.latency_ms(nets)):.4f}"
     )
     second_rows = {r.key: r.latency_ms for r in b.rows}

@@ -45,7 +45,8 @@ def describe(result: Verification) -> str:
     """A verification in a few lines."""
     m = result.measured
     lines = [
-        f"measured {m.latency_ms:.4g} ms (p50 {m.p50_ms:.4g}, p90 {m.p90_ms:.4g}, p99 {m.p99_ms:.4g}; {m.runs} runs)"
+        f"measured {m.latency_ms:.4g} ms "
+        f"(p50 {m.p50_ms:.4g}, p90 {m.p90_ms:.4g}, p99 {m.p99_ms:.4g}; {m.runs} runs)"
     ]
     if result.predicted_ms is not None:
         bound = "" if result.bound_ms is None else f", at most {result.bound_ms:.4g} by its bound"

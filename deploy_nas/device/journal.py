@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.device.timing import Burst
@@ -27,13 +28,28 @@ class Journal:
         path: the file, made where it is not there.
         header: what the run is: ``plan`` (its id), ``fingerprint``, ``settings``. One that differs from
             the file's is a :class:`MismatchError`: times of two runs are never mixed.
+        wait_s: how long to wait for another process that writes this journal.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], *, wait_s: float = 0.0) -> None:
         self.path = path
         self.header = {"format": FORMAT, "version": VERSION, **header}
         self.bursts: dict[tuple[str, int], tuple[Burst, float]] = {}
-        known = path.exists() and path.stat().st_size > 0
+        try:
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
+        try:
+            _lock(self._file, path, wait_s)
+            self._begin()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _begin(self) -> None:
+        """Read what is there and go on behind its last whole line, or write the header."""
+        path = self.path
+        known = path.stat().st_size > 0
         if known:
             found, self.bursts, whole = read_journal(path)
             for key in ("plan", "fingerprint", "settings"):
@@ -44,13 +60,7 @@ class Journal:
                         hint="finish that run, or remove the file to begin anew",
                     )
             self.header = found
-        try:
-            self._file = path.open("r+b" if known else "wb")
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
-        if known:
             self._file.truncate(whole)
-            self._file.seek(whole)
         else:
             self._append(self.header)
 
@@ -89,6 +99,26 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _lock(file: IO[bytes], path: Path, wait_s: float) -> None:
+    """One writer at a time: the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        return
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise OutputError(
+                    "another run is writing it", subject=str(path), hint="wait for it, or name another output"
+                ) from None
+            time.sleep(0.2)
+        else:
+            return
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], tuple[Burst, float]], int]:

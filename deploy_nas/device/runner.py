@@ -56,13 +56,20 @@ class Unit:
 class Plan(Protocol):
     """What to time. ``model(unit_id)`` gives the serialised ONNX graph, weights named only."""
 
-    id: str
-    sentinel: Unit
-    blocks: Sequence[Sequence[Unit]]
+    @property
+    def id(self) -> str:
+        """Of all that is timed."""
+
+    @property
+    def sentinel(self) -> Unit:
+        """The unit timed again and again."""
+
+    @property
+    def blocks(self) -> Sequence[Sequence[Unit]]:
+        """Units whose sessions are open at once."""
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit."""
-        ...
 
 
 class Runner:

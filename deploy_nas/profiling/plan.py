@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,18 @@ class ProfilePlan:
             self.validation.tolist(),
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """From which the same plan can be made again."""
+        return {
+            "space": self.space.id,
+            "image_sizes": list(self.image_sizes),
+            "fit_per_size": self.fit_per_size,
+            "validation_per_size": self.validation_per_size,
+            "block_units": self.block_units,
+            "seed": self.seed,
+        }
 
     # -- what ----------------------------------------------------------------------------------
 

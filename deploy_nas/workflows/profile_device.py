@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +41,17 @@ def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
 
 
+def settings_for(request: ProfileRequest) -> Settings:
+    """How a request's plan is timed."""
+    return Settings(
+        threads=request.threads,
+        provider=request.provider,
+        provider_options=request.provider_options,
+        rounds=4 if request.quick else 5,
+        seed=request.seed,
+    )
+
+
 def profile_device(request: ProfileRequest, progress: Progress | None = None) -> Profile:
     """Time a space on this device and write its profile.
 
@@ -60,13 +71,7 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
     provider = full_provider_name(request.provider)
     check_output(request.output, force=request.force)
     plan = make_plan(space, request.image_sizes, quick=request.quick, seed=request.seed)
-    settings = Settings(
-        threads=request.threads,
-        provider=provider,
-        provider_options=request.provider_options,
-        rounds=4 if request.quick else 5,
-        seed=request.seed,
-    )
+    settings = replace(settings_for(request), provider=provider)
     path = journal_path(request.output)
     if request.fresh:
         try:

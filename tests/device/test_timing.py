@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from deploy_nas.core.errors import MismatchError, OptionError, ProviderError, RecordError, VersionError
+from deploy_nas.core.errors import (
+    MismatchError,
+    OptionError,
+    OutputError,
+    ProviderError,
+    RecordError,
+    VersionError,
+)
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal, read_journal
 from deploy_nas.device.session import full_provider_name, open_session, random_initializers
@@ -106,6 +113,12 @@ def test_journal_goes_on_where_it_was_cut(tmp_path):
             journal.add("c", 1, BURST, 0.25)
         _, bursts, _ = read_journal(path)
         assert bursts["a", 0] == (BURST, 0.5) and bursts["c", 1] == (BURST, 0.25)
+
+
+def test_two_runs_on_one_journal_are_refused(tmp_path):
+    with Journal(tmp_path / "j", HEADER), pytest.raises(OutputError, match="another run"):
+        Journal(tmp_path / "j", HEADER)
+    Journal(tmp_path / "j", HEADER).__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("key", ["plan", "fingerprint", "settings"])

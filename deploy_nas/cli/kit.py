@@ -1,0 +1,76 @@
+"""``deploy-nas kit``: make, import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.group("kit")
+def command() -> None:
+    """Profile a device that deploy-nas is not installed on.
+
+    The kit is one file; the device needs python3, numpy and onnxruntime.
+    """
+
+
+@command.command("make")
+@click.option("--space", required=True, metavar="ID", help="Search space.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("kit.pyz"), show_default=True)
+@click.option("--threads", default=1, show_default=True, help="Intra-op threads on the device.")
+@click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]")
+@click.option("--provider", default="cpu", show_default=True, help="Execution provider on the device.")
+@click.option(
+    "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
+)
+@click.option("--quick", is_flag=True, help="Fewer networks: less precise.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--force", is_flag=True, help="Replace the output.")
+def make(
+    space: str,
+    output: Path,
+    threads: int,
+    image_sizes: str | None,
+    provider: str,
+    provider_option: tuple[str, ...],
+    quick: bool,
+    seed: int,
+    force: bool,
+) -> None:
+    """Write a kit."""
+    from deploy_nas.workflows.kit import write_kit
+    from deploy_nas.workflows.profile_device import ProfileRequest
+
+    size = write_kit(
+        ProfileRequest(
+            space=space,
+            output=output,
+            threads=threads,
+            image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+            provider=provider,
+            provider_options=show.key_values(provider_option, "--provider-option"),
+            quick=quick,
+            seed=seed,
+            force=force,
+        )
+    )
+    click.echo(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
+    click.echo("then here: deploy-nas kit import result.jsonl -o device.profile.json")
+
+
+@command.command("import")
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("device.profile.json"), show_default=True
+)
+@click.option("--force", is_flag=True, help="Replace the output.")
+def import_kit(result: Path, output: Path, force: bool) -> None:
+    """Check a kit's RESULT and write the device's profile."""
+    from deploy_nas.cli.profiles import summary
+    from deploy_nas.workflows.kit import import_result
+
+    click.echo(summary(import_result(result, output, force=force)))
+    click.echo(f"wrote {output}")

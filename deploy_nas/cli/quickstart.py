@@ -1,0 +1,73 @@
+"""``deploy-nas quickstart``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("quickstart")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("quickstart"),
+    show_default=True,
+    help="Folder.",
+)
+@click.option("--max-latency-ms", type=float, help="Budget  [chosen from what is measured]")
+@click.option("--threads", default=1, show_default=True, help="Intra-op threads.")
+@click.option("--seed", default=0, show_default=True, help="Of the profile's order and the search.")
+@click.option("--force", is_flag=True, help="Replace the files of an earlier run.")
+def command(output: Path, max_latency_ms: float | None, threads: int, seed: int, force: bool) -> None:
+    """Profile, search, export and verify with the embedded supernet.
+
+    Needs no network and no data, and takes less than two minutes.
+
+    Exits 1 if the model it made misses its budget.
+    """
+    from deploy_nas.cli.profiles import summary
+    from deploy_nas.workflows.quickstart import quickstart
+
+    with show.progress("profiling this machine") as update:
+        done = quickstart(
+            output,
+            max_latency_ms=max_latency_ms,
+            threads=threads,
+            seed=seed,
+            force=force,
+            progress=update,
+            say=lambda stage: click.echo(f"{stage} ...", err=True),
+        )
+    predicted, verified = done.record.predicted, done.verification
+    click.echo(summary(done.profile))
+    click.echo()
+    row = [
+        predicted["budget_ms"],
+        verified.predicted_ms,
+        verified.measured.latency_ms,
+        predicted["accuracy"],
+        done.report.million_macs,
+        str(done.report.path),
+    ]
+    head = ["budget ms", "predicted ms", "measured ms", "predicted top-1 %", "million MACs", "model"]
+    click.echo(show.table(head, [row]))
+    click.echo("budget kept" if verified.within_budget else "budget MISSED")
+    if verified.speed is not None and abs(verified.speed - 1) > 0.05:
+        click.echo(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())
+    click.echo(f"\ntimes: {stages}")
+    folder = done.folder
+    click.echo(
+        "\nnext:\n"
+        f"  deploy-nas search --profile {folder}/profile.json "
+        f"--max-latency-ms {1.5 * predicted['budget_ms']:.3g} -o {folder}/larger.json\n"
+        f"  deploy-nas export {folder}/larger.json\n"
+        f"  deploy-nas verify {folder}/larger.onnx --profile {folder}/profile.json\n"
+        f"  deploy-nas profiles show {folder}/profile.json --architecture {folder}/best.json"
+    )
+    if verified.within_budget is False:
+        raise SystemExit(1)

@@ -1,0 +1,122 @@
+"""What a search is asked: pricing, predicting and budgets as one value, and where to begin.
+
+Pricing and accuracy are plain callables over encoded arrays; nothing here knows what stands behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError
+from deploy_nas.core.space import FloatArray, IntArray
+from deploy_nas.search.budgets import Budgets, excess, infeasible, parse_budgets
+from deploy_nas.search.operators import Variation
+
+Efficiency = Callable[[IntArray], Mapping[str, FloatArray]]
+Accuracy = Callable[[IntArray], ArrayLike]
+
+_MAX_DRAWS = 20_000
+_MAX_DESCENT_STEPS = 200
+
+
+class Problem:
+    """A search's question; counts the accuracies asked for.
+
+    Args:
+        vary: operators of the space.
+        efficiency: encoded ``[n, 1 + genes]`` to figures, name to ``[n]``.
+        accuracy: encoded ``[n, 1 + genes]`` to predicted accuracy ``[n]``, higher is better.
+        constraint: upper bounds by name; see :func:`parse_budgets` for what it raises.
+    """
+
+    def __init__(self, vary: Variation, efficiency: Efficiency, accuracy: Accuracy, constraint: object) -> None:
+        self.vary = vary
+        self._efficiency = efficiency
+        self._accuracy = accuracy
+        self.budgets: Budgets = parse_budgets(constraint, self.figures(vary.smallest()[:1]))
+        self.evaluations = 0
+
+    def figures(self, rows: IntArray) -> dict[str, FloatArray]:
+        """Name to float64 ``[n]``."""
+        return {name: np.asarray(v, dtype=np.float64) for name, v in self._efficiency(rows).items()}
+
+    def excess(self, rows: IntArray) -> FloatArray:
+        """Largest figure over budget, ``[n]``: at most 1 where all are met."""
+        return excess(self.figures(rows), self.budgets)
+
+    def feasible(self, rows: IntArray) -> IntArray:
+        """Those of ``rows`` that meet all budgets, in order."""
+        return rows[self.excess(rows) <= 1] if self.budgets else rows
+
+    def accuracy(self, rows: IntArray) -> FloatArray:
+        """Predicted accuracy, ``[n]``; NaN counts as minus infinity.
+
+        Raises:
+            MismatchError: the predictor gave another number of values.
+        """
+        if not len(rows):
+            return np.empty(0)
+        values = np.asarray(self._accuracy(rows), dtype=np.float64).reshape(-1)
+        if len(values) != len(rows):
+            raise MismatchError(f"gave {len(values)} values for {len(rows)} architectures", subject="accuracy predictor")
+        self.evaluations += len(rows)
+        return np.where(np.isnan(values), -np.inf, values)
+
+    # -- where to begin ------------------------------------------------------------------------
+
+    def begin(self, rng: np.random.Generator, count: int) -> IntArray:
+        """Distinct canonical rows that meet the budgets, ``[1 to count, 1 + genes]``.
+
+        Drawn at random, a bounded number of times; where that finds none, by descent.
+
+        Raises:
+            InfeasibleBudgetError: descent finds none either; names the budget that binds and the nearest.
+        """
+        vary, found = self.vary, np.empty((0, len(self.vary.space.choice_counts)), dtype=np.int64)
+        drawn, size = 0, 2 * count
+        while len(found) < count and drawn < max(_MAX_DRAWS, 4 * count):
+            rows = vary.space.canonical(vary.sample(rng, size))
+            drawn += size
+            found = np.concatenate([found, vary.fresh(self.feasible(rows), vary.keys(found))])
+            rate = max(len(found) / drawn, 1 / 16)
+            size = min(max(int((count - len(found)) / rate), 64), 4 * count + 1024)
+        return found[:count] if len(found) else self._descend_to_feasible()
+
+    def _descend_to_feasible(self) -> IntArray:
+        """One row or a few that meet the budgets, from the smallest of each image size downhill."""
+        ends = np.concatenate([self._descend(row, self.excess) for row in self.vary.smallest()])
+        over = self.excess(ends)
+        if (over <= 1).any():
+            return self.vary.fresh(ends[over <= 1], np.empty(0, dtype=np.int64))
+        raise self._infeasible(ends[[int(np.argmin(over))]])
+
+    def _infeasible(self, nearest: IntArray) -> InfeasibleBudgetError:
+        """Which budget binds: one that cannot be met alone, else the worst of the nearest row."""
+        least: dict[str, float] = {}
+        for name in self.budgets:
+            ends = np.concatenate(
+                [self._descend(row, lambda rows, name=name: self.figures(rows)[name]) for row in self.vary.smallest()]
+            )
+            least[name] = float(self.figures(ends)[name].min())
+        if any(least[name] > bound for name, bound in self.budgets.items()):
+            return infeasible(self.budgets, least, alone=True)
+        return infeasible(self.budgets, {n: float(v[0]) for n, v in self.figures(nearest).items()}, alone=False)
+
+    def _descend(self, row: IntArray, measure: Callable[[IntArray], FloatArray]) -> IntArray:
+        """Steepest descent of ``measure`` over single changes that keep the image size; ``[1, 1 + genes]``."""
+        row = self.vary.space.canonical(row)
+        value = float(measure(row)[0])
+        for _ in range(_MAX_DESCENT_STEPS):
+            near = self.vary.neighbours(row)
+            near = near[near[:, 0] == row[0, 0]]
+            if not len(near):
+                break
+            values = measure(near)
+            best = int(np.argmin(values))
+            if not values[best] < value:
+                break
+            row, value = near[[best]], float(values[best])
+        return row

@@ -1,0 +1,96 @@
+"""Profiles of devices elsewhere: make a kit, import its result, or do both over ssh."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy_nas.adapters.kits import make_kit
+from deploy_nas.adapters.ssh import SshTarget
+from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.spaces import get_space
+from deploy_nas.device.journal import read_journal
+from deploy_nas.device.kit import split_result
+from deploy_nas.device.runner import Progress
+from deploy_nas.profiling.plan import ProfilePlan, make_plan
+from deploy_nas.profiling.table import make_profile
+from deploy_nas.records.files import Fields, check_output, read_bytes, write_atomic
+from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.workflows.profile_device import ProfileRequest, settings_for
+
+
+def kit_for(request: ProfileRequest) -> tuple[ProfilePlan, bytes]:
+    """The plan and the kit for a request; the provider is looked for on the device, not here."""
+    if request.threads < 1:
+        raise OptionError(f"must be at least 1, is {request.threads}", subject="--threads")
+    plan = make_plan(get_space(request.space), request.image_sizes, quick=request.quick, seed=request.seed)
+    return plan, make_kit(plan, settings_for(request))
+
+
+def write_kit(request: ProfileRequest) -> int:
+    """Write a kit to ``request.output``; returns its size in bytes."""
+    check_output(request.output, force=request.force)
+    data = kit_for(request)[1]
+    write_atomic(request.output, data, force=request.force)
+    return len(data)
+
+
+def profile_of_result(data: bytes, subject: str) -> Profile:
+    """The profile of a kit's result.
+
+    Raises:
+        RecordError: cut short, edited, units missing, or times that are none.
+        VersionError: of a newer deploy-nas.
+        MismatchError: of a kit that this deploy-nas would not make.
+    """
+    lines = split_result(data, subject)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal"
+        path.write_bytes(lines)
+        try:
+            header, bursts, _ = read_journal(path)
+        except RecordError as error:
+            raise type(error)(error.message, subject=subject) from error
+    fields = Fields(header, subject)
+    arguments = fields.fields("arguments")
+    plan = ProfilePlan(
+        space=get_space(arguments.text("space")),
+        image_sizes=tuple(arguments.integers("image_sizes")),
+        fit_per_size=arguments.integer("fit_per_size", 0),
+        validation_per_size=arguments.integer("validation_per_size", 0),
+        block_units=arguments.integer("block_units", 1),
+        seed=arguments.integer("seed", 0),
+    )
+    if plan.id != fields.text("plan"):
+        raise MismatchError(
+            "is of another kit than this deploy-nas makes", subject=subject, hint="make a new kit"
+        )
+    return make_profile(
+        plan,
+        bursts,
+        fingerprint=fields.fields("fingerprint").value,
+        settings=fields.fields("settings").value,
+        created=fields.text("created"),
+        duration_s=0.0,
+    )
+
+
+def import_result(result: Path, output: Path, *, force: bool = False) -> Profile:
+    """Check a kit's result and write its profile."""
+    check_output(output, force=force)
+    profile = profile_of_result(read_bytes(result), str(result))
+    save_profile(profile, output, force=force)
+    return profile
+
+
+def profile_target(
+    request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
+) -> Profile:
+    """Profile a device over ssh; timing happens there only."""
+    check_output(request.output, force=request.force)
+    device = SshTarget(target, tuple(ssh_options))
+    plan, kit = kit_for(request)
+    profile = profile_of_result(device.run_kit(kit, f"{plan.id}-{request.threads}t", progress), target)
+    save_profile(profile, request.output, force=request.force)
+    return profile

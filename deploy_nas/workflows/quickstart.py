@@ -1,0 +1,115 @@
+"""The main job in one call, with the embedded supernet: profile, search, export, verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
+from deploy_nas.core.errors import OutputError
+from deploy_nas.core.spaces import EMBEDDED, get_space
+from deploy_nas.deploy.export import ExportReport, export_onnx
+from deploy_nas.deploy.verify import Verification, verify_model
+from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
+from deploy_nas.records.profile import Profile
+from deploy_nas.workflows.profile_device import ProfileRequest, profile_device
+from deploy_nas.workflows.search_subnets import SearchRequest, search
+
+# The budget is this far between the fastest and the slowest subnet: small enough to matter.
+_BUDGET_POSITION = 0.4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quickstart:
+    """All that quickstart made; ``stages_s`` is the time of each stage."""
+
+    folder: Path
+    profile: Profile
+    record: ArchitectureRecord
+    report: ExportReport
+    verification: Verification
+    stages_s: dict[str, float]
+
+
+def quickstart(
+    folder: Path,
+    *,
+    max_latency_ms: float | None = None,
+    threads: int = 1,
+    seed: int = 0,
+    force: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Quickstart:
+    """Profile this machine for the embedded space, search, export and verify, into one folder.
+
+    Args:
+        folder: made where it is not there; holds profile, architecture and model.
+        max_latency_ms: the budget; chosen from what was measured unless given.
+        threads: intra-op threads.
+        seed: of profile and search.
+        force: replace files of an earlier run.
+        progress: of the profile.
+        say: called at each stage.
+
+    Raises:
+        OutputError: the folder cannot be made, or holds files already.
+    """
+    say = say or (lambda line: None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made ({error.strerror})", subject=str(folder)) from error
+    stages: dict[str, float] = {}
+    begun = time.monotonic()
+
+    def finished(stage: str) -> None:
+        nonlocal begun
+        stages[stage], begun = time.monotonic() - begun, time.monotonic()
+
+    paths = {
+        n: folder / f for n, f in (("profile", "profile.json"), ("best", "best.json"), ("model", "best.onnx"))
+    }
+    if not force and (held := next((p for p in paths.values() if p.exists()), None)):
+        raise OutputError("exists already", subject=str(held), hint="use --force, or another --output folder")
+    say("profile")
+    profile = profile_device(
+        ProfileRequest(space=EMBEDDED, output=paths["profile"], threads=threads, seed=seed, force=True),
+        progress,
+    )
+    finished("profile")
+    say("search")
+    if max_latency_ms is None:
+        space = get_space(EMBEDDED)
+        ends = [space.smallest(profile.image_sizes[0]), space.largest(profile.image_sizes[-1])]
+        low, high = profile.latency_ms(space.encode(ends))
+        max_latency_ms = float(f"{low * (high / low) ** _BUDGET_POSITION:.2g}")
+    # The verdict on the profile is shown; a first run on a busy machine still deserves an answer.
+    request = SearchRequest(budgets={"latency_ms": max_latency_ms}, seed=seed, allow_unstable=True)
+    record, _ = search(profile, load_accuracy_predictor(get_space(EMBEDDED), "embedded"), request)
+    save_architecture(record, paths["best"], force=True)
+    finished("search")
+    say("export")
+    report = export_onnx(
+        record.architecture,
+        paths["model"],
+        space=record.space,
+        predicted=record.predicted,
+        profile_id=profile.id,
+        force=True,
+        seed=seed,
+    )
+    finished("export")
+    say("verify")
+    verification = verify_model(paths["model"], profile=profile, seed=seed)
+    finished("verify")
+    return Quickstart(
+        folder=folder,
+        profile=profile,
+        record=record,
+        report=report,
+        verification=verification,
+        stages_s=stages,
+    )

@@ -1,0 +1,173 @@
+"""The file of measured subnets: resuming, refusing, and naming the bad line."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.spaces import get_space
+from deploy_nas.records.accuracy import (
+    AccuracyData,
+    AccuracyHeader,
+    AccuracyWriter,
+    load_accuracy_data,
+    save_accuracy_data,
+)
+
+SPACE = get_space("ofa-mbv3-cifar10")
+HEADER = AccuracyHeader(space=SPACE, weights="w" * 8, images="i" * 8, image_count=100)
+
+
+def subnets(count: int) -> list[dict]:
+    return SPACE.decode(SPACE.sample_encoded(np.random.default_rng(0), count))
+
+
+def write(path: Path, count: int = 3) -> None:
+    with AccuracyWriter(path, HEADER) as writer:
+        for number, architecture in enumerate(subnets(count)):
+            writer.append(architecture, 80.0 + number)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    data = load_accuracy_data(path)
+    assert data.header == HEADER and len(data) == 3
+    np.testing.assert_array_equal(data.encoded, SPACE.encode(subnets(3)))
+    assert data.top1_percent.tolist() == [80.0, 81.0, 82.0]
+    line = json.loads(path.read_text().splitlines()[1])
+    assert set(line) == {"ks", "e", "d", "image_size", "top1"}
+    copy = tmp_path / "b.jsonl"
+    save_accuracy_data(data, copy)
+    assert copy.read_bytes() == path.read_bytes()
+    with pytest.raises(OutputError, match="exists already"):
+        save_accuracy_data(data, copy)
+
+
+def test_header_alone_is_an_empty_set(tmp_path: Path) -> None:
+    save_accuracy_data(
+        AccuracyData(header=HEADER, encoded=SPACE.encode([]), top1_percent=np.empty(0)), tmp_path / "a"
+    )
+    data = load_accuracy_data(tmp_path / "a")
+    assert len(data) == 0 and data.encoded.shape == (0, 1 + len(SPACE.genes))
+
+
+@pytest.mark.parametrize("cut", [1, 5, 100])
+def test_cut_last_line_is_dropped_and_the_run_goes_on(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    assert len(load_accuracy_data(path)) == 2
+    with AccuracyWriter(path, HEADER) as writer:
+        assert writer.done.top1_percent.tolist() == [80.0, 81.0]
+        writer.append(subnets(3)[2], 82.0)
+    assert path.read_bytes() == whole
+
+
+def test_cut_header_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, 0)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(RecordError, match="cut short"):
+        load_accuracy_data(path)
+    write(path)
+    assert len(load_accuracy_data(path)) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": "x"}, {"images": "x"}, {"image_count": 7}, {"calibration": "x"}]
+)
+def test_another_header_is_refused_and_the_file_kept(tmp_path: Path, change: dict) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    before = path.read_bytes()
+    fields = {"space": SPACE, "weights": "w" * 8, "images": "i" * 8, "image_count": 100} | change
+    with pytest.raises(MismatchError, match=f"begun with {next(iter(change)).replace('_', ' ')}"):
+        AccuracyWriter(path, AccuracyHeader(**fields))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        (('"top1": 81.0', '"top1": NaN'), "'top1' must be a finite number, is nan"),
+        (('"top1": 81.0', '"top1": 181'), "percentage from 0 to 100"),
+        (('"top1": 81.0', '"top1": "81"'), "finite number"),
+        (('"ks"', '"kx"'), "no architecture of ofa-mbv3-cifar10"),
+        (('"top1": 81.0}', ""), "is not JSON"),
+    ],
+)
+def test_bad_line_is_named(tmp_path: Path, replace: tuple[str, str], message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace(*replace)
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RecordError, match=f"line 3.*{message}"):
+        load_accuracy_data(path)
+    with pytest.raises(RecordError, match=message):
+        AccuracyWriter(path, HEADER)
+    assert path.read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 100.5])
+def test_label_that_is_none_is_not_written(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "a.jsonl"
+    with AccuracyWriter(path, HEADER) as writer, pytest.raises(RecordError, match="top1"):
+        writer.append(subnets(1)[0], value)
+    assert len(load_accuracy_data(path)) == 0
+
+
+def test_other_files_are_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    for content in ("my notes", "my notes\n", '{"format": "other"}\n', "[1]\n"):
+        path.write_text(content)
+        with pytest.raises(RecordError):
+            AccuracyWriter(path, HEADER)
+        with pytest.raises(RecordError):
+            load_accuracy_data(path)
+        assert path.read_text() == content
+
+
+def test_newer_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    path.write_text(path.read_text().replace('"version": 1', '"version": 9', 1))
+    with pytest.raises(VersionError, match="format version 9"):
+        load_accuracy_data(path)
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is a folder"):
+        AccuracyWriter(tmp_path, HEADER)
+    with pytest.raises(OutputError, match="there is no folder"):
+        AccuracyWriter(tmp_path / "none" / "a.jsonl", HEADER)
+
+
+def test_second_writer_is_refused_until_the_first_closes(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with AccuracyWriter(path, HEADER) as writer:
+        with pytest.raises(OutputError, match="another run is writing it"):
+            AccuracyWriter(path, HEADER)
+        writer.append(subnets(1)[0], 50.0)
+    AccuracyWriter(path, HEADER).close()
+
+
+def _die_holding(path: Path) -> None:
+    import os
+
+    AccuracyWriter(path, HEADER).append(subnets(1)[0], 50.0)
+    os._exit(1)
+
+
+def test_lock_is_freed_by_a_dead_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    process = multiprocessing.get_context("fork").Process(target=_die_holding, args=(path,))
+    process.start()
+    process.join()
+    with AccuracyWriter(path, HEADER) as writer:
+        assert len(writer.done) == 1

@@ -1,0 +1,86 @@
+"""Architecture files: round trip, and every fault names the file and the key."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy_nas.core.errors import (
+    ArchitectureError,
+    DeployNASError,
+    OutputError,
+    RecordError,
+    UnknownSpaceError,
+)
+from deploy_nas.core.spaces import get_space, space_ids
+from deploy_nas.records.architecture import ArchitectureRecord, load_architecture, save_architecture
+
+
+@pytest.mark.parametrize("space_id", space_ids())
+def test_round_trip(tmp_path: Path, rng: np.random.Generator, space_id: str) -> None:
+    space = get_space(space_id)
+    for predicted in ({}, {"latency_ms": 1.25, "accuracy": 0.9}):
+        record = ArchitectureRecord(space=space, architecture=space.sample(rng), predicted=predicted)
+        path = tmp_path / f"{len(predicted)}.json"
+        save_architecture(record, path)
+        assert load_architecture(path) == record
+        assert ("predicted" in json.loads(path.read_text())) == bool(predicted)
+
+
+def test_a_file_as_design_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    lists = {"ks": [3] * 20, "e": [6] * 20, "d": [4] * 5}
+    path.write_text(json.dumps({"space": "ofa-mbv3-w1.2", "image_size": 192, **lists}))
+    record = load_architecture(path)
+    assert record.space.id == "ofa-mbv3-w1.2"
+    assert record.architecture == {"image_size": 192, **lists}
+    assert record.predicted == {}
+
+
+def write(tmp_path: Path, **changes: Any) -> Path:
+    value = {"space": "ofa-mbv3-w1.0", **get_space("ofa-mbv3-w1.0").largest(), **changes}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({k: v for k, v in value.items() if v != "absent"}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "what"),
+    [
+        ({"space": "absent"}, RecordError, "is no architecture file: it has no 'space'"),
+        ({"space": 3}, RecordError, "'space' must be a string, is 3"),
+        ({"space": "elsewhere"}, UnknownSpaceError, "no search space 'elsewhere'; there are "),
+        ({"ks": [3] * 19}, ArchitectureError, "ks: must be a list of 20 values, is 19 values"),
+        ({"ks": "absent"}, ArchitectureError, "ks: must be a list of 20 values, is missing"),
+        ({"e": [3.5] + [3] * 19}, ArchitectureError, "e[0]: must be one of [3, 4, 6], is 3.5"),
+        ({"d": [2, 2, "2", 2, 2]}, ArchitectureError, "d[2]: must be one of [2, 3, 4], is '2'"),
+        ({"d": [2, 2, True, 2, 2]}, ArchitectureError, "d[2]: must be one of [2, 3, 4], is True"),
+        ({"image_size": 225}, ArchitectureError, "image_size: must be one of"),
+        ({"image_size": "absent"}, ArchitectureError, "image_size: must be one of"),
+        ({"depth": [2]}, ArchitectureError, "depth: is no key of ofa-mbv3-w1.0"),
+        ({"predicted": 3}, RecordError, "'predicted' must be an object, is 3"),
+        ({"ks": [math.nan] * 20}, RecordError, "NaN is no number"),
+    ],
+)
+def test_faults_name_file_and_key(
+    tmp_path: Path, changes: dict[str, Any], kind: type[DeployNASError], what: str
+) -> None:
+    path = write(tmp_path, **changes)
+    with pytest.raises(kind) as caught:
+        load_architecture(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert what in str(caught.value)
+
+
+def test_saving_keeps_what_is_there(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    record = load_architecture(path)
+    with pytest.raises(OutputError, match="exists already"):
+        save_architecture(record, path)
+    save_architecture(record, path, force=True)
+    assert load_architecture(path) == record

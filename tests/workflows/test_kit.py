@@ -1,0 +1,281 @@
+"""The kit for real: in a bare environment, and over a real OpenSSH server on loopback."""
+
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy_nas.adapters.ssh import SshTarget
+from deploy_nas.core.errors import MismatchError, OutputError, RecordError, TargetError, VersionError
+from deploy_nas.device.kit import digest
+from deploy_nas.workflows.kit import import_result, kit_for, profile_of_result, profile_target
+from deploy_nas.workflows.profile_device import ProfileRequest
+
+SPACE = "ofa-mbv3-cifar10"
+
+
+def request(output: Path) -> ProfileRequest:
+    return ProfileRequest(space=SPACE, output=output, image_sizes=[24], quick=True)
+
+
+@pytest.fixture(scope="session")
+def kit(tmp_path_factory) -> Path:
+    """A kit made quick: one burst of five runs a unit."""
+    import dataclasses
+    from unittest import mock
+
+    from deploy_nas.workflows import kit as workflow
+
+    folder = tmp_path_factory.mktemp("kit")
+    whole = workflow.settings_for
+
+    def short(asked):
+        return dataclasses.replace(whole(asked), rounds=2, extra_rounds=0, burst_ms=0.5)
+
+    with mock.patch.object(workflow, "settings_for", short):
+        (folder / "kit.pyz").write_bytes(kit_for(request(folder / "x"))[1])
+    return folder / "kit.pyz"
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory) -> Path:
+    """A virtual environment that holds numpy and onnxruntime and nothing else."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    site = next((folder / "lib").glob("python*/site-packages"))
+    import numpy
+    import onnxruntime
+
+    for package in (numpy, onnxruntime):
+        home = Path(package.__file__).parent
+        (site / home.name).symlink_to(home)
+        if (libs := home.with_name(f"{home.name}.libs")).exists():
+            (site / libs.name).symlink_to(libs)
+    python = folder / "bin/python3"
+    for absent in ("onnx", "torch", "click", "ofa"):
+        assert subprocess.run([python, "-c", f"import {absent}"], capture_output=True).returncode == 1
+    return python
+
+
+@pytest.fixture(scope="session")
+def result(kit, bare_python, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("result") / "r.jsonl"
+    done = subprocess.run([bare_python, kit, "-o", path], capture_output=True, text=True, cwd=path.parent)
+    assert done.returncode == 0, done.stderr
+    assert "s left" in done.stderr
+    assert sorted(p.name for p in path.parent.iterdir()) == ["r.jsonl"]
+    return path
+
+
+def test_kit_in_a_bare_environment_makes_a_profile(result, tmp_path):
+    profile = import_result(result, tmp_path / "p.json")
+    assert profile.image_sizes == (24,)
+    assert profile.validation["networks"] >= 20
+    assert profile.latency_ms(profile.space.encode([profile.space.smallest(24)]))[0] > 0
+
+
+def test_damaged_results_are_refused(result, tmp_path):
+    data = result.read_bytes()
+    lines = data.splitlines(keepends=True)
+
+    def closed(body):
+        text = b"".join(body)
+        return text + json.dumps({"end": len(body) - 1, "sha256": digest(text)}).encode() + b"\n"
+
+    def changed(line, **values):
+        return json.dumps({**json.loads(line), **values}).encode() + b"\n"
+
+    for cut in (0, 10, len(data) // 2, len(data) - 30):
+        with pytest.raises(RecordError, match=r"no finished result|digest"):
+            profile_of_result(data[:cut], "r")
+    with pytest.raises(RecordError, match="edited"):
+        profile_of_result(data.replace(b'"n":', b'"n": ', 1), "r")
+    with pytest.raises(RecordError, match="lines missing or twice"):
+        body = b"".join(lines[:-1])
+        profile_of_result(body + json.dumps({"end": 3, "sha256": digest(body)}).encode() + b"\n", "r")
+    for bad in ([0.0], [-1.0], [float("nan")], []):
+        with pytest.raises(RecordError, match="line 2 is damaged"):
+            profile_of_result(closed([lines[0], changed(lines[1], t=bad), *lines[2:-1]]), "r")
+    gone = json.loads(lines[1])["u"]
+    with pytest.raises(RecordError, match="never timed"):
+        profile_of_result(closed([li for li in lines[:-1] if json.loads(li).get("u") != gone]), "r")
+    with pytest.raises(VersionError):
+        profile_of_result(closed([changed(lines[0], version=9), *lines[1:-1]]), "r")
+    with pytest.raises(MismatchError, match="another kit"):
+        profile_of_result(closed([changed(lines[0], plan="other"), *lines[1:-1]]), "r")
+
+
+def test_kit_killed_at_any_moment_goes_on(kit, bare_python, tmp_path):
+    """kill -9 at many moments: every run but the last is killed, none loses a whole line."""
+    output, journal = tmp_path / "r.jsonl", tmp_path / "r.jsonl.journal"
+    lines = 0
+    for delay in (0.3, 0.05, 0.6, 0.11, 0.9, 0.21, 0.4, 0.7):
+        process = subprocess.Popen(
+            [bare_python, kit, "-o", output], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if output.exists():
+            break
+        held = journal.read_bytes().count(b"\n") if journal.exists() else 0
+        assert held >= lines
+        lines = held
+    done = subprocess.run([bare_python, kit, "-o", output], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert profile_of_result(output.read_bytes(), "r").rows
+
+
+def test_kit_says_what_is_missing(kit, tmp_path):
+    venv.create(tmp_path / "empty", with_pip=False, symlinks=True)
+    done = subprocess.run([tmp_path / "empty/bin/python3", kit], capture_output=True, text=True)
+    assert (
+        done.returncode == 1 and "numpy cannot be imported" in done.stderr and "Traceback" not in done.stderr
+    )
+
+
+# -- ssh ---------------------------------------------------------------------------------------
+
+
+class Server:
+    """An OpenSSH server of our own on loopback, with its own keys, whose python3 is the bare one."""
+
+    def use(self, python: Path) -> None:
+        """Which interpreter the device has; a link would not be seen as its environment's."""
+        self.python.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+        self.python.chmod(0o755)
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder = folder
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        shutil.copy(folder / "user.pub", folder / "authorized")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        home = folder / "home"
+        home.mkdir()
+        bin_folder = folder / "bin"
+        bin_folder.mkdir()
+        self.python = bin_folder / "python3"
+        self.use(python)
+        shell = folder / "enter"
+        shell.write_text(
+            f'#!/bin/sh\nHOME={home}\nPATH={bin_folder}:/usr/bin:/bin\nexport HOME PATH\ncd "$HOME"\n'
+            'exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
+        )
+        shell.chmod(0o755)
+        config = folder / "config"
+        config.write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
+            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            f"ForceCommand {shell}\nPermitRootLogin yes\nSubsystem sftp {SFTP}\n"
+        )
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            [shutil.which("sshd", path=SBIN), "-D", "-e", "-f", config], stderr=subprocess.DEVNULL
+        )
+        self.url = f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+        self.options = (
+            *("-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={folder}/known"),
+            *("-o", f"IdentityFile={folder}/user", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"),
+        )
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("sshd did not start")
+
+
+SFTP = "/usr/lib/openssh/sftp-server"
+SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, bare_python):
+    if shutil.which("sshd", path=SBIN) is None or shutil.which("ssh") is None:
+        pytest.skip("no OpenSSH server on this machine")
+    if os.geteuid() != 0 and not os.access("/run/sshd", os.F_OK):
+        pytest.skip("this OpenSSH server wants root")
+    started = Server(tmp_path_factory.mktemp("ssh"), bare_python)
+    yield started
+    started.process.terminate()
+    started.process.wait()
+
+
+def test_over_ssh_cut_half_way(server, kit):
+    """The first connection is cut; the second goes on from what the device kept."""
+    target = SshTarget(server.url, server.options)
+    home = server.folder / "home/.cache/deploy-nas/plan"
+
+    class CutError(Exception):
+        pass
+
+    def cut(done, total, what):
+        raise CutError
+
+    with pytest.raises(CutError):
+        target.run_kit(kit.read_bytes(), "plan", cut)
+    assert 0 < _lines(home) < _units(kit)
+    seen = []
+    data = target.run_kit(kit.read_bytes(), "plan", lambda done, total, what: seen.append((done, total)))
+    assert profile_of_result(data, "r").rows
+    assert seen and seen[-1][0] == seen[-1][1]
+    assert not home.exists()
+
+
+def _lines(home: Path) -> int:
+    return sum(p.read_bytes().count(b"\n") for p in home.glob("*.journal"))
+
+
+def _units(kit: Path) -> int:
+    with zipfile.ZipFile(kit) as opened:
+        return 2 * sum(len(block) for block in json.loads(opened.read("plan.json"))["blocks"])
+
+
+def test_ssh_faults_are_named(server, kit, bare_python, tmp_path):
+    wrong = tmp_path / "wrong"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", wrong], check=True)
+    options = tuple(o.replace(f"{server.folder}/user", str(wrong)) for o in server.options)
+    with pytest.raises(TargetError, match="Permission denied"):
+        profile_target(request(tmp_path / "p"), server.url, ssh_options=options)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = probe.getsockname()[1]
+    with pytest.raises(TargetError, match=r"[Cc]onnection refused"):
+        profile_target(request(tmp_path / "p"), f"ssh://127.0.0.1:{closed}", ssh_options=server.options)
+    try:
+        server.use(tmp_path / "nowhere")
+        with pytest.raises(TargetError, match="nowhere: not found"):
+            SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "q")
+        venv.create(tmp_path / "empty", with_pip=False, symlinks=True)
+        server.use(tmp_path / "empty/bin/python3")
+        with pytest.raises(TargetError, match="numpy cannot be imported"):
+            SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "q")
+    finally:
+        server.use(bare_python)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["host", "http://host", "ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://h:port", "ssh://h/path"],
+)
+def test_addresses_that_are_none(address):
+    with pytest.raises(TargetError):
+        SshTarget(address)
+
+
+def test_output_is_checked_before_anything_is_sent(tmp_path):
+    (tmp_path / "p.json").write_text("kept")
+    with pytest.raises(OutputError, match="exists already"):
+        profile_target(request(tmp_path / "p.json"), "ssh://127.0.0.1:1")
