@@ -30,3 +30,48 @@ def data_dir() -> Path:
 def rng() -> np.random.Generator:
     """The same numbers in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def made_profile():
+    """``make(space_id, image_sizes=None, faults=())``: a profile with times in proportion to MACs."""
+    from deploy_nas.core.spaces import get_space
+    from deploy_nas.records.profile import Noise, Pair, Profile, Row
+
+    def make(space_id="ofa-mbv3-cifar10", image_sizes=None, faults=(), speed=1.0, threads=1):
+        space = get_space(space_id)
+        sizes = tuple(image_sizes or space.profile_image_sizes)
+        mask = sum(1 << int(i) for i in space.image_size_indices(sizes))
+        times = [
+            (layer.key, round((2e-8 * layer.macs + 0.004) / speed, 7))
+            for layer, held in zip(space.rows, space.row_sizes(), strict=True)
+            if int(held) & mask
+        ]
+        common = {"spread_percent": 1.0, "runs": 50, "stable": True}
+        errors = np.linspace(-0.02, 0.02, 40)
+        return Profile(
+            space=space,
+            image_sizes=sizes,
+            fingerprint={
+                **dict.fromkeys(("cpu", "machine", "os", "onnxruntime", "governor"), "fake"),
+                **{"provider": "CPUExecutionProvider", "precision": "fp32", "provider_options": {}},
+                **{"cores": 2, "threads": threads, "pinned": True},
+            },
+            settings={"rounds": 5},
+            created="2026-01-01T00:00:00+00:00",
+            duration_s=1.0,
+            rows=tuple(Row(key=k, latency_ms=t, alone_ms=t, p50_ms=t, p90_ms=t, **common) for k, t in times),
+            offset_ms=(0.01 / speed,) * len(sizes),
+            sentinel_ms=0.1,
+            noise=Noise(
+                resolution_percent=1.0, drift_percent=2.0, busy=1.0, unstable_rows=0, faults=tuple(faults)
+            ),
+            pairs=tuple(
+                Pair(
+                    image_size=sizes[0], choices=(0,), predicted_ms=1.0, measured_ms=round(1.0 + float(e), 6)
+                )
+                for e in errors
+            ),
+        )
+
+    return make

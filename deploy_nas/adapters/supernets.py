@@ -89,6 +89,17 @@ def _mobilenet_v3(*, stem_stride: int, stage_strides: list[int], **arguments: An
     return module
 
 
+def fuse_activations(net: torch.nn.Module) -> None:
+    """Replace ofa's activation modules, in place, by torch's own of the same function: quicker, same state."""
+    from torch import nn
+
+    ours = {"Hswish": nn.Hardswish, "Hsigmoid": nn.Hardsigmoid}
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if (kind := ours.get(type(child).__name__)) is not None:
+                setattr(parent, name, kind(inplace=True))
+
+
 def activate(net: torch.nn.Module, architecture: Mapping[str, Any]) -> None:
     """Set the supernet to one of its subnets (``set_active_subnet``); further keys are ignored."""
     chosen = {key: list(architecture[key]) for key in _ARCHITECTURE_KEYS if key in architecture}

@@ -44,14 +44,14 @@ def command() -> None:
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 def list_profiles(folder: Path) -> None:
     """List the profiles in FOLDER (the current one unless given)."""
-    from deploy_nas.core.errors import RecordError
+    from deploy_nas.core.errors import DeployNASError
     from deploy_nas.records.profile import load_profile
 
     rows = []
     for path in sorted(folder.rglob("*.json")):
         try:
             p = load_profile(path)
-        except RecordError:
+        except DeployNASError:
             continue
         verdict = "stable" if p.stable else "unstable"
         error = p.validation.get("mean_error_percent")

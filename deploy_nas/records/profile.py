@@ -257,7 +257,7 @@ def _parse(fields: Fields) -> Profile:
     return Profile(
         space=space,
         image_sizes=image_sizes,
-        fingerprint=fields.fields("fingerprint").value,
+        fingerprint=_fingerprint(fields.fields("fingerprint")),
         settings=fields.fields("settings").value,
         created=fields.text("created"),
         duration_s=fields.number("duration_s"),
@@ -273,3 +273,14 @@ def _parse(fields: Fields) -> Profile:
         ),
         pairs=pairs,
     )
+
+
+def _fingerprint(fields: Fields) -> dict[str, Any]:
+    """All that must be there; raises :class:`RecordError` naming what is not."""
+    for key in ("cpu", "machine", "os", "provider", "onnxruntime", "precision", "governor"):
+        fields.text(key)
+    for key in ("cores", "threads"):
+        fields.integer(key, 1)
+    fields.boolean("pinned")
+    fields.fields("provider_options")
+    return fields.value

@@ -14,12 +14,16 @@ from deploy_nas.profiling.table import local_sentinel, make_profile
 from deploy_nas.records.profile import load_profile, save_profile
 
 SPACE = get_space("ofa-mbv3-cifar10")
+FINGERPRINT = {
+    **dict.fromkeys(("cpu", "machine", "os", "provider", "onnxruntime", "precision", "governor"), "fake"),
+    **{"cores": 2, "threads": 1, "pinned": True, "provider_options": {}},
+}
 SETTINGS = Settings(rounds=3, burst_ms=1.0, extra_rounds=0)
 
 
 def profile_of(plan, bursts, **changes):
     values = {
-        "fingerprint": {"cpu": "fake"},
+        "fingerprint": FINGERPRINT,
         "settings": dataclasses.asdict(SETTINGS),
         "created": "2026",
         "duration_s": 1.0,
