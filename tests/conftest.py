@@ -60,7 +60,9 @@ def made_profile():
             settings={"rounds": 5},
             created="2026-01-01T00:00:00+00:00",
             duration_s=1.0,
-            rows=tuple(Row(key=k, latency_ms=t, alone_ms=t, p50_ms=t, p90_ms=t, **common) for k, t in times),
+            rows=tuple(
+                Row(key=k, latency_ms=t, alone_ms=t, p50_ms=t, p90_ms=t, p99_ms=t, **common) for k, t in times
+            ),
             offset_ms=(0.01 / speed,) * len(sizes),
             sentinel_ms=0.1,
             noise=Noise(

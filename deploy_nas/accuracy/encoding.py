@@ -79,12 +79,18 @@ class FeatureLayout:
             result[:, -2:] = self._totals(encoded)
         return result
 
-    def _totals(self, encoded: IntArray) -> FloatArray:
+    @cached_property
+    def _ends(self) -> dict[str, tuple[float, float]]:
+        """Log of each total at the space's smallest and largest architecture."""
         ends = self.space.encode([self.space.smallest(), self.space.largest()])
-        columns = []
-        for figure in ("macs", "params"):
-            low, high = np.log(total_figure(self.space, ends, figure))
-            columns.append((np.log(total_figure(self.space, encoded, figure)) - low) / (high - low))
+        logs = {figure: np.log(total_figure(self.space, ends, figure)) for figure in ("macs", "params")}
+        return {figure: (float(low), float(high)) for figure, (low, high) in logs.items()}
+
+    def _totals(self, encoded: IntArray) -> FloatArray:
+        columns = [
+            (np.log(total_figure(self.space, encoded, figure)) - low) / (high - low)
+            for figure, (low, high) in self._ends.items()
+        ]
         return np.stack(columns, axis=1)
 
 

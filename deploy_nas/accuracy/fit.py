@@ -1,10 +1,10 @@
-"""Fit an accuracy predictor to measured subnets: the seed's MLP on what a straight line leaves over.
+"""Fit an accuracy predictor to measured subnets: the seed's MLP, with a straight line under it if that helps.
 
-A few hundred subnets are few for 3 x 400 hidden units on about a hundred one-hot columns: such a net
-alone may miss what one column does (an image size at which the supernet fails). So a ridge regression
-takes the straight part, its strength chosen by leave-one-out error, and the MLP, trained with early
-stopping, learns the rest. The line then becomes one more hidden unit a layer, one that is never
-negative and so passes ReLU unchanged: what is saved is a plain MLP.
+A few hundred subnets are few for 3 x 400 hidden units on about a hundred one-hot columns: the net alone
+can miss what one column does (an image size at which a supernet fails), where a ridge regression does
+not; on a smooth supernet the net alone is better. So each member is trained twice, on the accuracies
+and on what the line leaves over, and the better one on the stopping split is kept. The line becomes one
+more hidden unit a layer, never negative and so unchanged by ReLU: what is saved is a plain MLP.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import OptionError, RecordError
-from deploy_nas.core.space import FloatArray
+from deploy_nas.core.space import FloatArray, IntArray
 from deploy_nas.core.stats import rank_correlation
 from deploy_nas.records.accuracy import AccuracyData
 
@@ -121,10 +121,10 @@ def fit_accuracy(
     features = layout.features(encoded)
     members = []
     for number, seed in enumerate(rng.integers(0, 2**31, settings.ensemble)):
-        layers, epochs = _fit_member(features[~held], data.top1_percent[~held], settings, int(seed))
+        layers, word = _fit_member(features[~held], data.top1_percent[~held], settings, int(seed))
         members.append(layers)
         if log is not None:
-            log(f"member {number + 1}/{settings.ensemble}: stopped after {epochs} epochs")
+            log(f"member {number + 1}/{settings.ensemble}: {word}")
     predictor = AccuracyPredictor(space=data.header.space, layout=layout, mlp=MLP(members=tuple(members)))
     figures = judge(predictor, data, held)
     about = {
@@ -174,9 +174,9 @@ def _check(settings: FitSettings) -> None:
 # -- one member ------------------------------------------------------------------------------------
 
 
-def _ridge(features: FloatArray, target: FloatArray) -> tuple[FloatArray, float]:
+def _ridge(features: NDArray[np.float32], target: FloatArray) -> tuple[FloatArray, float]:
     """Weights ``[f]`` and offset of the ridge regression with the least leave-one-out error."""
-    centre, level = features.mean(axis=0), float(target.mean())
+    centre, level = features.mean(axis=0, dtype=np.float64), float(target.mean())
     left, singular, right = np.linalg.svd(features - centre, full_matrices=False)
     projected = left.T @ (target - level)
     best_error, best = np.inf, np.zeros(len(centre))
@@ -191,38 +191,55 @@ def _ridge(features: FloatArray, target: FloatArray) -> tuple[FloatArray, float]
 
 def _fit_member(
     features: NDArray[np.float32], target: FloatArray, settings: FitSettings, seed: int
-) -> tuple[tuple[Dense, ...], int]:
-    line, offset = _ridge(features.astype(np.float64), target)
-    left_over = target - (features @ line + offset)
-    centre, scale = float(left_over.mean()), max(float(left_over.std()), 1e-6)
-    layers, epochs = _train(features, (left_over - centre) / scale, settings, seed)
-    return _with_line(layers, line, offset, centre, scale), epochs
+) -> tuple[tuple[Dense, ...], str]:
+    """Layers of one member, and a word on its making."""
+    order = np.random.default_rng(seed).permutation(len(target))
+    stop_at = max(2, round(settings.stopping * len(target)))
+    watched, used = order[:stop_at], order[stop_at:]
+    candidates = []
+    lines = {"alone": (np.zeros(features.shape[1]), 0.0), "with a line": _ridge(features[used], target[used])}
+    for name, (line, offset) in lines.items():
+        left_over = target - (features @ line + offset)
+        centre, scale = float(left_over[used].mean()), max(float(left_over[used].std()), 1e-6)
+        layers, loss, epochs = _train(
+            features, (left_over - centre) / scale, watched, used, settings, seed, from_zero=name != "alone"
+        )
+        error = scale * loss**0.5
+        word = f"{name}, stopped after {epochs} epochs at {error:.2f} points"
+        candidates.append((error, _with_line(layers, line, offset, centre, scale), word))
+    _, member, word = min(candidates, key=lambda c: c[0])
+    return member, word
 
 
 def _train(
-    features: NDArray[np.float32], target: FloatArray, settings: FitSettings, seed: int
-) -> tuple[list[Dense], int]:
-    """The MLP on a standardised target, and the epochs it took."""
+    features: NDArray[np.float32],
+    target: FloatArray,
+    watched: IntArray,
+    used: IntArray,
+    settings: FitSettings,
+    seed: int,
+    *,
+    from_zero: bool,
+) -> tuple[list[Dense], float, int]:
+    """The MLP on a standardised target, its squared error on ``watched``, and the epochs it took."""
     import torch
     from torch import nn
 
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(target))
-    stop_at = max(2, round(settings.stopping * len(target)))
-    watched, used = order[:stop_at], order[stop_at:]
     x = torch.from_numpy(features)
     y = torch.from_numpy(target.astype(np.float32))[:, None]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         modules: list[nn.Module] = []
         width = features.shape[1]
         for units in settings.hidden:
             modules += [nn.Linear(width, units), nn.ReLU()]
             width = units
-        net = nn.Sequential(*modules, nn.Linear(width, 1))
-    # Start as the line alone: what the MLP says at first would be noise.
-    nn.init.zeros_(net[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(net[-1].bias)  # type: ignore[arg-type]
+        last = nn.Linear(width, 1)
+        net = nn.Sequential(*modules, last)
+    if from_zero:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -244,7 +261,8 @@ def _train(
         schedule.step()
     net.load_state_dict(best)
     linear = [module for module in net if isinstance(module, nn.Linear)]
-    return [(m.weight.detach().numpy().T.copy(), m.bias.detach().numpy().copy()) for m in linear], epoch
+    layers = [(m.weight.detach().numpy().T.copy(), m.bias.detach().numpy().copy()) for m in linear]
+    return layers, best_loss, epoch
 
 
 def _with_line(

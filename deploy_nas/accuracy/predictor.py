@@ -19,6 +19,7 @@ from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout, tutorial
 from deploy_nas.adapters.mlp import MLP, Dense, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError, VersionError, WeightsError
 from deploy_nas.core.space import FloatArray, IntArray, Space
+from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import Fields, read_bytes, write_atomic
 
 if TYPE_CHECKING:
@@ -112,11 +113,11 @@ def save_accuracy_predictor(predictor: AccuracyPredictor, path: Path, *, force: 
     write_atomic(path, write_mlp(predictor.mlp, metadata), force=force)
 
 
-def load_accuracy_predictor(space: Space, source: str | Path, *, seed: int = 0) -> AccuracyPredictor:
+def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int = 0) -> AccuracyPredictor:
     """A predictor for ``space``.
 
     Args:
-        space: the search space.
+        space: the search space, or its id.
         source: our ``.onnx``, a file of OFA's published MobileNetV3 predictor, "pretrained" (that one,
             downloaded and checked) or "embedded" (the one shipped with the embedded space).
         seed: of its ``arch_encoder``.
@@ -129,6 +130,8 @@ def load_accuracy_predictor(space: Space, source: str | Path, *, seed: int = 0) 
             that does not fit).
         DownloadError: the published one could not be had.
     """
+    if isinstance(space, str):
+        space = get_space(space)
     if source == EMBEDDED:
         return _embedded(space, seed)
     if source == PRETRAINED:

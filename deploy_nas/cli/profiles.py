@@ -83,11 +83,13 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     for name, layer in p.space.layers(chosen):
         row = by_key[layer.key]
         share = 100 * row.latency_ms / total
-        rows.append([name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms])
+        rows.append(
+            [name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
+        )
     rest = total - sum(by_key[layer.key].latency_ms for _, layer in p.space.layers(chosen))
-    rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None])
-    rows.append(["total", "", total, 100.0, None, None, None])
-    click.echo(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "alone p90"], rows))
+    rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None, None])
+    rows.append(["total", "", total, 100.0, None, None, None, None])
+    click.echo(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
 
 
 @command.command("compare")

@@ -19,24 +19,44 @@ if TYPE_CHECKING:
 @click.option("--profile", type=click.Path(path_type=Path), help="Compare with this profile's prediction.")
 @click.option("--max-latency-ms", type=float, help="The budget  [the one it was searched for]")
 @click.option("--threads", type=click.IntRange(1), help="Intra-op threads  [the profile's]")
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Folder or zip of class folders: measure top-1 too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    model: Path, profile: Path | None, max_latency_ms: float | None, threads: int | None, as_json: bool
+    model: Path,
+    profile: Path | None,
+    max_latency_ms: float | None,
+    threads: int | None,
+    images: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure an exported MODEL on this machine against its prediction and its budget.
 
     Exits 1 if the budget is missed.
     """
-    from deploy_nas.workflows.deploy_subnet import verify_subnet
+    from deploy_nas.workflows.deploy_subnet import top1_of, verify_subnet
 
     with show.status("measuring", quiet=as_json):
         result = verify_subnet(model, profile=profile, max_latency_ms=max_latency_ms, threads=threads)
+        found = top1_of(model, images) if images is not None else None
     if as_json:
-        show.emit_json(
-            {**asdict(result), "within_budget": result.within_budget, "error_percent": result.error_percent}
-        )
+        value = {
+            **asdict(result),
+            "within_budget": result.within_budget,
+            "error_percent": result.error_percent,
+        }
+        if found is not None:
+            top1, predicted = found
+            value["top1"] = {**asdict(top1), "percent": top1.percent, "predicted_percent": predicted}
+        show.emit_json(value)
     else:
         click.echo(describe(result))
+        if found is not None:
+            top1, predicted = found
+            low, high = top1.interval_percent
+            beside = "" if predicted is None else f"; predicted {predicted:.2f}%"
+            click.echo(f"top-1 {top1.percent:.2f}% on {top1.images} images ({low:.2f} to {high:.2f}){beside}")
     if result.within_budget is False:
         raise SystemExit(1)
 

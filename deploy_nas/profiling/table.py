@@ -151,6 +151,7 @@ def make_profile(
             alone_ms=round(t.latency_ms, 6),
             p50_ms=round(float(np.quantile(t.points_ms, 0.5)), 6),
             p90_ms=round(float(np.quantile(t.points_ms, 0.9)), 6),
+            p99_ms=round(float(np.quantile(t.points_ms, 0.99)), 6),
             spread_percent=round(t.spread_percent, 2),
             runs=t.runs,
             stable=t.spread_percent <= UNSTABLE_SPREAD_PERCENT,

@@ -32,6 +32,7 @@ class Row:
     alone_ms: float
     p50_ms: float
     p90_ms: float
+    p99_ms: float
     spread_percent: float
     runs: int
     stable: bool
@@ -225,6 +226,7 @@ def _parse(fields: Fields) -> Profile:
             alone_ms=r.number("alone_ms", positive=True),
             p50_ms=r.number("p50_ms", positive=True),
             p90_ms=r.number("p90_ms", positive=True),
+            p99_ms=r.number("p99_ms", positive=True),
             spread_percent=r.number("spread_percent"),
             runs=r.integer("runs", 1),
             stable=r.boolean("stable"),

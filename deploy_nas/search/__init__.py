@@ -1,1 +1,19 @@
 """Room: a latency table and an accuracy predictor in, architectures out. Knows no framework."""
+
+from deploy_nas.search.efficiency import (
+    AnalyticalEfficiencyPredictor,
+    LatencyProfile,
+    MeasuredEfficiencyPredictor,
+)
+from deploy_nas.search.evolution import HyperParameters, SearchResult, evolve
+from deploy_nas.search.searcher import EvolutionSearcher
+
+__all__ = [
+    "AnalyticalEfficiencyPredictor",
+    "EvolutionSearcher",
+    "HyperParameters",
+    "LatencyProfile",
+    "MeasuredEfficiencyPredictor",
+    "SearchResult",
+    "evolve",
+]

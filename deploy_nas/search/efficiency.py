@@ -51,8 +51,14 @@ class AnalyticalEfficiencyPredictor:
     """
 
     def __init__(self, space: Space | str, *, bytes_per_element: int = 1) -> None:
-        if isinstance(bytes_per_element, bool) or not isinstance(bytes_per_element, int) or bytes_per_element < 1:
-            raise OptionError(f"must be 1 (int8), 2 or 4 (fp32), is {bytes_per_element!r}", subject="bytes_per_element")
+        if (
+            isinstance(bytes_per_element, bool)
+            or not isinstance(bytes_per_element, int)
+            or bytes_per_element < 1
+        ):
+            raise OptionError(
+                f"must be 1 (int8), 2 or 4 (fp32), is {bytes_per_element!r}", subject="bytes_per_element"
+            )
         self.space = get_space(space) if isinstance(space, str) else space
         self.bytes_per_element = bytes_per_element
         rows = self.space.rows
@@ -99,7 +105,9 @@ class AnalyticalEfficiencyPredictor:
         """
         return {name: float(v[0]) for name, v in self.get_efficiency_batch(self.space.encode([arch])).items()}
 
-    def satisfy_constraint(self, efficiency: Mapping[str, float], constraint: Mapping[str, float] | float) -> bool:
+    def satisfy_constraint(
+        self, efficiency: Mapping[str, float], constraint: Mapping[str, float] | float
+    ) -> bool:
         """Whether every figure bounded by ``constraint`` is at most its bound.
 
         Raises:

@@ -32,12 +32,15 @@ class Problem:
         constraint: upper bounds by name; see :func:`parse_budgets` for what it raises.
     """
 
-    def __init__(self, vary: Variation, efficiency: Efficiency, accuracy: Accuracy, constraint: object) -> None:
+    def __init__(
+        self, vary: Variation, efficiency: Efficiency, accuracy: Accuracy, constraint: object
+    ) -> None:
         self.vary = vary
         self._efficiency = efficiency
         self._accuracy = accuracy
         self.budgets: Budgets = parse_budgets(constraint, self.figures(vary.smallest()[:1]))
         self.evaluations = 0
+        self._downhill: IntArray | None = None
 
     def figures(self, rows: IntArray) -> dict[str, FloatArray]:
         """Name to float64 ``[n]``."""
@@ -61,7 +64,9 @@ class Problem:
             return np.empty(0)
         values = np.asarray(self._accuracy(rows), dtype=np.float64).reshape(-1)
         if len(values) != len(rows):
-            raise MismatchError(f"gave {len(values)} values for {len(rows)} architectures", subject="accuracy predictor")
+            raise MismatchError(
+                f"gave {len(values)} values for {len(rows)} architectures", subject="accuracy predictor"
+            )
         self.evaluations += len(rows)
         return np.where(np.isnan(values), -np.inf, values)
 
@@ -70,11 +75,13 @@ class Problem:
     def begin(self, rng: np.random.Generator, count: int) -> IntArray:
         """Distinct canonical rows that meet the budgets, ``[1 to count, 1 + genes]``.
 
-        Drawn at random, a bounded number of times; where that finds none, by descent.
+        Drawn at random, a bounded number of times; where that finds none, by descent (found once, kept).
 
         Raises:
             InfeasibleBudgetError: descent finds none either; names the budget that binds and the nearest.
         """
+        if self._downhill is not None:
+            return self._downhill[:count]
         vary, found = self.vary, np.empty((0, len(self.vary.space.choice_counts)), dtype=np.int64)
         drawn, size = 0, 2 * count
         while len(found) < count and drawn < max(_MAX_DRAWS, 4 * count):
@@ -83,7 +90,9 @@ class Problem:
             found = np.concatenate([found, vary.fresh(self.feasible(rows), vary.keys(found))])
             rate = max(len(found) / drawn, 1 / 16)
             size = min(max(int((count - len(found)) / rate), 64), 4 * count + 1024)
-        return found[:count] if len(found) else self._descend_to_feasible()
+        if not len(found):
+            self._downhill = found = self._descend_to_feasible()
+        return found[:count]
 
     def _descend_to_feasible(self) -> IntArray:
         """One row or a few that meet the budgets, from the smallest of each image size downhill."""
@@ -98,12 +107,17 @@ class Problem:
         least: dict[str, float] = {}
         for name in self.budgets:
             ends = np.concatenate(
-                [self._descend(row, lambda rows, name=name: self.figures(rows)[name]) for row in self.vary.smallest()]
+                [
+                    self._descend(row, lambda rows, name=name: self.figures(rows)[name])
+                    for row in self.vary.smallest()
+                ]
             )
             least[name] = float(self.figures(ends)[name].min())
         if any(least[name] > bound for name, bound in self.budgets.items()):
             return infeasible(self.budgets, least, alone=True)
-        return infeasible(self.budgets, {n: float(v[0]) for n, v in self.figures(nearest).items()}, alone=False)
+        return infeasible(
+            self.budgets, {n: float(v[0]) for n, v in self.figures(nearest).items()}, alone=False
+        )
 
     def _descend(self, row: IntArray, measure: Callable[[IntArray], FloatArray]) -> IntArray:
         """Steepest descent of ``measure`` over single changes that keep the image size; ``[1, 1 + genes]``."""

@@ -89,7 +89,7 @@ class Trainer:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
         self.checkpoint_every_s = checkpoint_every_s
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
         self.images = torch.from_numpy(images).to(self.device)
         self.labels = torch.from_numpy(labels).to(self.device)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import load_images
-from deploy_nas.core.errors import BudgetError, OptionError
+from deploy_nas.core.errors import BudgetError, ImagesError, OptionError
 from deploy_nas.deploy.export import ExportReport, export_onnx
+from deploy_nas.deploy.top1 import Top1, measure_top1
 from deploy_nas.deploy.verify import Verification, verify_model
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, read_bytes
@@ -84,3 +86,24 @@ def verify_subnet(
         raise BudgetError(f"must be a positive number, is {max_latency_ms}", subject="--max-latency-ms")
     loaded = load_profile(profile) if profile is not None else None
     return verify_model(model, profile=loaded, budget_ms=max_latency_ms, threads=threads)
+
+
+def top1_of(model: Path, images: Path) -> tuple[Top1, float | None]:
+    """Top-1 of an exported file on labelled images, and what was predicted for it in percent, if it says.
+
+    Raises:
+        ImagesError: images that cannot be used, or of other classes than the model's.
+    """
+    data = read_bytes(model)
+    metadata = read_metadata(data, str(model))
+    side = (metadata.get("preprocessing") or {}).get("image_size")
+    try:
+        loaded = load_images(images)
+    except ImagesError:
+        # Photographs of many sizes: bring each to the model's, as its preprocessing will.
+        loaded = load_images(images, size=side if isinstance(side, int) else None)
+    predicted = metadata.get("predicted") or {}
+    accuracy = predicted.get("accuracy")
+    if isinstance(accuracy, int | float):
+        accuracy = float(accuracy) * (100.0 if predicted.get("accuracy_unit") == "fraction" else 1.0)
+    return measure_top1(data, loaded), accuracy

@@ -43,13 +43,13 @@ def journal_path(output: Path) -> Path:
 
 def settings_for(request: ProfileRequest) -> Settings:
     """How a request's plan is timed."""
-    return Settings(
+    settings = Settings(
         threads=request.threads,
         provider=request.provider,
         provider_options=request.provider_options,
-        rounds=4 if request.quick else 5,
         seed=request.seed,
     )
+    return replace(settings, rounds=3, extra_rounds=1, burst_ms=8.0) if request.quick else settings
 
 
 def profile_device(request: ProfileRequest, progress: Progress | None = None) -> Profile:

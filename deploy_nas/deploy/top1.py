@@ -1,0 +1,91 @@
+"""Top-1 of an exported file on labelled images, with an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.adapters import graphs, images
+from deploy_nas.core.errors import ImagesError, RecordError
+from deploy_nas.device.session import open_session
+
+_Z_95 = 1.959964
+_BATCH = 100
+
+
+class LabelledImages(Protocol):
+    """What is needed of a set of images (``adapters.images.ImageSet``)."""
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """uint8 ``[n, 3, height, width]``."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 ``[n]``."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names, in the labels' order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Top1:
+    """How many of ``images`` were classified right."""
+
+    right: int
+    images: int
+
+    @property
+    def percent(self) -> float:
+        """Share of images classified right."""
+        return 100.0 * self.right / self.images
+
+    @property
+    def interval_percent(self) -> tuple[float, float]:
+        """95% interval of the true share (Wilson, JASA 1927)."""
+        n, p, z = self.images, self.right / self.images, _Z_95
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return 100.0 * (centre - half), 100.0 * (centre + half)
+
+
+def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1) -> Top1:
+    """Classify every image with the file's own preprocessing, in onnxruntime.
+
+    Raises:
+        RecordError: the file does not say how its images are prepared.
+        ImagesError: another number of classes than the file's, or names in another order.
+    """
+    metadata = graphs.read_metadata(data, "model")
+    how: Mapping[str, Any] = metadata.get("preprocessing") or {}
+    try:
+        size, mean, std = int(how["image_size"]), tuple(how["mean"]), tuple(how["std"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError("does not say how its images are prepared", subject="model") from error
+    session = open_session(data, threads=threads)
+    entry, output = session.get_inputs()[0], session.get_outputs()[0]
+    classes = output.shape[-1]
+    if len(given.classes) != classes:
+        raise ImagesError(
+            f"{len(given.classes)} class folders, the model has {classes} classes", subject="images"
+        )
+    labels = metadata.get("labels") or []
+    if labels and list(given.classes) != list(labels):
+        odd = next((a, b) for a, b in zip(given.classes, labels, strict=True) if a != b)
+        raise ImagesError(f"class folder {odd[0]!r} stands where the model has {odd[1]!r}", subject="images")
+    batch = entry.shape[0] if isinstance(entry.shape[0], int) else _BATCH
+    right = 0
+    for start in range(0, len(given.labels), batch):
+        x = images.preprocess(given.images[start : start + batch], size, mean, std)
+        count = len(x)
+        if count < batch and isinstance(entry.shape[0], int):
+            x = np.resize(x, (batch, *x.shape[1:]))
+        guesses = session.run(None, {entry.name: x})[0][:count].argmax(axis=1)
+        right += int((guesses == given.labels[start : start + batch]).sum())
+    return Top1(right=right, images=len(given.labels))

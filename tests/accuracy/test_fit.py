@@ -1,0 +1,116 @@
+"""Training on made-up supernets whose truth is known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy_nas.accuracy import fit
+from deploy_nas.accuracy.fit import FitSettings, fit_accuracy, judge
+from deploy_nas.accuracy.predictor import load_accuracy_predictor, save_accuracy_predictor
+from deploy_nas.core.errors import OptionError, RecordError
+from deploy_nas.core.space import Space
+from deploy_nas.records.accuracy import AccuracyData
+
+Synthetic = Callable[..., AccuracyData]
+QUICK = FitSettings(hidden=(64, 64, 64), epochs=40, learning_rate=3e-3)
+
+
+def test_300_noisy_subnets_rank_fresh_ones(space: Space, synthetic: Synthetic, tmp_path: Path) -> None:
+    data = synthetic(space, 300)
+    lines: list[str] = []
+    predictor, held_out = fit_accuracy(data, QUICK, log=lines.append)
+    assert len(held_out.pairs) == 60 and len(lines) == 1 and "member 1/1" in lines[0]
+    assert held_out.rank_correlation > 0.93 and held_out.mae_points < 0.6
+    fresh = judge(predictor, synthetic(space, 300, seed=1, noise=0.0))
+    assert fresh.rank_correlation > 0.95 and fresh.mae_points < 0.5
+    about = predictor.about
+    assert about["samples"] == 240 and about["weights"] == "w" and about["held_out"]["subnets"] == 60
+    path = tmp_path / "p.onnx"
+    save_accuracy_predictor(predictor, path)
+    read = load_accuracy_predictor(space, path)
+    np.testing.assert_array_equal(read.predict_encoded(data.encoded), predictor.predict_encoded(data.encoded))
+    assert read.about["held_out"]["pairs"] == about["held_out"]["pairs"]
+
+
+def test_an_image_size_that_fails_is_learnt(space: Space, synthetic: Synthetic) -> None:
+    data = synthetic(space, 300)
+    broken = np.where(data.encoded[:, 0] == 0, 61.0, data.top1_percent)
+    predictor, held_out = fit_accuracy(replace(data, top1_percent=broken), QUICK)
+    assert held_out.mae_points < 1.5
+    low = predictor.predict_encoded(data.encoded[data.encoded[:, 0] == 0])
+    assert np.abs(low - 61.0).mean() < 1.5
+
+
+def test_seed_settles_all(space: Space, synthetic: Synthetic) -> None:
+    data, quick = synthetic(space, 80), replace(QUICK, epochs=3)
+    first, again = fit_accuracy(data, quick), fit_accuracy(data, quick)
+    other = fit_accuracy(data, replace(quick, seed=1))
+    np.testing.assert_array_equal(
+        first[0].predict_encoded(data.encoded), again[0].predict_encoded(data.encoded)
+    )
+    assert first[1] == again[1] != other[1]
+
+
+def test_ensemble_gives_a_spread(space: Space, synthetic: Synthetic) -> None:
+    data = synthetic(space, 80)
+    predictor, held_out = fit_accuracy(data, replace(QUICK, ensemble=3, epochs=5))
+    assert len(predictor.mlp.members) == 3 and predictor.about["ensemble"] == 3
+    assert min(held_out.spread_points) > 0.0
+    members = predictor.mlp.run(predictor.layout.features(data.encoded)).astype(np.float64)
+    np.testing.assert_allclose(members.mean(axis=1), predictor.predict_encoded(data.encoded))
+
+
+def test_line_inside_the_perceptron_is_the_line(space: Space) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.random((50, 9)).astype(np.float32)
+    line, offset = rng.normal(0, 5, 9), 70.0
+    layers = [
+        (rng.normal(0, 1, (i, o)).astype(np.float32), rng.normal(0, 1, o).astype(np.float32))
+        for i, o in ((9, 6), (6, 6), (6, 1))
+    ]
+    plain = fit.MLP(members=(tuple(layers),)).run(features)[:, 0]
+    joined = fit.MLP(members=(fit._with_line(layers, line, offset, 0.5, 2.0),)).run(features)[:, 0]
+    np.testing.assert_allclose(joined, 2.0 * plain + 0.5 + features @ line + offset, rtol=1e-4)
+
+
+def test_ridge_finds_a_line() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.random((200, 6)).astype(np.float32)
+    truth = np.array([1.0, -2.0, 3.0, 0.0, 5.0, 0.0])
+    line, offset = fit._ridge(features, features @ truth + 4.0)
+    np.testing.assert_allclose(line, truth, atol=0.05)
+    assert abs(offset - 4.0) < 0.05
+
+
+def test_a_network_measured_twice_stands_on_one_side(space: Space, synthetic: Synthetic) -> None:
+    data = synthetic(space, 40)
+    twice = replace(
+        data,
+        encoded=np.concatenate([data.encoded, data.encoded]),
+        top1_percent=np.concatenate([data.top1_percent, data.top1_percent]),
+    )
+    _, held_out = fit_accuracy(twice, replace(QUICK, epochs=1))
+    measured = [m for _, m in held_out.pairs]
+    assert len(measured) == 16 and len(set(measured)) == 8
+
+
+def test_too_little_to_train_on(space: Space, synthetic: Synthetic) -> None:
+    data = synthetic(space, 40)
+    few = replace(data, encoded=data.encoded[:29], top1_percent=data.top1_percent[:29])
+    none = replace(data, encoded=data.encoded[:0], top1_percent=data.top1_percent[:0])
+    flat = replace(data, top1_percent=np.full(40, 50.0))
+    for bad in (few, none, flat):
+        with pytest.raises(RecordError, match="too few to train on"):
+            fit_accuracy(bad, QUICK)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ensemble": 0}, {"held_out": 0.0}, {"held_out": 0.9}, {"hidden": ()}, {"learning_rate": float("nan")}],
+)
+def test_settings_out_of_range(space: Space, synthetic: Synthetic, change: dict) -> None:
+    with pytest.raises(OptionError, match=next(iter(change))):
+        fit_accuracy(synthetic(space, 40), replace(QUICK, **change))
