@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deploy_nas.deploy.export import export_onnx
     from deploy_nas.records.profile import load_profile
     from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor, MeasuredEfficiencyPredictor
-    from deploy_nas.search.evolution import EvolutionSearcher
+    from deploy_nas.search.searcher import EvolutionSearcher
 
 __version__ = "0.1.0"
 
@@ -24,7 +24,7 @@ _HOMES = {
     "AccuracyPredictor": "deploy_nas.accuracy.predictor",
     "AnalyticalEfficiencyPredictor": "deploy_nas.search.efficiency",
     "DeployNASError": "deploy_nas.core.errors",
-    "EvolutionSearcher": "deploy_nas.search.evolution",
+    "EvolutionSearcher": "deploy_nas.search.searcher",
     "MeasuredEfficiencyPredictor": "deploy_nas.search.efficiency",
     "export_onnx": "deploy_nas.deploy.export",
     "get_space": "deploy_nas.core.spaces",

@@ -60,6 +60,7 @@ class SubnetEvaluator:
 
         size = int(architecture["image_size"])
         net = supernets.subnet(self.net, architecture)
+        supernets.fuse_activations(net)
         if self._shuffled is not None:
             supernets.recalibrate(net, self._batches("calibration", self._shuffled, size))
         guesses = [

@@ -84,8 +84,7 @@ def model_architecture(metadata: Mapping[str, Any], subject: str) -> Architectur
 def sentinel_timer(profile: Profile, threads: int, rng: np.random.Generator) -> Timer:
     """The profile's sentinel, open on this machine."""
     space = profile.space
-    middle = profile.image_sizes[len(profile.image_sizes) // 2]
-    layers = space.layers(space.smallest(middle))
+    layers = space.layers(space.smallest(min(profile.image_sizes)))
     session = open_session(
         build_model(layers, None),
         provider=str(profile.fingerprint.get("provider", CPU_PROVIDER)),

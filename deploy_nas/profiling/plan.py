@@ -130,8 +130,7 @@ class ProfilePlan:
         for kind, encoded in (("fit", self.fit), ("validation", self.validation)):
             for number, architecture in enumerate(self.space.decode(encoded)):
                 layers[f"{kind}:{number}"] = self.space.layers(architecture)
-        middle = self.image_sizes[len(self.image_sizes) // 2]
-        small = self.space.layers(self.space.smallest(middle))
+        small = self.space.layers(self.space.smallest(min(self.image_sizes)))
         for name in (SENTINEL, *(f"aa:{i}" for i in range(AA_UNITS))):
             layers[name] = small
         return layers
@@ -141,7 +140,7 @@ class ProfilePlan:
 
     @property
     def sentinel(self) -> Unit:
-        """The smallest network at the middle image size."""
+        """The smallest network at the smallest image size."""
         return self._unit(SENTINEL)
 
     @cached_property

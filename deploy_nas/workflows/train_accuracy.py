@@ -59,7 +59,6 @@ def collect_accuracies(request: CollectRequest, progress: Callable[[Progress], N
             size=max(space.image_sizes),
         )
     net, provenance = load_supernet(space, request.weights)
-    supernets.fuse_activations(net)
     evaluator = SubnetEvaluator(space, net, images, calibration)
     header = AccuracyHeader(
         space=space,

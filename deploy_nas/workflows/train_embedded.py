@@ -108,7 +108,6 @@ def train_predictor(
     held_out = split(images)[1]
     net = supernets.build_supernet(space)
     weights = supernets.load_weights(net, space, files.weights)
-    supernets.fuse_activations(net)
     evaluator = SubnetEvaluator(space, net, held_out)
     header = AccuracyHeader(space=space, weights=weights, images=held_out.digest, image_count=len(held_out))
 

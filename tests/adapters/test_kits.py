@@ -1,0 +1,23 @@
+import io
+import json
+import zipfile
+
+from deploy_nas.adapters.kits import make_kit
+from deploy_nas.core.spaces import get_space
+from deploy_nas.device.kit import KitPlan
+from deploy_nas.device.runner import Settings
+from deploy_nas.profiling.plan import make_plan
+
+
+def test_a_kit_carries_the_plan_and_repeats():
+    plan = make_plan(get_space("ofa-mbv3-cifar10"), [24], quick=True)
+    data = make_kit(plan, Settings(threads=2))
+    assert data == make_kit(plan, Settings(threads=2))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert not [n for n in archive.namelist() if n.startswith("/") or ".." in n]
+        carried = KitPlan(archive)
+        assert carried.id == plan.id and carried.settings["threads"] == 2
+        assert [[u.id for u in b] for b in carried.blocks] == [[u.id for u in b] for b in plan.blocks]
+        assert carried.sentinel == plan.sentinel and carried.blocks[1][0] == plan.blocks[1][0]
+        assert carried.model("fit:3") == plan.model("fit:3")
+        assert json.loads(archive.read("plan.json"))["arguments"] == plan.arguments

@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from deploy_nas.adapters.graphs import build_model, weight_shapes
+from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.spaces import get_space
+from deploy_nas.deploy import verify
+from deploy_nas.deploy.verify import Measured, Verification, verify_model
+from deploy_nas.device.session import random_initializers
+
+SPACE = get_space("ofa-mbv3-cifar10")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """``model(**predicted)``: an exported file of the smallest subnet."""
+
+    def make(**predicted):
+        architecture = SPACE.smallest(24)
+        layers = SPACE.layers(architecture)
+        weights = random_initializers(weight_shapes(layers), np.random.default_rng(0))
+        metadata = {
+            "space": SPACE.id,
+            "architecture": {"space": SPACE.id, **architecture},
+            "predicted": predicted,
+        }
+        path = tmp_path / "m.onnx"
+        path.write_bytes(build_model(layers, weights, metadata=metadata))
+        return path
+
+    return make
+
+
+def measured(latency_ms, sentinel_ms=None):
+    return Measured(
+        latency_ms=latency_ms,
+        p50_ms=latency_ms,
+        p90_ms=latency_ms,
+        p99_ms=latency_ms,
+        runs=9,
+        sentinel_ms=sentinel_ms,
+    )
+
+
+def test_what_the_file_says_is_compared(model, monkeypatch):
+    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0))
+    result = verify_model(model(latency_ms=2.1, bound_ms=2.2, budget_ms=2.5))
+    assert (result.predicted_ms, result.bound_ms, result.budget_ms) == (2.1, 2.2, 2.5)
+    assert result.within_budget is True and result.error_percent == pytest.approx(5.0)
+    assert verify_model(model(latency_ms=2.1, budget_ms=2.5), budget_ms=1.9).within_budget is False
+    nothing = verify_model(model())
+    assert nothing.within_budget is None and nothing.error_percent is None and nothing.speed is None
+
+
+def test_a_slower_device_is_told_from_a_wrong_table(model, made_profile, monkeypatch):
+    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0, sentinel_ms=0.125))
+    profile = made_profile()
+    assert verify_model(model(), profile=profile).speed is None  # another device's profile: nothing to say
+    monkeypatch.setattr(verify, "device_differences", lambda profile: ())
+    result = verify_model(model(), profile=profile)
+    assert result.speed == pytest.approx(0.8)
+    assert result.predicted_ms == pytest.approx(profile.latency_ms(SPACE.encode([SPACE.smallest(24)]))[0])
+    assert result.bound_ms > result.predicted_ms
+
+
+def test_threads_come_from_the_profile_or_the_file(model, made_profile, monkeypatch):
+    asked = []
+    monkeypatch.setattr(verify, "measure", lambda data, **how: asked.append(how["threads"]) or measured(1.0))
+    verify_model(model(threads=2))
+    verify_model(model(), profile=made_profile(threads=2))
+    verify_model(model(threads=2), threads=1)
+    verify_model(model())
+    assert asked == [2, 2, 1, 1]
+
+
+def test_files_and_profiles_that_do_not_fit(model, made_profile, tmp_path):
+    path = model()
+    with pytest.raises(MismatchError, match="of space"):
+        verify_model(path, profile=made_profile("ofa-mbv3-w1.0"))
+    with pytest.raises(MismatchError, match="24 was not profiled"):
+        verify_model(path, profile=made_profile(image_sizes=[32]))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(RecordError):
+        verify_model(path)
+    graph = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["":17]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
+    )
+    other = tmp_path / "other.onnx"
+    other.write_bytes(graph.SerializeToString())
+    with pytest.raises(MismatchError, match="not exported by deploy-nas"):
+        verify_model(other)
+
+
+def test_measuring_for_real_gives_ordered_quantiles(model, made_profile):
+    found = verify.measure(model().read_bytes(), profile=made_profile(), rounds=2)
+    assert 0 < found.latency_ms <= found.p50_ms <= found.p90_ms <= found.p99_ms
+    assert found.sentinel_ms is not None and found.runs >= 16
+    assert json.dumps(found.latency_ms)
+
+
+def test_verification_at_the_budget_is_within():
+    result = Verification(
+        measured=measured(2.0), predicted_ms=None, bound_ms=None, budget_ms=2.0, speed=None, differences=()
+    )
+    assert result.within_budget is True
