@@ -1,4 +1,8 @@
-"""Top-1 of subnets on images, with the supernet's batch-norm statistics or recalibrated ones."""
+"""Top-1 of subnets on images, with the supernet's batch-norm statistics or recalibrated ones.
+
+Images are classified in ONNX Runtime, by the graph that export would write: what is measured is what
+ships, and it is several times faster than the PyTorch module.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deploy_nas.adapters import graphs
 from deploy_nas.adapters import images as image_files
 from deploy_nas.adapters.images import Float32Array, ImageSet, UInt8Array
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.space import Space
+from deploy_nas.device import machine
+from deploy_nas.device.session import open_session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +32,7 @@ class SubnetEvaluator:
         images: labelled images of all classes.
         calibration: images for batch-norm statistics; ``None``: the supernet's own are used.
         batch_size: images a forward pass.
+        threads: of the classification; ``None``: one a core.
 
     Raises:
         ImagesError: images without labels, or of another number of classes than the supernet has.
@@ -37,7 +45,8 @@ class SubnetEvaluator:
         net: nn.Module,
         images: ImageSet,
         calibration: ImageSet | None = None,
-        batch_size: int = 250,
+        batch_size: int = 100,
+        threads: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise OptionError(f"must be at least 1, is {batch_size}", subject="batch size")
@@ -47,6 +56,7 @@ class SubnetEvaluator:
                 f"{found}, the supernet of {space.id} has {space.classes} classes", subject=images.source
             )
         self.space, self.net, self.batch_size = space, net, batch_size
+        self.threads = threads or len(machine.cores())
         self.images = images
         # Statistics need mixed batches; folders come sorted by class.
         self._shuffled: UInt8Array | None = None
@@ -60,11 +70,13 @@ class SubnetEvaluator:
 
         size = int(architecture["image_size"])
         net = supernets.subnet(self.net, architecture)
-        supernets.fuse_activations(net)
         if self._shuffled is not None:
             supernets.recalibrate(net, self._batches("calibration", self._shuffled, size))
+        weights = supernets.folded_weights(self.space, architecture, net)
+        model = graphs.build_model(self.space.layers(architecture), weights, batch=None)
+        session = open_session(model, threads=self.threads)
         guesses = [
-            supernets.forward(net, batch).argmax(axis=1)
+            session.run([graphs.OUTPUT], {graphs.INPUT: batch})[0].argmax(axis=1)
             for batch in self._batches("images", self.images.images, size)
         ]
         return 100.0 * float(np.mean(np.concatenate(guesses) == self.images.labels))

@@ -118,7 +118,7 @@ class ArchEncoder:
         return self._redraw(arch, mutate_prob, self._widths) if self._widths else arch
 
     def mutate_arch(self, arch: Architecture, mutate_prob: float) -> Architecture:
-        """Draw each block's choices, and each depth, anew with ``mutate_prob``; changes ``arch`` and returns it.
+        """Draw each block's choices, and each depth, anew with ``mutate_prob``; changes and returns ``arch``.
 
         Raises:
             ArchitectureError: ``arch`` is not one of the space.

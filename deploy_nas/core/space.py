@@ -164,13 +164,16 @@ class Space:
 
     def active(self, encoded: IntArray) -> NDArray[np.bool_]:
         """Which genes matter, bool ``[n, genes]``."""
-        encoded = np.atleast_2d(encoded)
-        active = np.ones((len(encoded), len(self.genes)), dtype=bool)
-        for number, gene in enumerate(self.genes):
-            if gene.gate is not None:
-                other, least = gene.gate
-                active[:, number] = encoded[:, 1 + other] >= least
+        columns, least = self._gates
+        active: NDArray[np.bool_] = np.atleast_2d(encoded)[:, columns] >= least
         return active
+
+    @cached_property
+    def _gates(self) -> tuple[IntArray, IntArray]:
+        """Column to look at and least index of each gene; without a gate column 0 and 0: always."""
+        gates = [(0, 0) if g.gate is None else (1 + g.gate[0], g.gate[1]) for g in self.genes]
+        columns, least = zip(*gates, strict=True) if gates else ((), ())
+        return np.array(columns, dtype=np.int64), np.array(least, dtype=np.int64)
 
     def canonical(self, encoded: IntArray) -> IntArray:
         """A copy in which genes that do not matter are 0: equal rows are equal networks."""
@@ -256,15 +259,26 @@ class Space:
 
         A value array with one extra last element (the absent row's) can be indexed with it.
         """
-        encoded = np.atleast_2d(encoded)
-        result = np.empty((len(encoded), len(self.slots)), dtype=np.int64)
-        for number, (slot, table) in enumerate(zip(self.slots, self._row_table[1], strict=True)):
-            index = encoded[:, 0].copy()
-            for gene in slot.genes:
-                index *= len(self.genes[gene].choices)
-                index += encoded[:, 1 + gene]
-            result[:, number] = table[index]
-        return result
+        strides, starts, flat = self._row_index
+        rows: IntArray = flat[(np.atleast_2d(encoded) @ strides + starts).astype(np.int64)]
+        return rows
+
+    @cached_property
+    def _row_index(self) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Slots' tables laid end to end, and the product that finds a place in them.
+
+        In float64, exact for integers of this size, because that product goes through BLAS.
+        """
+        strides = np.zeros((1 + len(self.genes), len(self.slots)))
+        for number, slot in enumerate(self.slots):
+            step = 1
+            for gene in reversed(slot.genes):
+                strides[1 + gene, number] = step
+                step *= len(self.genes[gene].choices)
+            strides[0, number] = step
+        tables = self._row_table[1]
+        starts = np.cumsum([0, *(len(t) for t in tables)])[:-1].astype(np.float64)
+        return strides, starts, np.concatenate(tables)
 
     def row_sizes(self) -> IntArray:
         """For each row the bit mask of image-size indices it occurs in, int64 ``[rows]``."""

@@ -14,14 +14,14 @@ from deploy_nas.core.errors import OptionError
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.search.operators import Variation
 from deploy_nas.search.pool import Pool
-from deploy_nas.search.problem import Accuracy, Efficiency, Problem
+from deploy_nas.search.problem import BLOCK, Accuracy, Efficiency, Problem
 from deploy_nas.search.refine import refine as refine_pool
 
 Progress = Callable[[int, int, float], None]
 
 _MAX_ROUNDS = 6
 # By experiment with OFA's published predictor and Note10 table, 50,000 evaluations, 5 seeds, at 20, 25 and
-# 30 ms: the worst seed trails the best by 0.11, 0.22 and 0.12 points without restarts, by 0.04, 0.09 and
+# 30 ms: the worst seed trails the best by 0.11, 0.22 and 0.12 points without restarts, by 0.08, 0.09 and
 # 0.04 with them and the joint last leg.
 _STALL = 15
 _LAST_LEG = 0.8
@@ -98,7 +98,7 @@ class SearchResult:
         accuracy: predicted of the best.
         efficiency: figures of the best.
         budgets: asked for.
-        history: best accuracy after the first draw and after each generation; refinement counts with the last.
+        history: best accuracy after the first draw and each generation; refinement counts with the last.
         evaluations: accuracies predicted.
         candidates: distinct rows of the last population, best first, int64 ``[m, 1 + genes]``.
         candidate_accuracy: float64 ``[m]``.
@@ -209,12 +209,13 @@ class _Breeder:
         self._rate = 0.5
 
     def children(self, parents: Pool) -> IntArray:
-        """Distinct canonical children that meet the budgets, not among ``parents``; ``[<= population, 1 + genes]``."""
+        """Distinct canonical children within the budgets, none of ``parents``; at most a population."""
         vary, taken = self.problem.vary, parents.keys
         missing = np.array([self.hyper.mutants, self.hyper.population_size - self.hyper.mutants])
         kept: list[IntArray] = []
-        for _ in range(_MAX_ROUNDS):
-            draws = np.where(missing > 0, np.ceil(missing / max(self._rate, 0.2)).astype(np.int64) + 4, 0)
+        for _ in range(_MAX_ROUNDS * (1 + self.hyper.population_size // BLOCK)):
+            wanted = np.minimum(np.ceil(missing / max(self._rate, 0.2)) + 4, BLOCK).astype(np.int64)
+            draws = np.where(missing > 0, wanted, 0)
             rows, kind = self._draw(parents.rows, draws)
             keys = vary.keys(rows)
             new = vary.first_seen(keys, taken)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.core.errors import InfeasibleBudgetError
+from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError
 from deploy_nas.core.space import Architecture
 from deploy_nas.search.evolution import HyperParameters, Progress
 
@@ -81,11 +81,11 @@ class PlainSearch:
         raise _infeasible(nearest[1], constraint)
 
     def mutate_sample(self, sample: Architecture, constraint: Any) -> _Sample:
-        """A mutant that meets the constraint; raises :class:`InfeasibleBudgetError` after bounded tries."""
+        """A mutant that meets it; raises :class:`InfeasibleBudgetError` after bounded tries."""
         return self._child(lambda: self._mutant(sample), constraint)
 
     def crossover_sample(self, sample1: Architecture, sample2: Architecture, constraint: Any) -> _Sample:
-        """A child of both that meets the constraint; raises :class:`InfeasibleBudgetError` after bounded tries."""
+        """A child of both that meets it; raises :class:`InfeasibleBudgetError` after bounded tries."""
         return self._child(lambda: self._crossed(sample1, sample2), constraint)
 
     def run(self, constraint: Any, progress: Progress | None = None) -> tuple[list[float], _Scored]:
@@ -123,6 +123,10 @@ class PlainSearch:
     def _scored(self, samples: list[_Sample]) -> list[_Scored]:
         predicted = self.accuracy.predict_acc([sample for sample, _ in samples])
         values = [float(p.item() if hasattr(p, "item") else p) for p in predicted]
+        if len(values) != len(samples):
+            raise MismatchError(
+                f"gave {len(values)} values for {len(samples)} architectures", subject="accuracy predictor"
+            )
         scored = [(v, sample, efficiency) for v, (sample, efficiency) in zip(values, samples, strict=True)]
         return sorted(scored, key=lambda one: -one[0])
 
@@ -184,7 +188,11 @@ def _infeasible(nearest: Any, constraint: Any) -> InfeasibleBudgetError:
     bound = constraint[binding] if isinstance(constraint, Mapping) and binding in constraint else constraint
     value = nearest[binding] if isinstance(nearest, Mapping) and binding in nearest else nearest
     return InfeasibleBudgetError(
-        f"no architecture found within {bound}: the nearest found has {value}",
+        f"no architecture found within {_short(bound)}: the nearest found has {_short(value)}",
         subject=binding,
         hint="allow more",
     )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)

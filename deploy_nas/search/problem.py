@@ -6,6 +6,7 @@ Pricing and accuracy are plain callables over encoded arrays; nothing here knows
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,8 @@ from deploy_nas.search.operators import Variation
 Efficiency = Callable[[IntArray], Mapping[str, FloatArray]]
 Accuracy = Callable[[IntArray], ArrayLike]
 
+# rows worked on at once: what stays in a processor's cache keeps large populations linear
+BLOCK = 8192
 _MAX_DRAWS = 20_000
 _MAX_DESCENT_STEPS = 200
 
@@ -46,6 +49,9 @@ class Problem:
         """Name to float64 ``[n]``."""
         return {name: np.asarray(v, dtype=np.float64) for name, v in self._efficiency(rows).items()}
 
+    def _figure(self, name: str, rows: IntArray) -> FloatArray:
+        return self.figures(rows)[name]
+
     def excess(self, rows: IntArray) -> FloatArray:
         """Largest figure over budget, ``[n]``: at most 1 where all are met."""
         return excess(self.figures(rows), self.budgets)
@@ -62,13 +68,19 @@ class Problem:
         """
         if not len(rows):
             return np.empty(0)
+        values = np.concatenate(
+            [self._block_accuracy(rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)]
+        )
+        self.evaluations += len(rows)
+        return np.where(np.isnan(values), -np.inf, values)
+
+    def _block_accuracy(self, rows: IntArray) -> FloatArray:
         values = np.asarray(self._accuracy(rows), dtype=np.float64).reshape(-1)
         if len(values) != len(rows):
             raise MismatchError(
                 f"gave {len(values)} values for {len(rows)} architectures", subject="accuracy predictor"
             )
-        self.evaluations += len(rows)
-        return np.where(np.isnan(values), -np.inf, values)
+        return values
 
     # -- where to begin ------------------------------------------------------------------------
 
@@ -83,13 +95,13 @@ class Problem:
         if self._downhill is not None:
             return self._downhill[:count]
         vary, found = self.vary, np.empty((0, len(self.vary.space.choice_counts)), dtype=np.int64)
-        drawn, size = 0, 2 * count
+        drawn, size = 0, min(2 * count, BLOCK)
         while len(found) < count and drawn < max(_MAX_DRAWS, 4 * count):
             rows = vary.space.canonical(vary.sample(rng, size))
             drawn += size
             found = np.concatenate([found, vary.fresh(self.feasible(rows), vary.keys(found))])
             rate = max(len(found) / drawn, 1 / 16)
-            size = min(max(int((count - len(found)) / rate), 64), 4 * count + 1024)
+            size = min(max(int((count - len(found)) / rate), 64), BLOCK)
         if not len(found):
             self._downhill = found = self._descend_to_feasible()
         return found[:count]
@@ -106,13 +118,9 @@ class Problem:
         """Which budget binds: one that cannot be met alone, else the worst of the nearest row."""
         least: dict[str, float] = {}
         for name in self.budgets:
-            ends = np.concatenate(
-                [
-                    self._descend(row, lambda rows, name=name: self.figures(rows)[name])
-                    for row in self.vary.smallest()
-                ]
-            )
-            least[name] = float(self.figures(ends)[name].min())
+            figure = partial(self._figure, name)
+            ends = np.concatenate([self._descend(row, figure) for row in self.vary.smallest()])
+            least[name] = float(figure(ends).min())
         if any(least[name] > bound for name, bound in self.budgets.items()):
             return infeasible(self.budgets, least, alone=True)
         return infeasible(
@@ -120,7 +128,7 @@ class Problem:
         )
 
     def _descend(self, row: IntArray, measure: Callable[[IntArray], FloatArray]) -> IntArray:
-        """Steepest descent of ``measure`` over single changes that keep the image size; ``[1, 1 + genes]``."""
+        """Steepest descent of ``measure``, the image size kept; ``[1, 1 + genes]``."""
         row = self.vary.space.canonical(row)
         value = float(measure(row)[0])
         for _ in range(_MAX_DESCENT_STEPS):

@@ -107,7 +107,15 @@ class EvolutionSearcher:
             progress=progress,
         )
 
-    def run_search(
+    def run_search(self, constraint: Any, verbose: bool = False, **kwargs: Any) -> BestInfo:
+        """Search, as lab 3's ``EvolutionSearcher.run_search`` does: the best of :meth:`run_evolution_search`.
+
+        Returns:
+            ``(accuracy, architecture, efficiency)`` of the best.
+        """
+        return self.run_evolution_search(constraint, verbose, **kwargs)[1]
+
+    def run_evolution_search(
         self,
         constraint: Any,
         verbose: bool = False,
@@ -136,12 +144,6 @@ class EvolutionSearcher:
         rng = self._run_rng(seed)
         with seeded_globals(rng, active=seed is not None or self.seed is not None):
             return self._plain(rng).run(constraint, report)
-
-    def run_evolution_search(
-        self, constraint: Any, verbose: bool = False, **kwargs: Any
-    ) -> tuple[list[float], BestInfo]:
-        """OFA's name of :meth:`run_search`."""
-        return self.run_search(constraint, verbose, **kwargs)
 
     # -- the seed's single steps ---------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from deploy_nas.accuracy.collect import Progress, collect
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings, HeldOut, fit_accuracy
 from deploy_nas.accuracy.predictor import save_accuracy_predictor
-from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import load_images
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
