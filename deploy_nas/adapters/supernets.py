@@ -90,7 +90,7 @@ def _mobilenet_v3(*, stem_stride: int, stage_strides: list[int], **arguments: An
 
 
 def fuse_activations(net: torch.nn.Module) -> None:
-    """Replace ofa's activation modules, in place, by torch's own of the same function: quicker, same state."""
+    """Replace ofa's activation modules, in place, by torch's of the same function: quicker, same state."""
     from torch import nn
 
     ours = {"Hswish": nn.Hardswish, "Hsigmoid": nn.Hardsigmoid}
