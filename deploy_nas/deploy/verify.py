@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from deploy_nas.records.profile import Profile
 
 ROUNDS = 12
 BURST_MS = 40.0
+SLOW_FACTOR = 1.3
 _DEVICE_KEYS = (
     "cpu",
     "cores",
@@ -81,7 +83,9 @@ def model_architecture(metadata: Mapping[str, Any], subject: str) -> Architectur
     return parse_architecture(Fields({"space": metadata.get("space"), **value}, f"{subject}: architecture"))
 
 
-def sentinel_timer(profile: Profile, threads: int, rng: np.random.Generator) -> Timer:
+def sentinel_timer(
+    profile: Profile, threads: int, rng: np.random.Generator, worker_cores: Sequence[int]
+) -> Timer:
     """The profile's sentinel, open on this machine."""
     space = profile.space
     layers = space.layers(space.smallest(min(profile.image_sizes)))
@@ -89,6 +93,7 @@ def sentinel_timer(profile: Profile, threads: int, rng: np.random.Generator) -> 
         build_model(layers, None),
         provider=str(profile.fingerprint.get("provider", CPU_PROVIDER)),
         threads=threads,
+        worker_cores=worker_cores,
         initializers=random_initializers(weight_shapes(layers), rng),
     )
     return Timer(session, rng)
@@ -102,21 +107,45 @@ def measure(
     provider_options: Mapping[str, str] | None = None,
     profile: Profile | None = None,
     rounds: int = ROUNDS,
+    wait_s: float = 15.0,
     seed: int = 0,
 ) -> Measured:
-    """Time a serialised model in a session of its own, as a user would, in several rounds."""
+    """Time a serialised model in a session of its own, as a user would, in several rounds.
+
+    With a profile its sentinel is timed before each round; while that is far slower than when profiled,
+    the round waits, ``wait_s`` in all: latency is that of a quiet device.
+    """
     rng = np.random.default_rng(seed)
-    with machine.pinned_to(threads):
-        session = open_session(model, provider=provider, provider_options=provider_options, threads=threads)
+    with machine.pinned_to(threads) as pinning:
+        cores = pinning.worker_cores
+        session = open_session(
+            model,
+            provider=provider,
+            provider_options=provider_options,
+            threads=threads,
+            worker_cores=cores,
+        )
         timer = Timer(session, rng)
-        sentinel = sentinel_timer(profile, threads, rng) if profile is not None else None
+        sentinel = sentinel_timer(profile, threads, rng, cores) if profile is not None else None
         points: list[FloatArray] = []
         beside: list[float] = []
-        runs = 0
+        runs, waited_s = 0, 0.0
+
+        def read(timer: Timer) -> float:
+            burst = timer.burst(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
+            return latency_of(burst.points_ms)
+
         for _ in range(rounds):
             if sentinel is not None:
-                beside.append(latency_of(sentinel.burst(burst_ms=8.0, least_runs=5, warmup_runs=2).points_ms))
-            burst = timer.burst(burst_ms=BURST_MS, least_runs=8, warmup_runs=5)
+                reading = read(sentinel)
+                while (
+                    profile is not None and reading > SLOW_FACTOR * profile.sentinel_ms and waited_s < wait_s
+                ):
+                    time.sleep(0.25)
+                    waited_s += 0.25
+                    reading = read(sentinel)
+                beside.append(reading)
+            burst = timer.burst(burst_ms=BURST_MS, least_runs=8, warmup_runs=5, warmup_ms=3.0)
             points.append(np.array(burst.points_ms))
             runs += burst.runs
     pooled = np.concatenate(points)

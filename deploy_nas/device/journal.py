@@ -78,6 +78,7 @@ class Journal:
     def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
         """Keep one burst; ``sentinel_ms`` is what the sentinel took just before it."""
         sentinel_ms = round(sentinel_ms, 6)
+        self.bursts.pop((unit, round_number), None)  # timed again: the order is that of time
         self.bursts[unit, round_number] = (burst, sentinel_ms)
         self._append(
             {
@@ -154,7 +155,9 @@ def read_journal(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], tupl
             if not points or not all(0.0 < t < 1e7 for t in points) or not 0.0 < float(value["s"]) < 1e7:
                 raise ValueError
             burst = Burst(runs=int(value["n"]), points_ms=points, busy=float(value["b"]))
-            bursts[str(value["u"]), int(value["r"])] = (burst, float(value["s"]))
+            key = (str(value["u"]), int(value["r"]))
+            bursts.pop(key, None)
+            bursts[key] = (burst, float(value["s"]))
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"line {number} is damaged", subject=str(path)) from error
     return header, bursts, whole

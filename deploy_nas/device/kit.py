@@ -56,10 +56,10 @@ def digest(lines: bytes) -> str:
     return hashlib.sha256(lines).hexdigest()
 
 
-def close_result(journal: Path, result: Path, bursts: int) -> None:
+def close_result(journal: Path, result: Path) -> None:
     """Write the result: the journal and the line that closes it, whole or not at all."""
     lines = journal.read_bytes()
-    end = json.dumps({"end": bursts, "sha256": digest(lines)}).encode() + b"\n"
+    end = json.dumps({"end": lines.count(b"\n") - 1, "sha256": digest(lines)}).encode() + b"\n"
     part = result.with_name(result.name + ".part")
     part.write_bytes(lines + end)
     part.replace(result)
@@ -141,13 +141,13 @@ def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s:
                 hint="make a kit with fewer --threads",
             )
         provider = full_provider_name(settings.provider)
-        with machine.pinned_to(settings.threads) as pinned:
+        with machine.pinned_to(settings.threads) as pinning:
             fingerprint = machine.fingerprint(
                 threads=settings.threads,
                 provider=provider,
                 provider_options=settings.provider_options,
                 precision=settings.precision,
-                pinned=pinned,
+                pinned=pinning.pinned,
             )
             header = {
                 "plan": plan.id,
@@ -157,8 +157,8 @@ def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s:
                 "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             }
             with Journal(journal_path, header, wait_s=wait_s) as journal:
-                Runner(plan, settings, journal, progress=_Line()).run()
-    close_result(journal_path, output, len(journal.bursts))
+                Runner(plan, settings, journal, progress=_Line(), worker_cores=pinning.worker_cores).run()
+    close_result(journal_path, output)
     journal_path.unlink(missing_ok=True)
     sys.stdout.write(f"wrote {output}\n")
     return 0

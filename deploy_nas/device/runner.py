@@ -16,30 +16,46 @@ import numpy as np
 from deploy_nas.core.errors import RecordError
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
-from deploy_nas.device.timing import Clock, Timer, latency_of
+from deploy_nas.device.timing import Burst, Clock, Timer, latency_of
 
 SENTINEL = "sentinel"
+ROW = "row"
+QUIET_QUANTILE = 0.2
+
+_PAUSE_S = 0.25
+_MOST_SLOW = 0.7
 
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How a plan is timed. ``rounds`` bursts a unit, each about ``burst_ms`` long.
+    """How a plan is timed: in ``rounds`` bursts of about ``burst_ms``, rows alone in fewer and shorter ones.
 
-    A unit whose middle round lies ``unstable_percent`` above its quickest gets up to ``extra_rounds`` more.
+    Rounds are dealt out to ``passes`` over all units, so that no unit's times are of one moment.
+    A unit whose middle round lies ``unstable_percent`` above its quickest gets up to ``extra_rounds``
+    more. The sentinel is timed before a burst where it was not within ``sentinel_every_ms``; while it
+    takes over ``slow_factor`` of its quiet time the run waits, ``wait_s`` in all.
     """
 
     threads: int = 1
     provider: str = CPU_PROVIDER
     provider_options: Mapping[str, str] = field(default_factory=dict)
     precision: str = "fp32"
-    rounds: int = 5
-    extra_rounds: int = 3
-    unstable_percent: float = 6.0
-    burst_ms: float = 12.0
+    rounds: int = 8
+    row_rounds: int = 3
+    passes: int = 4
+    extra_rounds: int = 2
+    unstable_percent: float = 8.0
+    burst_ms: float = 25.0
+    row_burst_ms: float = 10.0
+    sentinel_burst_ms: float = 5.0
+    sentinel_every_ms: float = 40.0
+    slow_factor: float = 1.3
+    wait_s: float = 60.0
     least_runs: int = 5
-    warmup_runs: int = 3
+    warmup_runs: int = 2
+    warmup_ms: float = 3.0
     block_units: int = 16
     seed: int = 0
 
@@ -82,14 +98,21 @@ class Runner:
         journal: Journal,
         *,
         progress: Progress | None = None,
+        worker_cores: Sequence[int] = (),
         clock: Clock = time.perf_counter_ns,
         cpu_clock: Clock = time.process_time_ns,
+        sleep: Callable[[float], None] = time.sleep,
         opener: Callable[..., Any] = open_session,
     ) -> None:
         self.plan, self.settings, self.journal = plan, settings, journal
         self.progress = progress or (lambda done, total, what: None)
+        self.worker_cores = worker_cores
         self.clock, self.cpu_clock, self.opener = clock, cpu_clock, opener
         self.rng = np.random.default_rng(settings.seed)
+        self.sleep = sleep
+        self._sentinel: tuple[int, float] | None = None
+        self._readings = [beside for _, beside in journal.bursts.values()]
+        self._waited_s = 0.0
 
     def open(self, unit: Unit) -> Timer:
         """A timer of one unit in a session of its own, with random weights."""
@@ -99,53 +122,116 @@ class Runner:
             provider=settings.provider,
             provider_options=settings.provider_options,
             threads=settings.threads,
+            worker_cores=self.worker_cores,
             initializers=random_initializers(unit.tensors, self.rng),
         )
         return Timer(session, self.rng, clock=self.clock, cpu_clock=self.cpu_clock)
 
     def sentinel_ms(self, timer: Timer) -> float:
-        """What the sentinel takes now."""
-        burst = timer.burst(burst_ms=self.settings.burst_ms / 3, least_runs=3, warmup_runs=1)
-        return latency_of(burst.points_ms)
+        """What the sentinel takes now, or took a moment ago; waits for a slow stretch to end."""
+        settings = self.settings
+        if self._sentinel is None or self.clock() - self._sentinel[0] > settings.sentinel_every_ms * 1e6:
+            reading = self._read(timer)
+            while reading > settings.slow_factor * self.quiet_ms and self._waited_s < settings.wait_s:
+                self.sleep(_PAUSE_S)
+                self._waited_s += _PAUSE_S
+                reading = self._read(timer)
+            self._sentinel = (self.clock(), reading)
+        return self._sentinel[1]
+
+    def _read(self, timer: Timer) -> float:
+        settings = self.settings
+        burst = timer.burst(
+            burst_ms=settings.sentinel_burst_ms, least_runs=3, warmup_runs=1, warmup_ms=settings.warmup_ms
+        )
+        self._readings.append(latency_of(burst.points_ms))
+        return self._readings[-1]
+
+    @property
+    def quiet_ms(self) -> float:
+        """The sentinel at the device's quiet speed, as far as this run has seen it."""
+        return float(np.quantile(self._readings, QUIET_QUANTILE))
+
+    def slow(self) -> set[tuple[str, int]]:
+        """Bursts taken while the device was slow, as is only known once it was seen quick."""
+        limit = self.settings.slow_factor * self.quiet_ms
+        return {key for key, (_, beside) in self.journal.bursts.items() if beside > limit}
+
+    def rounds_of(self, block: Sequence[Unit]) -> int:
+        """Rounds of a block; a block holds units of one kind of work."""
+        return self.settings.row_rounds if block[0].kind == ROW else self.settings.rounds
 
     def run(self) -> None:
         """Time everything that the journal does not hold yet."""
-        settings = self.settings
-        rounds = settings.rounds
-        total = rounds * sum(len(b) for b in self.plan.blocks)
-        planned = {u.id for b in self.plan.blocks for u in b}
+        blocks = self.plan.blocks
+        total = sum(self.rounds_of(b) * len(b) for b in blocks)
+        planned = {u.id for b in blocks for u in b}
         if stray := next((u for u, _ in self.journal.bursts if u not in planned), None):
             raise RecordError(
                 f"holds a unit that is not in the plan: {stray}", subject=str(self.journal.path)
             )
         done = len(self.journal.bursts)
         sentinel = self.open(self.plan.sentinel)
-        for _ in range(3):
-            self.sentinel_ms(sentinel)
-        for block in self.plan.blocks:
-            missing = [(r, u) for r in range(rounds) for u in block if (u.id, r) not in self.journal.bursts]
-            if not missing:
+        passes = self.settings.passes
+        for number_of_pass, block in ((p, b) for p in range(passes) for b in blocks):
+            rounds = self.rounds_of(block)
+            turns = [
+                [u for u in block if (u.id, r) not in self.journal.bursts]
+                for r in range(number_of_pass, rounds, passes)
+            ]
+            numbers = list(range(number_of_pass, rounds, passes))
+            if not any(turns):
                 continue
-            self.progress(done, total, block[0].kind)
-            timers = {u.id: self.open(u) for u in {u.id: u for _, u in missing}.values()}
-            for number in range(rounds + settings.extra_rounds):
-                turn = (
-                    [u for r, u in missing if r == number]
-                    if number < rounds
-                    else self.unstable(block, timers)
-                )
-                total += len(turn) if number >= rounds else 0
-                for index in self.rng.permutation(len(turn)):
-                    unit = turn[int(index)]
-                    now = self.sentinel_ms(sentinel)
-                    burst = timers[unit.id].burst(
-                        burst_ms=settings.burst_ms,
-                        least_runs=settings.least_runs,
-                        warmup_runs=settings.warmup_runs,
-                    )
-                    self.journal.add(unit.id, number, burst, now)
-                    done += 1
-                    self.progress(done, total, unit.kind)
+            timers = {u.id: self.open(u) for u in {u.id: u for turn in turns for u in turn}.values()}
+            for number, turn in zip(numbers, turns, strict=True):
+                done = self._turn(turn, number, timers, sentinel, done, total)
+            if number_of_pass == min(passes, rounds) - 1:
+                for number in range(rounds, rounds + self.settings.extra_rounds):
+                    turn = self.unstable(block, timers)
+                    total += len(turn)
+                    done = self._turn(turn, number, timers, sentinel, done, total)
+        self._time_slow_ones_again(sentinel, done, total)
+
+    def _time_slow_ones_again(self, sentinel: Timer, done: int, total: int) -> None:
+        """Once: what was timed in a slow stretch that had not been known for one."""
+        slow = self.slow()
+        if len(slow) > _MOST_SLOW * len(self.journal.bursts):
+            return
+        total += len(slow)
+        for block in self.plan.blocks:
+            again = [(u, number) for u in block for unit, number in sorted(slow) if unit == u.id]
+            timers = {u.id: self.open(u) for u in {u.id: u for u, _ in again}.values()}
+            for unit, number in again:
+                done = self._turn([unit], number, timers, sentinel, done, total)
+
+    def _turn(
+        self,
+        turn: Sequence[Unit],
+        number: int,
+        timers: Mapping[str, Timer],
+        sentinel: Timer,
+        done: int,
+        total: int,
+    ) -> int:
+        """One burst of each unit, in random order; returns how many bursts are done."""
+        for index in self.rng.permutation(len(turn)):
+            unit = turn[int(index)]
+            self.progress(done, total, unit.kind)
+            beside = self.sentinel_ms(sentinel)
+            self.journal.add(unit.id, number, self.burst(unit, timers[unit.id]), beside)
+            done += 1
+            self.progress(done, total, unit.kind)
+        return done
+
+    def burst(self, unit: Unit, timer: Timer) -> Burst:
+        """One burst of one unit."""
+        settings = self.settings
+        return timer.burst(
+            burst_ms=settings.row_burst_ms if unit.kind == ROW else settings.burst_ms,
+            least_runs=settings.least_runs,
+            warmup_runs=settings.warmup_runs,
+            warmup_ms=settings.warmup_ms,
+        )
 
     def unstable(self, block: Sequence[Unit], timers: Mapping[str, Timer]) -> list[Unit]:
         """Units of a block, of those just timed, whose rounds do not agree yet."""

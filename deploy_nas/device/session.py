@@ -56,6 +56,7 @@ def open_session(
     provider_options: Mapping[str, str] | None = None,
     threads: int = 1,
     initializers: Initializers | None = None,
+    worker_cores: Sequence[int] = (),
 ) -> Any:
     """A sequential session on one provider, CPU fallback off.
 
@@ -65,6 +66,7 @@ def open_session(
         provider_options: its options.
         threads: intra-op threads.
         initializers: values of tensors that the model only names (external data).
+        worker_cores: cores for the threads beside the calling one, ``threads - 1`` of them; none: anywhere.
 
     Raises:
         ProviderError: the provider is missing, refused its options, or did not take all nodes.
@@ -81,6 +83,11 @@ def open_session(
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # After a run, threads of this session would spin on for tens of milliseconds and slow down the next one.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
+    if worker_cores and len(worker_cores) == threads - 1:
+        affinities = ";".join(str(core + 1) for core in worker_cores)
+        options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
     if name != CPU_PROVIDER:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if initializers:

@@ -11,6 +11,7 @@ import numpy as np
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.space import FloatArray
+from deploy_nas.device.runner import QUIET_QUANTILE
 from deploy_nas.device.timing import Burst, latency_of
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
@@ -18,8 +19,9 @@ from deploy_nas.records.profile import Noise, Pair, Profile, Row
 
 Bursts = Mapping[tuple[str, int], tuple[Burst, float]]
 
-UNSTABLE_SPREAD_PERCENT = 6.0
-_QUIET_QUANTILE = 0.2
+UNSTABLE_SPREAD_PERCENT = 10.0
+_WINDOW = 20
+_TRUST = 0.75
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,28 +44,40 @@ class Timed:
 
 
 def local_sentinel(sentinel_ms: FloatArray) -> FloatArray:
-    """The quicker of the sentinels before and after each burst, float64 ``[n]``.
+    """A low quantile of the sentinel's times around each burst, float64 ``[n]``.
 
-    Quicker, so that where the speed changes in between a time is scaled too little, never too much:
-    what is left too long is dropped by the low quantile, what became too short would be taken.
+    Over many bursts, because a single reading is as noisy as what it is to correct; a low quantile,
+    because where the speed changes a time should be scaled too little rather than too much: what is left
+    too long is dropped by the statistic, what became too short would be taken.
     """
-    after = np.concatenate([sentinel_ms[1:], sentinel_ms[-1:]])
-    result: FloatArray = np.minimum(sentinel_ms, after)
+    padded = np.pad(sentinel_ms, _WINDOW, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _WINDOW + 1)
+    result: FloatArray = np.quantile(windows, QUIET_QUANTILE, axis=1)
     return result
+
+
+def condemn(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
+    """Bursts without those of slow stretches, and the share of those; a unit with no others keeps them."""
+    quiet = float(np.quantile([s for _, s in bursts.values()], QUIET_QUANTILE))
+    good = {key: value for key, value in bursts.items() if value[1] <= slow_factor * quiet}
+    units = {unit for unit, _ in good}
+    kept = {key: value for key, value in bursts.items() if key in good or key[0] not in units}
+    return kept, 1.0 - len(good) / len(bursts)
 
 
 def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray]:
     """Units' times at the device's quiet speed, that speed (the sentinel's ms), and the local speeds.
 
-    Each burst is scaled by the quiet sentinel over the sentinel beside it; quiet is the 20th
-    percentile of all sentinel times of the run.
+    Each burst is scaled by the quiet sentinel over the sentinel around it, to a power below 1: the
+    sentinel has noise of its own, and what slows it does not slow every network as much. Quiet is the 20th
+    percentile of that over the run.
     """
     local = local_sentinel(np.array([s for _, s in bursts.values()]))
-    quiet = float(np.quantile(local, _QUIET_QUANTILE))
+    quiet = float(np.quantile(local, QUIET_QUANTILE))
     points: dict[str, list[FloatArray]] = {}
     runs: dict[str, int] = {}
     for ((unit, _), (burst, _)), now in zip(bursts.items(), local, strict=True):
-        points.setdefault(unit, []).append(np.array(burst.points_ms) * (quiet / now))
+        points.setdefault(unit, []).append(np.array(burst.points_ms) * (quiet / now) ** _TRUST)
         runs[unit] = runs.get(unit, 0) + burst.runs
     timed = {
         unit: Timed(
@@ -83,21 +97,24 @@ def resolution_percent(timed: Mapping[str, Timed]) -> float:
 
 
 def judge(
-    timed: Mapping[str, Timed], local: FloatArray, bursts: Bursts, threads: int, rows: list[Row]
+    timed: Mapping[str, Timed], local: FloatArray, bursts: Bursts, threads: int, rows: list[Row], slow: float
 ) -> Noise:
     """What the run says about the machine; each fault is a sentence with its figure."""
     resolution = resolution_percent(timed)
     drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
-    busy = float(np.quantile([b.busy for b, _ in bursts.values()], 0.1)) / threads
+    # Small layers do not keep every thread at work: only the first is asked for in full.
+    busy = min(1.0, float(np.quantile([b.busy for b, _ in bursts.values()], 0.1)) / (1 + 0.7 * (threads - 1)))
     unstable = sum(not r.stable for r in rows)
     faults = []
     if resolution > 6.0:
         faults.append(f"two timings of one and the same model differ by up to {resolution:.1f}%")
     if drift > 20.0:
         faults.append(f"the device's speed changed by {drift:.0f}% during the run")
+    if slow > 0.25:
+        faults.append(f"for {100 * slow:.0f}% of the run the device was far slower than for the rest")
     if busy < 0.93:
         faults.append(f"other work took the processor: runs had it {100 * busy:.0f}% of the time")
-    if unstable > 0.1 * len(rows):
+    if unstable > 0.25 * len(rows):
         faults.append(
             f"{unstable} of {len(rows)} layers did not repeat within {UNSTABLE_SPREAD_PERCENT:.0f}%"
         )
@@ -130,6 +147,7 @@ def make_profile(
                 raise RecordError(
                     "was never timed", subject=unit.id, hint="run the profile again: it goes on"
                 )
+    bursts, slow = condemn(bursts, float(settings["slow_factor"]))
     timed, quiet, local = scale_out_drift(bursts)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
@@ -168,7 +186,7 @@ def make_profile(
         rows=tuple(rows),
         offset_ms=tuple(round(float(o), 7) for o in table.offset_ms),
         sentinel_ms=round(quiet, 6),
-        noise=judge(timed, local, bursts, int(settings["threads"]), rows),
+        noise=judge(timed, local, bursts, int(settings["threads"]), rows, slow),
         pairs=(),
     )
     if not len(plan.validation):

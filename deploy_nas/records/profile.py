@@ -20,7 +20,7 @@ from deploy_nas.records.files import Fields, read_json, write_json
 
 FORMAT = "deploy-nas profile"
 VERSION = 1
-LATENCY_DEFINITION = "10th percentile of single warm runs, batch 1"
+LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -49,7 +49,11 @@ def settings_for(request: ProfileRequest) -> Settings:
         provider_options=request.provider_options,
         seed=request.seed,
     )
-    return replace(settings, rounds=3, extra_rounds=1, burst_ms=8.0) if request.quick else settings
+    return (
+        replace(settings, rounds=4, row_rounds=2, extra_rounds=1, burst_ms=15.0)
+        if request.quick
+        else settings
+    )
 
 
 def profile_device(request: ProfileRequest, progress: Progress | None = None) -> Profile:
@@ -78,13 +82,13 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
             path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"cannot be removed ({error.strerror})", subject=str(path)) from error
-    with machine.pinned_to(request.threads) as pinned:
+    with machine.pinned_to(request.threads) as pinning:
         fingerprint = machine.fingerprint(
             threads=request.threads,
             provider=provider,
             provider_options=request.provider_options,
             precision=settings.precision,
-            pinned=pinned,
+            pinned=pinning.pinned,
         )
         header = {
             "plan": plan.id,
@@ -94,7 +98,7 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
         }
         started = time.monotonic()
         with Journal(path, header) as journal:
-            Runner(plan, settings, journal, progress=progress).run()
+            Runner(plan, settings, journal, progress=progress, worker_cores=pinning.worker_cores).run()
         duration_s = time.monotonic() - started
         profile = make_profile(
             plan,

@@ -37,6 +37,9 @@ class FakeDevice:
     def clock(self) -> Clock:
         return lambda: self.now_ns
 
+    def sleep(self, seconds):
+        self.now_ns += int(1e9 * seconds)
+
     def open(self, model, **options):
         return FakeSession(self, self.ms[self.by_model[model]])
 
@@ -57,17 +60,40 @@ class FakeSession:
         d.now_ns += int(1e6 * self.ms * slow / d.speed(d.now_ns / 1e9))
 
 
+SETTINGS = Settings(
+    rounds=3,
+    row_rounds=3,
+    passes=2,
+    burst_ms=1.0,
+    row_burst_ms=1.0,
+    extra_rounds=0,
+    warmup_ms=0.0,
+    sentinel_every_ms=5.0,
+)
+
+
+@pytest.fixture
+def settings():
+    return SETTINGS
+
+
 @pytest.fixture
 def run_fake(tmp_path):
     def run(plan: ProfilePlan, settings: Settings | None = None, fresh: bool = False, **device):
-        settings = settings or Settings(rounds=3, burst_ms=1.0, extra_rounds=0)
+        settings = settings or SETTINGS
         if fresh:
             (tmp_path / "journal").unlink()
         fake = FakeDevice(plan, **device)
         header = {"plan": plan.id, "fingerprint": {}, "settings": {}}
         with Journal(tmp_path / "journal", header) as journal:
             Runner(
-                plan, settings, journal, clock=fake.clock(), cpu_clock=fake.clock(), opener=fake.open
+                plan,
+                settings,
+                journal,
+                clock=fake.clock(),
+                cpu_clock=fake.clock(),
+                sleep=fake.sleep,
+                opener=fake.open,
             ).run()
             return fake, dict(journal.bursts)
 
