@@ -113,7 +113,8 @@ def measure(
     """Time a serialised model in a session of its own, as a user would, in several rounds.
 
     With a profile its sentinel is timed before each round; while that is far slower than when profiled,
-    the round waits, ``wait_s`` in all: latency is that of a quiet device.
+    the round waits, ``wait_s`` in all, and rounds beside a slow sentinel do not count unless there is
+    no other: latency is that of a quiet device.
     """
     rng = np.random.default_rng(seed)
     with machine.pinned_to(threads) as pinning:
@@ -148,6 +149,11 @@ def measure(
             burst = timer.burst(burst_ms=BURST_MS, least_runs=8, warmup_runs=5, warmup_ms=3.0)
             points.append(np.array(burst.points_ms))
             runs += burst.runs
+        if sentinel is not None and profile is not None:
+            limit = SLOW_FACTOR * profile.sentinel_ms
+            after = [*beside[1:], read(sentinel)]
+            quiet = [p for p, a, b in zip(points, beside, after, strict=True) if max(a, b) <= limit]
+            points = quiet or points
     pooled = np.concatenate(points)
     return Measured(
         latency_ms=latency_of(pooled),

@@ -227,7 +227,7 @@ def test_profiles_list_show_compare(run, made_profile, profile, tmp_path):
     assert "threads: 1 against 2" in compared and "take 0.500 times" in compared
 
 
-def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path):
+def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_settings):
     """For real, on one size: stopped after 20 bursts, then finished by the same command."""
     import dataclasses
 
@@ -235,7 +235,7 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path):
     from deploy_nas.workflows import profile_device as workflow
 
     whole = workflow.settings_for
-    short = lambda r: dataclasses.replace(whole(r), rounds=2, burst_ms=0.5, extra_rounds=0)  # noqa: E731
+    short = lambda r: dataclasses.replace(whole(r), **quick_settings)  # noqa: E731
     monkeypatch.setattr(workflow, "settings_for", short)
     add, count = Journal.add, [0]
 

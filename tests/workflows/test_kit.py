@@ -28,7 +28,7 @@ def request(output: Path) -> ProfileRequest:
 
 
 @pytest.fixture(scope="session")
-def kit(tmp_path_factory) -> Path:
+def kit(tmp_path_factory, quick_settings) -> Path:
     """A kit made quick: one burst of five runs a unit."""
     import dataclasses
     from unittest import mock
@@ -39,7 +39,7 @@ def kit(tmp_path_factory) -> Path:
     whole = workflow.settings_for
 
     def short(asked):
-        return dataclasses.replace(whole(asked), rounds=2, extra_rounds=0, burst_ms=0.5)
+        return dataclasses.replace(whole(asked), **quick_settings)
 
     with mock.patch.object(workflow, "settings_for", short):
         (folder / "kit.pyz").write_bytes(kit_for(request(folder / "x"))[1])
