@@ -70,7 +70,11 @@ def made_profile():
             ),
             pairs=tuple(
                 Pair(
-                    image_size=sizes[0], choices=(0,), predicted_ms=1.0, measured_ms=round(1.0 + float(e), 6)
+                    image_size=sizes[0],
+                    choices=(0,),
+                    predicted_ms=1.0,
+                    measured_ms=round(1.0 + float(e), 6),
+                    moments_ms=(round(1.0 + float(e), 6),),
                 )
                 for e in errors
             ),

@@ -66,18 +66,17 @@ def condemn(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
 
 
 def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray]:
-    """Units' times at the device's quiet speed, that speed (the sentinel's ms), and the local speeds.
+    """Units' times at the device's typical speed, that speed (the sentinel's ms), and the local speeds.
 
-    Each burst is scaled by the quiet sentinel over the sentinel around it, to a power below 1: the
-    sentinel has noise of its own, and what slows it does not slow every network as much. Quiet is the 20th
-    percentile of that over the run.
+    Each burst is scaled by the typical sentinel (median of the run) over the sentinel around it, to a
+    power below 1: the sentinel has noise of its own, and what slows it does not slow every network as much.
     """
     local = local_sentinel(np.array([s for _, s in bursts.values()]))
-    quiet = float(np.quantile(local, QUIET_QUANTILE))
+    typical = float(np.median(local))
     points: dict[str, list[FloatArray]] = {}
     runs: dict[str, int] = {}
     for ((unit, _), (burst, _)), now in zip(bursts.items(), local, strict=True):
-        points.setdefault(unit, []).append(np.array(burst.points_ms) * (quiet / now) ** _TRUST)
+        points.setdefault(unit, []).append(np.array(burst.points_ms) * (typical / now) ** _TRUST)
         runs[unit] = runs.get(unit, 0) + burst.runs
     timed = {
         unit: Timed(
@@ -87,13 +86,22 @@ def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray
         )
         for unit, rounds in points.items()
     }
-    return timed, quiet, local
+    return timed, typical, local
 
 
 def resolution_percent(timed: Mapping[str, Timed]) -> float:
     """A/A test: 95th percentile of the differences between sessions of one and the same model."""
     same = [timed[f"aa:{i}"].latency_ms for i in range(AA_UNITS)]
     return 100.0 * float(np.quantile([abs(a / b - 1.0) for a, b in itertools.combinations(same, 2)], 0.95))
+
+
+def moments_ms(bursts: Bursts, unit: str, passes: int) -> tuple[float, ...]:
+    """A unit's latency in each pass, as it was timed: drift is left in."""
+    points: dict[int, list[float]] = {}
+    for (name, number), (burst, _) in bursts.items():
+        if name == unit:
+            points.setdefault(number % passes, []).extend(burst.points_ms)
+    return tuple(round(latency_of(p), 6) for _, p in sorted(points.items()))
 
 
 def judge(
@@ -148,7 +156,7 @@ def make_profile(
                     "was never timed", subject=unit.id, hint="run the profile again: it goes on"
                 )
     bursts, slow = condemn(bursts, float(settings["slow_factor"]))
-    timed, quiet, local = scale_out_drift(bursts)
+    timed, typical, local = scale_out_drift(bursts)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
     indices = list(plan.space.image_size_indices(plan.image_sizes))
@@ -185,7 +193,7 @@ def make_profile(
         duration_s=round(duration_s, 1),
         rows=tuple(rows),
         offset_ms=tuple(round(float(o), 7) for o in table.offset_ms),
-        sentinel_ms=round(quiet, 6),
+        sentinel_ms=round(typical, 6),
         noise=judge(timed, local, bursts, int(settings["threads"]), rows, slow),
         pairs=(),
     )
@@ -198,6 +206,7 @@ def make_profile(
             choices=tuple(int(c) for c in row),
             predicted_ms=round(float(ms), 6),
             measured_ms=round(timed[f"validation:{i}"].latency_ms, 6),
+            moments_ms=moments_ms(bursts, f"validation:{i}", int(settings["passes"])),
         )
         for i, (row, ms) in enumerate(zip(plan.validation, predicted, strict=True))
     )

@@ -40,12 +40,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A network held out of the fit: what was predicted and what was measured."""
+    """A network held out of the fit: what was predicted and what was measured.
+
+    ``moments_ms`` are its latencies in each pass of the run, drift left in: what somebody who measures it
+    once, at some moment, may find.
+    """
 
     image_size: int
     choices: tuple[int, ...]
     predicted_ms: float
     measured_ms: float
+    moments_ms: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +130,7 @@ class Profile:
         """Factor on a prediction that bounds the measured latency at ``confidence``; 1 for ``None``."""
         if confidence is None or not self.pairs:
             return 1.0
-        return upper_ratio([p.measured_ms / p.predicted_ms for p in self.pairs], confidence)
+        return upper_ratio([m / p.predicted_ms for p in self.pairs for m in p.moments_ms], confidence)
 
     # -- judgement -----------------------------------------------------------------------------
 
@@ -170,7 +175,10 @@ class Profile:
             "offset_ms": list(self.offset_ms),
             "validation": {
                 **self.validation,
-                "pairs": [{**asdict(p), "choices": list(p.choices)} for p in self.pairs],
+                "pairs": [
+                    {**asdict(p), "choices": list(p.choices), "moments_ms": list(p.moments_ms)}
+                    for p in self.pairs
+                ],
             },
             "rows": [asdict(r) for r in self.rows],
         }
@@ -253,6 +261,7 @@ def _parse(fields: Fields) -> Profile:
             choices=tuple(p.integers("choices")),
             predicted_ms=p.number("predicted_ms", positive=True),
             measured_ms=p.number("measured_ms", positive=True),
+            moments_ms=tuple(p.numbers("moments_ms", positive=True)),
         )
         for p in fields.fields("validation").objects("pairs")
     )
