@@ -7,7 +7,7 @@ import pytest
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError, VersionError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import Journal
-from deploy_nas.device.runner import Runner, Settings
+from deploy_nas.device.runner import Runner
 from deploy_nas.profiling.fit import count_rows
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.profiling.table import local_sentinel, make_profile
@@ -18,26 +18,21 @@ FINGERPRINT = {
     **dict.fromkeys(("cpu", "machine", "os", "provider", "onnxruntime", "precision", "governor"), "fake"),
     **{"cores": 2, "threads": 1, "pinned": True, "provider_options": {}},
 }
-SETTINGS = Settings(
-    rounds=3,
-    row_rounds=3,
-    passes=2,
-    burst_ms=1.0,
-    row_burst_ms=1.0,
-    extra_rounds=0,
-    warmup_ms=0.0,
-    sentinel_every_ms=5.0,
-)
 
 
-def profile_of(plan, bursts, **changes):
-    values = {
-        "fingerprint": FINGERPRINT,
-        "settings": dataclasses.asdict(SETTINGS),
-        "created": "2026",
-        "duration_s": 1.0,
-    }
-    return make_profile(plan, bursts, **{**values, **changes})
+@pytest.fixture
+def profile_of(settings):
+    def make(plan, bursts):
+        return make_profile(
+            plan,
+            bursts,
+            fingerprint=FINGERPRINT,
+            settings=dataclasses.asdict(settings),
+            created="2026",
+            duration_s=1.0,
+        )
+
+    return make
 
 
 @pytest.fixture
@@ -62,7 +57,7 @@ def test_plan_refuses_sizes_it_cannot_have():
         make_plan(SPACE, [33])
 
 
-def test_predictions_hold_on_networks_never_fitted(plan, run_fake):
+def test_predictions_hold_on_networks_never_fitted(plan, run_fake, profile_of):
     _, bursts = run_fake(plan)
     profile = profile_of(plan, bursts)
     assert profile.stable, profile.noise
@@ -88,7 +83,7 @@ def stretch(fake, speed):
     return lambda s: speed if 0.4 * whole_s < s < 0.8 * whole_s else 1.0
 
 
-def test_a_slower_stretch_is_scaled_out_and_told(plan, run_fake):
+def test_a_slower_stretch_is_scaled_out_and_told(plan, run_fake, profile_of):
     fake, _ = run_fake(plan)
     _, bursts = run_fake(plan, fresh=True, speed=stretch(fake, 0.85))
     profile = profile_of(plan, bursts)
@@ -97,7 +92,7 @@ def test_a_slower_stretch_is_scaled_out_and_told(plan, run_fake):
     assert profile.noise.drift_percent > 12
 
 
-def test_a_much_slower_stretch_is_waited_out(plan, run_fake):
+def test_a_much_slower_stretch_is_waited_out(plan, run_fake, profile_of):
     fake, quiet = run_fake(plan)
     after, bursts = run_fake(plan, fresh=True, speed=stretch(fake, 0.4))
     profile = profile_of(plan, bursts)
@@ -106,7 +101,7 @@ def test_a_much_slower_stretch_is_waited_out(plan, run_fake):
     assert after.now_ns > 1.3 * fake.now_ns
 
 
-def test_a_slow_start_is_timed_again(plan, run_fake):
+def test_a_slow_start_is_timed_again(plan, run_fake, profile_of):
     """Slow from the beginning: nothing to compare with until it is over, then all of it is timed again."""
     fake, _ = run_fake(plan)
     whole_s = fake.now_ns / 1e9
@@ -116,10 +111,10 @@ def test_a_slow_start_is_timed_again(plan, run_fake):
     assert profile.validation["mean_error_percent"] < 1.0
 
 
-def test_a_device_that_is_slow_most_of_the_time_is_called_unstable(plan, run_fake):
+def test_a_device_that_is_slow_most_of_the_time_is_called_unstable(plan, run_fake, profile_of, settings):
     fake, _ = run_fake(plan)
     beat = fake.now_ns / 1e9 / 40
-    impatient = dataclasses.replace(SETTINGS, wait_s=0.0)
+    impatient = dataclasses.replace(settings, wait_s=0.0)
     _, bursts = run_fake(plan, impatient, fresh=True, speed=lambda s: 0.4 if int(s / beat) % 3 else 1.0)
     profile = profile_of(plan, bursts)
     assert not profile.stable
@@ -134,7 +129,7 @@ def test_local_sentinel_is_a_low_quantile_around():
     assert local[60] == 1.0 and local[99] == 2.0
 
 
-def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path):
+def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path, profile_of):
     _, bursts = run_fake(plan)
     profile = profile_of(plan, bursts)
     path = tmp_path / "p.json"
@@ -169,7 +164,7 @@ def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path):
         load_profile(path)
 
 
-def test_unprofiled_image_size_is_named(run_fake):
+def test_unprofiled_image_size_is_named(run_fake, profile_of):
     plan = make_plan(SPACE, [24, 32], quick=True)
     _, bursts = run_fake(plan)
     profile = profile_of(plan, bursts)
@@ -178,20 +173,20 @@ def test_unprofiled_image_size_is_named(run_fake):
     assert profile.latency_ms(SPACE.encode([SPACE.smallest(24)]))[0] > 0
 
 
-def test_missing_unit_is_named(plan, run_fake):
+def test_missing_unit_is_named(plan, run_fake, profile_of):
     _, bursts = run_fake(plan)
     kept = {k: v for k, v in bursts.items() if k[0] != "fit:3"}
     with pytest.raises(RecordError, match="fit:3"):
         profile_of(plan, kept)
 
 
-def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake):
+def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake, settings):
     fake, bursts = run_fake(plan)
     before = fake.now_ns
     with Journal(tmp_path / "journal", {"plan": plan.id, "fingerprint": {}, "settings": {}}) as journal:
         Runner(
             plan,
-            SETTINGS,
+            settings,
             journal,
             clock=fake.clock(),
             cpu_clock=fake.clock(),
