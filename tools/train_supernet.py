@@ -43,6 +43,9 @@ def downloaded(work: Path) -> Path:
 @click.option(
     "--output", type=click.Path(path_type=Path), default=PACKAGE_DATA, help="Folder of the results."
 )
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights to begin with  [random]")
+@click.option("--batch-size", default=Recipe().batch_size, show_default=True)
+@click.option("--peak-lr", default=Recipe().peak_lr, show_default=True)
 @click.option("--largest-epochs", default=Recipe().largest_epochs, show_default=True)
 @click.option("--sandwich-epochs", default=Recipe().sandwich_epochs, show_default=True)
 @click.option("--frozen-steps", default=Recipe().frozen_steps, show_default=True)
@@ -53,6 +56,9 @@ def main(
     images: Path | None,
     work: Path,
     output: Path,
+    start: Path | None,
+    batch_size: int,
+    peak_lr: float,
     largest_epochs: float,
     sandwich_epochs: float,
     frozen_steps: int,
@@ -68,9 +74,12 @@ def main(
         weights=output / f"{space.id}.safetensors",
         predictor=output / f"{space.id}.accuracy.onnx",
         summary=output / f"{space.id}.training.json",
+        start=start,
     )
     recipe = replace(
         Recipe(),
+        batch_size=batch_size,
+        peak_lr=peak_lr,
         largest_epochs=largest_epochs,
         sandwich_epochs=sandwich_epochs,
         frozen_steps=frozen_steps,

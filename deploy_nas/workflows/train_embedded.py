@@ -28,12 +28,16 @@ _SPLIT_SEED = 20261124
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """Where a training run keeps its things: ``work`` for what it goes on from, the rest are results."""
+    """Where a training run keeps its things: ``work`` for what it goes on from, the rest are results.
+
+    ``start`` are weights to begin with instead of random ones.
+    """
 
     work: Path
     weights: Path
     predictor: Path
     summary: Path
+    start: Path | None = None
 
 
 def split(images: ImageSet, held_out: int = HELD_OUT) -> tuple[ImageSet, ImageSet]:
@@ -44,9 +48,11 @@ def split(images: ImageSet, held_out: int = HELD_OUT) -> tuple[ImageSet, ImageSe
     return images.take(order[held_out:]), images.take(order[:held_out])
 
 
-def elastic(space: Space, seed: int) -> Elastic:
-    """The space's supernet with random weights, as the trainer needs it."""
+def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
+    """The space's supernet as the trainer needs it, with random weights or those of ``start``."""
     net = supernets.build_supernet(space, seed=seed)
+    if start is not None:
+        supernets.load_weights(net, space, start)
     supernets.fuse_activations(net)
     return Elastic(
         net=net,
@@ -62,10 +68,11 @@ def train_supernet(
     space: Space, images: ImageSet, files: Files, recipe: Recipe, log: Callable[[str], None]
 ) -> dict[str, Any]:
     """Train, or go on training, and write the weights; returns the summary's figures."""
+    started_from = supernets.weights_hash(files.start) if files.start is not None else None
     training, held_out = split(images)
     files.work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
-        elastic(space, recipe.seed),
+        elastic(space, recipe.seed, files.start),
         training.images,
         training.labels,
         mean=space.mean,
@@ -82,6 +89,7 @@ def train_supernet(
     }
     summary = {
         "space": space.id,
+        "started_from_sha256": started_from,
         "recipe": asdict(recipe),
         "steps": trainer.phase_steps,
         "device": str(trainer.device),
