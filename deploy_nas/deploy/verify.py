@@ -20,8 +20,9 @@ from deploy_nas.records.architecture import ArchitectureRecord, parse_architectu
 from deploy_nas.records.files import Fields, read_bytes
 from deploy_nas.records.profile import Profile
 
-ROUNDS = 12
+ROUNDS = 20
 BURST_MS = 40.0
+PAUSE_S = 0.06  # between rounds: two seconds in all, so that one bad moment is not the whole answer
 SLOW_FACTOR = 1.3
 _DEVICE_KEYS = (
     "cpu",
@@ -136,7 +137,9 @@ def measure(
             burst = timer.burst(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
             return latency_of(burst.points_ms)
 
-        for _ in range(rounds):
+        for number in range(rounds):
+            if number:
+                time.sleep(PAUSE_S)
             if sentinel is not None:
                 reading = read(sentinel)
                 while (
@@ -161,7 +164,7 @@ def measure(
         p90_ms=float(np.quantile(pooled, 0.9)),
         p99_ms=float(np.quantile(pooled, 0.99)),
         runs=runs,
-        sentinel_ms=float(np.median(beside)) if beside else None,
+        sentinel_ms=latency_of(beside) if beside else None,
     )
 
 

@@ -66,17 +66,18 @@ def condemn(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
 
 
 def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray]:
-    """Units' times at the device's typical speed, that speed (the sentinel's ms), and the local speeds.
+    """Units' times at the device's quiet speed, that speed (the sentinel's ms), and the local speeds.
 
-    Each burst is scaled by the typical sentinel (median of the run) over the sentinel around it, to a
-    power below 1: the sentinel has noise of its own, and what slows it does not slow every network as much.
+    Each burst is scaled by the quiet sentinel (the one statistic, over the run) over the sentinel around it,
+    to a power below 1: the sentinel has noise of its own, and what slows it does not slow every network as
+    much. Quiet and not typical, because what others do to the device while it is profiled only slows it.
     """
     local = local_sentinel(np.array([s for _, s in bursts.values()]))
-    typical = float(np.median(local))
+    quiet = latency_of(local)
     points: dict[str, list[FloatArray]] = {}
     runs: dict[str, int] = {}
     for ((unit, _), (burst, _)), now in zip(bursts.items(), local, strict=True):
-        points.setdefault(unit, []).append(np.array(burst.points_ms) * (typical / now) ** _TRUST)
+        points.setdefault(unit, []).append(np.array(burst.points_ms) * (quiet / now) ** _TRUST)
         runs[unit] = runs.get(unit, 0) + burst.runs
     timed = {
         unit: Timed(
@@ -86,7 +87,7 @@ def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray
         )
         for unit, rounds in points.items()
     }
-    return timed, typical, local
+    return timed, quiet, local
 
 
 def resolution_percent(timed: Mapping[str, Timed]) -> float:
@@ -156,7 +157,7 @@ def make_profile(
                     "was never timed", subject=unit.id, hint="run the profile again: it goes on"
                 )
     bursts, slow = condemn(bursts, float(settings["slow_factor"]))
-    timed, typical, local = scale_out_drift(bursts)
+    timed, quiet_ms, local = scale_out_drift(bursts)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
     indices = list(plan.space.image_size_indices(plan.image_sizes))
@@ -193,7 +194,7 @@ def make_profile(
         duration_s=round(duration_s, 1),
         rows=tuple(rows),
         offset_ms=tuple(round(float(o), 7) for o in table.offset_ms),
-        sentinel_ms=round(typical, 6),
+        sentinel_ms=round(quiet_ms, 6),
         noise=judge(timed, local, bursts, int(settings["threads"]), rows, slow),
         pairs=(),
     )
