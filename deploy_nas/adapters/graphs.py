@@ -1,8 +1,11 @@
 """ONNX graphs from layers: the one spelling of a network that is both timed and shipped.
 
 Spelled for ONNX Runtime: HardSwish and HardSigmoid as one operator each, a global pool instead of
-two means, batch norms folded; so the activations fuse into their convolutions. Nodes are named by
-place and role (``stage2.block1/depthwise``); the same input gives the same bytes.
+two means, batch norms folded; so the activations fuse into their convolutions. The gate of a
+squeeze-and-excitation is enlarged to the image before it is multiplied, and the classifier is a 1x1
+convolution; so the whole network stays in the runtime's blocked layout (docs/export.md has what each
+is worth). Nodes are named by place and role (``stage2.block1/depthwise``); the same input gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from deploy_nas.core.errors import RecordError
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
 
 OPSET = 17
+"""The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: a later opset would lose it."""
 IR_VERSION = 9
 INPUT, OUTPUT = "image", "logits"
 
@@ -45,7 +49,7 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
                 shapes[f"{name}.expand.weight"] = (op.channels, op.mid_channels, 1, 1)
                 shapes[f"{name}.expand.bias"] = (op.channels,)
             elif isinstance(op, Linear):
-                shapes[f"{name}.weight"] = (op.out_channels, op.in_channels)
+                shapes[f"{name}.weight"] = (op.out_channels, op.in_channels, 1, 1)
                 shapes[f"{name}.bias"] = (op.out_channels,)
     return shapes
 
@@ -53,8 +57,8 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
 class _Builder:
     """Collects nodes and initialisers in the order they are made."""
 
-    def __init__(self, weights: Weights | None) -> None:
-        self.weights = weights
+    def __init__(self, weights: Weights | None, *, fixed_batch: bool = True) -> None:
+        self.weights, self.fixed_batch = weights, fixed_batch
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
@@ -100,7 +104,7 @@ class _Builder:
         )
         return self.activation(op.activation, name, x)
 
-    def squeeze(self, name: str, op: SqueezeExcite, x: str) -> str:
+    def squeeze(self, name: str, op: SqueezeExcite, x: str, size: int) -> str:
         gate = self.node("GlobalAveragePool", f"{name}.pool", [x])
         for step, out, inner in (
             ("reduce", op.mid_channels, op.channels),
@@ -112,23 +116,35 @@ class _Builder:
             if step == "reduce":
                 gate = self.node("Relu", f"{name}.reduce.relu", [gate])
         gate = self.node("HardSigmoid", f"{name}.gate", [gate], alpha=1.0 / 6.0, beta=0.5)
+        # A Mul of one shape stays in the blocked layout; the runtime knows them for one only where the
+        # batch is fixed.
+        if size > 1 and self.fixed_batch:
+            gate = self.enlarge(f"{name}.gate.resize", gate, size)
         return self.node("Mul", name, [x, gate])
+
+    def enlarge(self, name: str, x: str, size: int) -> str:
+        """One pixel to a square image of that side."""
+        scales = f"{name}.scales"
+        factors = [1.0, 1.0, float(size), float(size)]
+        self.initializers.append(helper.make_tensor(scales, TensorProto.FLOAT, (4,), factors))
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.node("Resize", name, [x, "", scales], mode="nearest", **how)
 
     def layer(self, place: str, layer: Layer, x: str) -> str:
         entry = x
-        for op in layer.ops:
+        for op, size in zip(layer.ops, layer.sizes, strict=False):
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 x = self.conv(name, op, x)
             elif isinstance(op, SqueezeExcite):
-                x = self.squeeze(name, op, x)
+                x = self.squeeze(name, op, x, size)
             elif isinstance(op, GlobalPool):
                 x = self.node("GlobalAveragePool", name, [x])
             else:
-                flat = self.node("Flatten", f"{name}.flatten", [x])
-                weight = self.tensor(f"{name}.weight", (op.out_channels, op.in_channels))
+                weight = self.tensor(f"{name}.weight", (op.out_channels, op.in_channels, 1, 1))
                 bias = self.tensor(f"{name}.bias", (op.out_channels,))
-                x = self.node("Gemm", name, [flat, weight, bias], transB=1)
+                x = self.node("Conv", name, [x, weight, bias], kernel_shape=[1, 1])
+                x = self.node("Flatten", f"{name}.flatten", [x])
         return self.node("Add", f"{place}/add", [x, entry]) if layer.residual else x
 
 
@@ -162,7 +178,7 @@ def build_model(
     Raises:
         RecordError: a weight of the wrong shape.
     """
-    builder = _Builder(weights)
+    builder = _Builder(weights, fixed_batch=batch is not None)
     x = INPUT
     for place, layer in layers:
         x = builder.layer(place, layer, x)
