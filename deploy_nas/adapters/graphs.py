@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
 
 OPSET = 17
-"""The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: a later opset would lose it."""
+"""The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: later ones lose it."""
 IR_VERSION = 9
 INPUT, OUTPUT = "image", "logits"
 
@@ -68,7 +68,7 @@ class _Builder:
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> str:
         if self.weights is None:
-            self.initializers.append(_named_only(name, shape))
+            self.initializers.append(named_only(name, shape))
             return name
         value = self.weights[name]
         if value.shape != shape:
@@ -148,11 +148,12 @@ class _Builder:
         return self.node("Add", f"{place}/add", [x, entry]) if layer.residual else x
 
 
-def _named_only(name: str, shape: tuple[int, ...]) -> Any:
+def named_only(name: str, shape: tuple[int, ...], kind: int = TensorProto.FLOAT) -> Any:
     """An initialiser whose value the session is given when it opens (``add_external_initializers``)."""
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape)
+    tensor = TensorProto(name=name, data_type=kind, dims=shape)
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", "given"), ("offset", "0"), ("length", str(4 * int(np.prod(shape))))):
+    size = helper.tensor_dtype_to_np_dtype(kind).itemsize * int(np.prod(shape))
+    for key, value in (("location", "given"), ("offset", "0"), ("length", str(size))):
         tensor.external_data.add(key=key, value=value)
     return tensor
 
@@ -182,13 +183,43 @@ def build_model(
     x = INPUT
     for place, layer in layers:
         x = builder.layer(place, layer, x)
-    builder.nodes[-1].output[0] = OUTPUT
+    return assemble(builder.nodes, builder.initializers, layers, metadata=metadata, batch=batch, name=name)
+
+
+def float_part(layers: NamedLayers, weights: Weights | None) -> tuple[list[Any], list[Any], str]:
+    """Nodes and initialisers of the first layers of a network, and the name of their result."""
+    builder, x = _Builder(weights), INPUT
+    for place, layer in layers:
+        x = builder.layer(place, layer, x)
+    return builder.nodes, builder.initializers, x
+
+
+def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
+    """The model with more of its tensors as outputs, after its own."""
+    model = onnx.load_from_string(data)
+    for name in names:
+        model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    more: bytes = model.SerializeToString()
+    return more
+
+
+def assemble(
+    nodes: list[Any],
+    initializers: list[Any],
+    layers: NamedLayers,
+    *,
+    metadata: Mapping[str, Any] | None,
+    batch: int | None,
+    name: str,
+) -> bytes:
+    """A serialised model of the nodes that stand for these layers; the last node's result is the output."""
+    nodes[-1].output[0] = OUTPUT
     first, last = layers[0][1], layers[-1][1]
     size: int | str = "batch" if batch is None else batch
     ends_flat = isinstance(last.ops[-1], Linear)
     out_shape = [size, last.out_channels, *([] if ends_flat else [last.out_size, last.out_size])]
     graph = helper.make_graph(
-        builder.nodes,
+        nodes,
         name,
         [
             helper.make_tensor_value_info(
@@ -196,7 +227,7 @@ def build_model(
             )
         ],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out_shape)],
-        builder.initializers,
+        initializers,
     )
     model = helper.make_model(
         graph,
@@ -226,3 +257,24 @@ def read_metadata(data: bytes, subject: str) -> dict[str, Any]:
         return {p.key: json.loads(p.value) for p in model.metadata_props}
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is no ONNX model of deploy-nas, or cut short", subject=subject) from error
+
+
+def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, NDArray[np.float32]]:
+    """The weights of a model that :func:`build_model` made of these layers; else :class:`RecordError`."""
+    model = onnx.load_from_string(data)
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights: dict[str, NDArray[np.float32]] = {}
+    for name, shape in weight_shapes(layers).items():
+        tensor = held.get(name)
+        if tensor is None or tuple(tensor.dims) != shape or tensor.data_type != TensorProto.FLOAT:
+            raise RecordError(
+                f"has no weight {name} of shape {shape}", subject=subject, hint="export it anew"
+            )
+        weights[name] = numpy_helper.to_array(tensor)
+    return weights
+
+
+def input_batch(data: bytes) -> int | None:
+    """The batch size a model is for; ``None``: any."""
+    size = onnx.load_from_string(data).graph.input[0].type.tensor_type.shape.dim[0]
+    return size.dim_value if size.HasField("dim_value") else None

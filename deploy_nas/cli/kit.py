@@ -26,6 +26,13 @@ def command() -> None:
 @click.option(
     "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the networks timed.",
+)
 @click.option("--quick", is_flag=True, help="Fewer networks: less precise.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--force", is_flag=True, help="Replace the output.")
@@ -36,6 +43,7 @@ def make(
     image_sizes: str | None,
     provider: str,
     provider_option: tuple[str, ...],
+    precision: str,
     quick: bool,
     seed: int,
     force: bool,
@@ -53,6 +61,7 @@ def make(
             provider=provider,
             provider_options=show.key_values(provider_option, "--provider-option"),
             quick=quick,
+            precision=precision,
             seed=seed,
             force=force,
         )

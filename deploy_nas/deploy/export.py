@@ -269,6 +269,7 @@ def _metadata(
             "resize": "bilinear",
         },
         "opset": graphs.OPSET,
+        "precision": "fp32",
     }
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import build_model, read_metadata, weight_shapes
+from deploy_nas.adapters.graphs import read_metadata
+from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device import machine
@@ -89,12 +90,14 @@ def sentinel_timer(
     """The profile's sentinel, open on this machine."""
     space = profile.space
     layers = space.layers(space.smallest(min(profile.image_sizes)))
+    fingerprint = profile.fingerprint
+    graph, tensors = timed_graph(layers, str(fingerprint.get("precision", "fp32")))
     session = open_session(
-        build_model(layers, None),
-        provider=str(profile.fingerprint.get("provider", CPU_PROVIDER)),
+        graph,
+        provider=str(fingerprint.get("provider", CPU_PROVIDER)),
         threads=threads,
         worker_cores=worker_cores,
-        initializers=random_initializers(weight_shapes(layers), rng),
+        initializers=random_initializers(tensors, rng),
     )
     return Timer(session, rng)
 
@@ -203,7 +206,7 @@ def verify_model(
 
     Raises:
         RecordError: no model, cut short, or not ours.
-        MismatchError: the profile is of another space, or does not hold the image size.
+        MismatchError: the profile is of another space or precision, or does not hold the image size.
     """
     data = read_bytes(path)
     metadata = read_metadata(data, str(path))
@@ -217,6 +220,13 @@ def verify_model(
             raise MismatchError(
                 f"is of space {profile.space.id}, the model of {record.space.id}",
                 subject=f"profile {profile.id}",
+            )
+        precision = str(metadata.get("precision", "fp32"))
+        if (profiled := str(profile.fingerprint.get("precision", "fp32"))) != precision:
+            raise MismatchError(
+                f"holds {profiled} latencies, the model is {precision}",
+                subject=f"profile {profile.id}",
+                hint=f"profile with --precision {precision}",
             )
         predicted_ms = float(profile.latency_ms(record.space.encode([record.architecture]))[0])
         bound_ms = predicted_ms * profile.upper_ratio(confidence)

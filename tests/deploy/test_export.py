@@ -171,6 +171,7 @@ def test_metadata(tmp_path, checkpoint):
             "resize": "bilinear",
         },
         "opset": onnx.load_from_string(data).opset_import[0].version,
+        "precision": "fp32",
     }
     assert report.warning is None
     json.dumps(report.to_json(), allow_nan=False)
