@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def quantize_onnx(
     few = prepared[:500]
     alike = predict(data, few) == predict(made, few)
     say("comparing speed")
-    float_ms, int8_ms = compare_speed(data, made, threads=threads, seed=seed)
+    float_ms, int8_ms = compare_speed([data, made], threads=threads, seed=seed)
     report = QuantizeReport(
         path=output,
         sha256=hashlib.sha256(made).hexdigest(),
@@ -227,20 +227,22 @@ def calibrate(
     return {name: (float(a), float(b)) for name, a, b in zip(tensors, low, high, strict=True)}
 
 
-def compare_speed(first: bytes, second: bytes, *, threads: int, seed: int) -> tuple[float, float]:
-    """Latency of two models, ms, each in a session of its own, in bursts by turns."""
+def compare_speed(
+    models: Sequence[bytes], *, threads: int, rounds: int = _ROUNDS, seed: int = 0
+) -> list[float]:
+    """Latency of each model, ms, each in a session of its own, in bursts by turns."""
     rng = np.random.default_rng(seed)
     with machine.pinned_to(threads) as pinning:
         timers = [
             Timer(open_session(data, threads=threads, worker_cores=pinning.worker_cores), rng)
-            for data in (first, second)
+            for data in models
         ]
-        times: list[list[float]] = [[], []]
-        for _ in range(_ROUNDS):
-            for timer, found in zip(timers, times, strict=True):
-                burst = timer.burst(burst_ms=25.0, least_runs=5, warmup_runs=3, warmup_ms=3.0)
-                found.append(latency_of(burst.points_ms))
-    return float(np.median(times[0])), float(np.median(times[1]))
+        times: list[list[float]] = [[] for _ in timers]
+        for _ in range(rounds):
+            for index in rng.permutation(len(timers)):
+                burst = timers[index].burst(burst_ms=25.0, least_runs=5, warmup_runs=3, warmup_ms=3.0)
+                times[index].append(latency_of(burst.points_ms))
+    return [float(np.median(found)) for found in times]
 
 
 def _judge(report: QuantizeReport, source: Path, max_drop_points: float) -> None:
