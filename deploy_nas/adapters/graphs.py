@@ -10,6 +10,7 @@ same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -278,3 +279,21 @@ def input_batch(data: bytes) -> int | None:
     """The batch size a model is for; ``None``: any."""
     size = onnx.load_from_string(data).graph.input[0].type.tensor_type.shape.dim[0]
     return size.dim_value if size.HasField("dim_value") else None
+
+
+def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
+    """The model with these keys of its metadata set; all else stays byte for byte."""
+    model = onnx.load_from_string(data)
+    held = {prop.key: prop for prop in model.metadata_props}
+    for key, value in values.items():
+        prop = held.get(key) or model.metadata_props.add()
+        prop.key, prop.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
+    changed: bytes = model.SerializeToString(deterministic=True)
+    return changed
+
+
+def graph_digest(data: bytes) -> str:
+    """sha256 of a model without its metadata: what it computes, whatever is said of it."""
+    model = onnx.load_from_string(data)
+    del model.metadata_props[:]
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,9 +32,15 @@ if TYPE_CHECKING:
 @click.option("--dynamic-batch", is_flag=True, help="Any batch size instead of 1.")
 @click.option("--int8", is_flag=True, help="Write an INT8 file too (NAME.int8.onnx), if it is worth it here.")
 @click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="DIR|ZIP",
+    help="Verify here, and put all that a device needs into a folder or zip.",
+)
+@click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Held-out class folders to measure INT8's top-1 on  [every fifth calibration image]",
+    help="Held-out class folders to measure top-1 on  [INT8: every fifth calibration image]",
 )
 @click.option(
     "--max-accuracy-drop", default=1.0, show_default=True, help="Most points of top-1 that INT8 may lose."
@@ -51,6 +57,7 @@ def command(
     labels: Path | None,
     dynamic_batch: bool,
     int8: bool,
+    bundle: Path | None,
     images: Path | None,
     max_accuracy_drop: float,
     seed: int,
@@ -61,8 +68,12 @@ def command(
 
     The file is written only if its outputs in ONNX Runtime are those of ofa's own subnet.
     """
+    from deploy_nas.records.bundle import check_bundle_output
+    from deploy_nas.workflows.bundle import bundle_export
     from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
 
+    if bundle is not None:
+        check_bundle_output(bundle, force=force)
     request = ExportRequest(
         architecture=architecture,
         output=output or architecture.with_suffix(".onnx"),
@@ -87,8 +98,15 @@ def command(
             quantized = quantize_subnet(request, say)
         if not as_json:
             tell_int8(quantized)
+    manifest = None
+    if bundle is not None:
+        with show.status("bundling", quiet=as_json) as say:
+            manifest = bundle_export(request, quantized, bundle, say)
+        if not as_json:
+            tell_bundle(bundle, manifest)
     if as_json:
         more = {} if quantized is None else {"int8": quantized.to_json()}
+        more |= {} if manifest is None else {"bundle": manifest}
         show.emit_json({**report.to_json(), **more})
 
 
@@ -127,3 +145,13 @@ def tell_int8(report: QuantizeReport) -> None:
     else:
         click.echo("top-1 was not measured: give --images, folders of the model's classes", err=True)
     click.echo(f"both classify {report.agreement_percent:.1f}% of {report.compared} images alike")
+
+
+def tell_bundle(path: Path, manifest: dict[str, Any]) -> None:
+    """A bundle in a few lines."""
+    for model in manifest["models"]:
+        certificate = model["certificate"]
+        budget, kept = certificate["budget_ms"], certificate["within_budget"]
+        beside = "" if budget is None else f"; budget {budget:.4g} ms {'kept' if kept else 'MISSED'} here"
+        click.echo(f"{model['file']}: verified, {certificate['measured']['latency_ms']:.4g} ms{beside}")
+    click.echo(f"wrote {path}: `python3 infer.py IMAGE` in it needs numpy, onnxruntime and pillow")

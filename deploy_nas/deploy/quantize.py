@@ -189,6 +189,8 @@ def int8_of(
             "quantization": stated,
             "predicted": figures,
             "profile": figures.get("profile"),
+            "agreement": None,
+            "certificate": None,
         },
         batch=graphs.input_batch(data),
         name=record.space.id,

@@ -1,8 +1,7 @@
-"""Export an architecture file, and verify what was exported."""
+"""Export an architecture file, in INT8 too, and measure top-1 of what was exported."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,12 @@ import numpy as np
 
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import ImageSet, load_images
-from deploy_nas.core.errors import BudgetError, ImagesError, OptionError
+from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.quantize import PRECISION, QuantizeReport, quantize_onnx
 from deploy_nas.deploy.top1 import Top1, measure_top1
-from deploy_nas.deploy.verify import Verification, verify_model
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, read_bytes
-from deploy_nas.records.profile import load_profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,24 +154,6 @@ def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
         return predicted
     kept = ("accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory")
     return {key: predicted[key] for key in kept if key in predicted}
-
-
-def verify_subnet(
-    model: Path,
-    *,
-    profile: Path | None = None,
-    max_latency_ms: float | None = None,
-    threads: int | None = None,
-) -> Verification:
-    """Measure an exported file on this machine; see :func:`deploy_nas.deploy.verify.verify_model`.
-
-    Raises:
-        BudgetError: a budget that is no positive number.
-    """
-    if max_latency_ms is not None and not (math.isfinite(max_latency_ms) and max_latency_ms > 0):
-        raise BudgetError(f"must be a positive number, is {max_latency_ms}", subject="--max-latency-ms")
-    loaded = load_profile(profile) if profile is not None else None
-    return verify_model(model, profile=loaded, budget_ms=max_latency_ms, threads=threads)
 
 
 def top1_of(model: Path, images: Path) -> tuple[Top1, float | None]:
