@@ -21,6 +21,7 @@ MANIFEST = "manifest.json"
 _MOST_FILES = 64
 _MOST_BYTES = 1024**3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OWN_NAMES = re.compile(r"manifest\.json|infer\.py|README\.md|model(\.[a-z0-9]+)?\.onnx")
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 
@@ -55,9 +56,15 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
         check_output(path, force=force)
     elif path.suffix.lower() == ".zip":
         raise OutputError("is a folder", subject=str(path), hint="name a file")
-    elif any(path.iterdir()) and not (force and (path / MANIFEST).is_file()):
+    elif any(path.iterdir()) and not (force and _is_ours(path)):
         hint = "name another folder; --force replaces a bundle, nothing else"
         raise OutputError("holds files already", subject=str(path), hint=hint)
+
+
+def _is_ours(path: Path) -> bool:
+    """A folder with a manifest and nothing that a bundle has not."""
+    names = {entry.name for entry in path.iterdir()}
+    return MANIFEST in names and all(_OWN_NAMES.fullmatch(name) for name in names)
 
 
 def write_bundle(
