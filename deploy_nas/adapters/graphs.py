@@ -281,6 +281,13 @@ def input_batch(data: bytes) -> int | None:
     return size.dim_value if size.HasField("dim_value") else None
 
 
+def with_shapes(data: bytes) -> bytes:
+    """The model with the shape of every tensor written down, for people who look at it."""
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(data), strict_mode=True)
+    shown: bytes = inferred.SerializeToString(deterministic=True)
+    return shown
+
+
 def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
     """The model with these keys of its metadata set; all else stays byte for byte."""
     model = onnx.load_from_string(data)

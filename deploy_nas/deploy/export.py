@@ -173,7 +173,7 @@ def export_onnx(
         "largest_difference": float(f"{difference:.2g}"),
         "allowed": float(f"{allowed:.2g}"),
     }
-    data = graphs.with_metadata(data, {"agreement": agreement})
+    data = graphs.with_metadata(graphs.with_shapes(data), {"agreement": agreement})
     write_atomic(path, data, force=force)
     return ExportReport(
         path=path,

@@ -195,7 +195,7 @@ def int8_of(
         batch=graphs.input_batch(data),
         name=record.space.id,
     )
-    return made, scheme
+    return graphs.with_shapes(made), scheme
 
 
 def calibrate(
