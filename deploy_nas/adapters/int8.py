@@ -40,6 +40,7 @@ Ranges = Mapping[str, Range]
 
 _ACTIVATIONS = ("", "relu", "relu6", "hard_swish")
 _TIMED_RANGE: Range = (-4.0, 4.0)
+_TIMED_SCALE = 1e-3
 _LEAST_SPAN = 1e-3
 
 
@@ -155,35 +156,49 @@ class _Builder:
         offset: float = 0.0,
     ) -> list[str]:
         """Weight and bias of an operator on ``x``, dequantised: times ``slope``, the bias plus ``offset``."""
-        stored: list[NDArray[Any] | None] = [None, None, None, None]
+        most = 2 ** (self.scheme.weight_bits - 1) - 1
+        stored: NDArray[Any] | None = None
+        stored_bias: NDArray[Any] | None = None
+        scale = np.full(shape[0], _TIMED_SCALE, dtype=np.float32)
         if self.weights is not None:
             weight = self.weights[f"{name}.weight"].astype(np.float64).reshape(shape) * slope
-            most = 2 ** (self.scheme.weight_bits - 1) - 1
             largest = np.abs(weight).reshape(shape[0], -1).max(axis=1)
             scale = (np.maximum(largest, 1e-8) / most).astype(np.float32)
             steps = weight / scale.reshape(-1, *[1] * (len(shape) - 1))
-            stored[0] = np.clip(np.rint(steps), -most, most).astype(np.int8)
-            stored[1] = scale
-            if bias:
-                bias_scale = (scale * np.float32(x.scale)).astype(np.float32)
-                values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
-                limit = 2**31 - 1
-                stored[2] = np.clip(np.rint(values / bias_scale), -limit, limit).astype(np.int32)
-                stored[3] = bias_scale
-        out = (shape[0],)
-        parts = [("weight", "int8", TensorProto.INT8, shape), ("bias", "int32", TensorProto.INT32, out)]
-        inputs = []
-        for (part, kind_name, kind, held), value, scale in zip(parts, stored[::2], stored[1::2], strict=True):
-            if part == "bias" and not bias:
-                continue
-            read = [
-                self.given(f"{name}.{part}_{kind_name}", held, kind, value),
-                self.given(f"{name}.{part}_scale", out, TensorProto.FLOAT, scale),
-            ]
-            if len(shape) == 2:  # onnxruntime fuses no Gemm without them
-                read.append(self.zeros(f"{name}.{part}_zero", shape[0], kind))
-            inputs.append(self.node("DequantizeLinear", f"{name}.{part}", read, axis=0))
+            stored = np.clip(np.rint(steps), -most, most).astype(np.int8)
+        # onnxruntime fuses only where the bias has exactly this scale.
+        bias_scale = scale * np.float32(x.scale)
+        if bias and self.weights is not None:
+            values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
+            limit = 2**31 - 1
+            stored_bias = np.clip(np.rint(values / bias_scale), -limit, limit).astype(np.int32)
+        inputs = [self.stored(f"{name}.weight", "int8", shape, stored, scale, gemm=len(shape) == 2)]
+        if bias:
+            held = shape[:1]
+            inputs.append(
+                self.stored(f"{name}.bias", "int32", held, stored_bias, bias_scale, gemm=len(shape) == 2)
+            )
         return inputs
+
+    def stored(
+        self,
+        name: str,
+        kind_name: str,
+        shape: tuple[int, ...],
+        value: NDArray[Any] | None,
+        scale: NDArray[np.float32],
+        *,
+        gemm: bool,
+    ) -> str:
+        kind = TensorProto.INT8 if kind_name == "int8" else TensorProto.INT32
+        scales = helper.make_tensor(
+            f"{name}_scale", TensorProto.FLOAT, scale.shape, scale.tobytes(), raw=True
+        )
+        read = [self.given(f"{name}_{kind_name}", shape, kind, value), scales.name]
+        self.initializers.append(scales)
+        if gemm:  # onnxruntime fuses no Gemm without zero points
+            read.append(self.zeros(f"{name}_zero", shape[0], kind))
+        return self.node("DequantizeLinear", name, read, axis=0)
 
     # -- operators -------------------------------------------------------------------------------
 

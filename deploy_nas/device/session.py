@@ -113,8 +113,7 @@ def random_initializers(
 ) -> dict[str, NDArray[Any]]:
     """Values for timing: He's variance for weights, zero for biases, so that nothing overflows.
 
-    Of a graph in INT8, names ending in ``_int8``, ``_int32`` and ``_scale`` are weights, biases and scales
-    that keep its activations within their range.
+    Of a graph in INT8, names ending in ``_int8`` and ``_int32`` are its weights and biases.
     """
     values: dict[str, NDArray[Any]] = {}
     largest = max((int(np.prod(s)) for s in shapes.values()), default=1)
@@ -124,8 +123,6 @@ def random_initializers(
             values[name] = np.clip(np.resize(noise, tuple(shape)) * 40.0, -127, 127).astype(np.int8)
         elif name.endswith("_int32"):
             values[name] = np.zeros(tuple(shape), dtype=np.int32)
-        elif name.endswith("_scale"):
-            values[name] = np.full(tuple(shape), 1e-3, dtype=np.float32)
         elif len(shape) == 1:
             values[name] = np.zeros(tuple(shape), dtype=np.float32)
         else:

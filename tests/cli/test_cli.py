@@ -268,6 +268,9 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     whole = workflow.settings_for
     short = lambda r: dataclasses.replace(whole(r), **quick_settings)  # noqa: E731
     monkeypatch.setattr(workflow, "settings_for", short)
+    make = workflow.make_plan
+    few = lambda *a, **k: dataclasses.replace(make(*a, **k), fit_per_size=6, validation_per_size=3)  # noqa: E731
+    monkeypatch.setattr(workflow, "make_plan", few)
     monkeypatch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
     asked = ("profile", "--space", SPACE, "--image-sizes", 24, "--quick", "--precision", "int8")
     assert "int8" in run(*asked).output
