@@ -68,15 +68,35 @@ class Scheme:
         }
 
 
-def scheme_for(features: list[str], machine: str) -> Scheme:
-    """The scheme for a processor with those instruction sets (``device.machine.cpu_features``)."""
-    for feature in ("avx512_vnni", "avx_vnni", "amx_int8"):
-        if feature in features:
-            return Scheme(why=feature)
+THIS_PROCESSOR = "auto"
+_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
+_SCHEMES = {
+    "vnni": Scheme(why="x86 with VNNI"),
+    "x86": Scheme(weight_bits=7, why="x86 without VNNI"),
+    "arm": Scheme(activations="int8", why="arm64"),
+}
+PROCESSORS = (THIS_PROCESSOR, *_SCHEMES)
+
+
+def scheme_for(processor: str, features: list[str], machine: str) -> Scheme:
+    """The scheme for a kind of processor.
+
+    Args:
+        processor: one of :data:`PROCESSORS`; "auto" means the one that the others describe.
+        features: its instruction sets (``device.machine.cpu_features``).
+        machine: as ``platform.machine()`` has it.
+    """
+    if processor != THIS_PROCESSOR:
+        if processor not in _SCHEMES:
+            raise OptionError(
+                f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="--int8-for"
+            )
+        return _SCHEMES[processor]
+    if found := next((f for f in _VNNI if f in features), None):
+        return replace(_SCHEMES["vnni"], why=found)
     if machine.lower() in ("aarch64", "arm64"):
-        named = next((f for f in ("i8mm", "asimddp") if f in features), "arm64")
-        return Scheme(activations="int8", why=named)
-    return Scheme(weight_bits=7, why=f"{machine} without VNNI")
+        return replace(_SCHEMES["arm"], why=next((f for f in ("i8mm", "asimddp") if f in features), "arm64"))
+    return replace(_SCHEMES["x86"], why=f"{machine} without VNNI")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 @click.option("--dynamic-batch", is_flag=True, help="Any batch size instead of 1.")
 @click.option("--int8", is_flag=True, help="Write an INT8 file too (NAME.int8.onnx), if it is worth it here.")
 @click.option(
+    "--int8-for",
+    type=click.Choice(["auto", "vnni", "x86", "arm"]),
+    default="auto",
+    show_default=True,
+    help="Processor INT8's number formats are for; auto: this one.",
+)
+@click.option(
     "--bundle",
     type=click.Path(path_type=Path),
     metavar="DIR|ZIP",
@@ -57,6 +64,7 @@ def command(
     labels: Path | None,
     dynamic_batch: bool,
     int8: bool,
+    int8_for: str,
     bundle: Path | None,
     images: Path | None,
     max_accuracy_drop: float,
@@ -85,6 +93,7 @@ def command(
         seed=seed,
         force=force,
         int8=int8,
+        int8_for=int8_for,
         images=images,
         max_accuracy_drop=max_accuracy_drop,
     )

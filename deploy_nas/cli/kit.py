@@ -33,6 +33,13 @@ def command() -> None:
     show_default=True,
     help="Of the networks timed.",
 )
+@click.option(
+    "--int8-for",
+    type=click.Choice(["auto", "vnni", "x86", "arm"]),
+    default="auto",
+    show_default=True,
+    help="Processor INT8's number formats are for; auto: this one.",
+)
 @click.option("--quick", is_flag=True, help="Fewer networks: less precise.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--force", is_flag=True, help="Replace the output.")
@@ -44,6 +51,7 @@ def make(
     provider: str,
     provider_option: tuple[str, ...],
     precision: str,
+    int8_for: str,
     quick: bool,
     seed: int,
     force: bool,
@@ -62,6 +70,7 @@ def make(
             provider_options=show.key_values(provider_option, "--provider-option"),
             quick=quick,
             precision=precision,
+            int8_for=int8_for,
             seed=seed,
             force=force,
         )

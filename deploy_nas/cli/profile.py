@@ -32,6 +32,13 @@ from deploy_nas.cli import show
     show_default=True,
     help="Of the networks timed.",
 )
+@click.option(
+    "--int8-for",
+    type=click.Choice(["auto", "vnni", "x86", "arm"]),
+    default="auto",
+    show_default=True,
+    help="Processor INT8's number formats are for; auto: this one.",
+)
 @click.option("--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise.")
 @click.option("--seed", default=0, show_default=True, help="Draws the networks and the order.")
 @click.option("--force", is_flag=True, help="Replace the output.")
@@ -47,6 +54,7 @@ def command(
     provider: str,
     provider_option: tuple[str, ...],
     precision: str,
+    int8_for: str,
     quick: bool,
     seed: int,
     force: bool,
@@ -71,6 +79,7 @@ def command(
         provider_options=show.key_values(provider_option, "--provider-option"),
         quick=quick,
         precision=precision,
+        int8_for=int8_for,
         seed=seed,
         force=force,
         fresh=fresh,

@@ -82,6 +82,7 @@ def quantize_onnx(
     held_out: LabelledImages | None = None,
     max_drop_points: float = 1.0,
     predicted: Mapping[str, Any] | None = None,
+    processor: str = int8.THIS_PROCESSOR,
     threads: int = 1,
     force: bool = False,
     seed: int = 0,
@@ -98,6 +99,7 @@ def quantize_onnx(
         held_out: labelled images, none of them used for calibration, to measure top-1 on.
         max_drop_points: most points of top-1 that may be lost.
         predicted: figures for the metadata, of an INT8 profile; the float file's are not kept.
+        processor: whose number formats to take, one of ``adapters.int8.PROCESSORS``.
         threads: of the speed comparison.
         force: replace a file that is there.
         seed: of the images' order.
@@ -126,7 +128,7 @@ def quantize_onnx(
     order = np.random.default_rng(seed).permutation(count)
     prepared = images.preprocess(calibration.images[order], *preprocessing_of(metadata))
     say("calibrating")
-    made, scheme = int8_of(data, prepared, predicted=predicted, subject=str(source))
+    made, scheme = int8_of(data, prepared, predicted=predicted, processor=processor, subject=str(source))
     graphs.check_model(made)
     say("comparing accuracy")
     tops = (None, None) if held_out is None else tuple(measure_top1(d, held_out) for d in (data, made))
@@ -157,21 +159,23 @@ def int8_of(
     prepared: NDArray[np.float32],
     *,
     predicted: Mapping[str, Any] | None = None,
+    processor: str = int8.THIS_PROCESSOR,
     subject: str = "model",
 ) -> tuple[bytes, int8.Scheme]:
-    """An exported float model in INT8 for this machine's processor, and its number formats.
+    """An exported float model in INT8, and its number formats.
 
     Args:
         data: the float model.
         prepared: float32 ``[n, 3, s, s]`` to take ranges from, in mixed order.
         predicted: figures for the metadata.
+        processor: whose number formats to take.
         subject: names the model in errors.
     """
     metadata = graphs.read_metadata(data, subject)
     record = model_architecture(metadata, subject)
     layers = record.space.layers(record.architecture)
     weights = graphs.read_weights(data, layers, subject)
-    scheme = int8.scheme_for(machine.cpu_features(), platform.machine())
+    scheme = int8.scheme_for(processor, machine.cpu_features(), platform.machine())
     figures = dict(predicted or {})
     stated = {
         **scheme.to_json(),

@@ -11,6 +11,7 @@ import numpy as np
 
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import ImageSet, load_images
+from deploy_nas.adapters.int8 import THIS_PROCESSOR
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.quantize import PRECISION, QuantizeReport, quantize_onnx
@@ -35,6 +36,7 @@ class ExportRequest:
     int8: bool = False
     images: Path | None = None
     max_accuracy_drop: float = 1.0
+    int8_for: str = THIS_PROCESSOR
 
     @property
     def int8_output(self) -> Path:
@@ -111,6 +113,7 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
         held_out=held_out,
         max_drop_points=request.max_accuracy_drop,
         predicted=_predicted(record.predicted, PRECISION),
+        processor=request.int8_for,
         threads=int(record.predicted.get("threads", 1)),
         force=request.force,
         seed=request.seed,

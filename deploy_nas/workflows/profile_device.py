@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy_nas.adapters.int8 import scheme_for
+from deploy_nas.adapters.int8 import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.errors import OptionError, OutputError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
@@ -37,11 +37,12 @@ class ProfileRequest:
     force: bool = False
     fresh: bool = False
     precision: str = "fp32"
+    int8_for: str = THIS_PROCESSOR
 
     @property
     def activations(self) -> str:
-        """INT8's number format for this machine's processor."""
-        return scheme_for(machine.cpu_features(), platform.machine()).activations
+        """INT8's number format for the processor asked for."""
+        return scheme_for(self.int8_for, machine.cpu_features(), platform.machine()).activations
 
 
 def journal_path(output: Path) -> Path:

@@ -125,9 +125,18 @@ def test_the_same_input_gives_the_same_bytes():
     ],
 )
 def test_number_formats_follow_the_processor(features, machine, activations, bits, why):
-    scheme = int8.scheme_for(features, machine)
+    scheme = int8.scheme_for("auto", features, machine)
     assert (scheme.activations, scheme.weight_bits, scheme.why) == (activations, bits, why)
     assert why in scheme.to_json()["chosen_for"]
+
+
+def test_another_processors_formats_can_be_asked_for():
+    kinds = [
+        (s.activations, s.weight_bits) for s in (int8.scheme_for(p, [], "x86_64") for p in int8.PROCESSORS)
+    ]
+    assert kinds == [("uint8", 7), ("uint8", 8), ("uint8", 7), ("int8", 8)]
+    with pytest.raises(OptionError, match="--int8-for"):
+        int8.scheme_for("riscv", [], "x86_64")
 
 
 def test_seven_bits_are_kept_to():
