@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from deploy_nas.adapters.graphs import (
 )
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
+from deploy_nas.core.precision import Scheme
 
 Range = tuple[float, float]
 Ranges = Mapping[str, Range]
@@ -42,61 +43,6 @@ _ACTIVATIONS = ("", "relu", "relu6", "hard_swish")
 _TIMED_RANGE: Range = (-4.0, 4.0)
 _TIMED_SCALE = 1e-3
 _LEAST_SPAN = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scheme:
-    """Number formats that a processor multiplies well.
-
-    Args:
-        activations: "uint8" or "int8".
-        weight_bits: 8, or 7 where products of two are summed in 16 bits, which 8 would overflow.
-        why: the instructions it was chosen for.
-    """
-
-    activations: Literal["uint8", "int8"] = "uint8"
-    weight_bits: int = 8
-    why: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As the metadata has it."""
-        return {
-            "format": "QDQ",
-            "activations": f"{self.activations}, a tensor",
-            "weights": f"int{self.weight_bits}, symmetric, an output channel",
-            "chosen_for": self.why,
-        }
-
-
-THIS_PROCESSOR = "auto"
-_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
-_SCHEMES = {
-    "vnni": Scheme(why="x86 with VNNI"),
-    "x86": Scheme(weight_bits=7, why="x86 without VNNI"),
-    "arm": Scheme(activations="int8", why="arm64"),
-}
-PROCESSORS = (THIS_PROCESSOR, *_SCHEMES)
-
-
-def scheme_for(processor: str, features: list[str], machine: str) -> Scheme:
-    """The scheme for a kind of processor.
-
-    Args:
-        processor: one of :data:`PROCESSORS`; "auto" means the one that the others describe.
-        features: its instruction sets (``device.machine.cpu_features``).
-        machine: as ``platform.machine()`` has it.
-    """
-    if processor != THIS_PROCESSOR:
-        if processor not in _SCHEMES:
-            raise OptionError(
-                f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="--int8-for"
-            )
-        return _SCHEMES[processor]
-    if found := next((f for f in _VNNI if f in features), None):
-        return replace(_SCHEMES["vnni"], why=found)
-    if machine.lower() in ("aarch64", "arm64"):
-        return replace(_SCHEMES["arm"], why=next((f for f in ("i8mm", "asimddp") if f in features), "arm64"))
-    return replace(_SCHEMES["x86"], why=f"{machine} without VNNI")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -80,6 +80,10 @@ def command(
     from deploy_nas.workflows.bundle import bundle_export
     from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
 
+    if images is not None and not int8 and bundle is None:
+        raise click.UsageError("--images measures what --int8 or --bundle write; verify has --images too")
+    if int8_for != "auto" and not int8:
+        raise click.UsageError("--int8-for needs --int8")
     if bundle is not None:
         check_bundle_output(bundle, force=force)
     request = ExportRequest(

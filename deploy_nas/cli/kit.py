@@ -60,6 +60,8 @@ def make(
     from deploy_nas.workflows.kit import write_kit
     from deploy_nas.workflows.profile_device import ProfileRequest
 
+    if int8_for != "auto" and precision != "int8":
+        raise click.UsageError("--int8-for needs --precision int8")
     size = write_kit(
         ProfileRequest(
             space=space,

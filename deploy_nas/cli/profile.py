@@ -69,6 +69,8 @@ def command(
     from deploy_nas.workflows.profile_device import ProfileRequest, journal_path, profile_device
 
     named = "" if precision == "fp32" else f"-{precision}"
+    if int8_for != "auto" and precision != "int8":
+        raise click.UsageError("--int8-for needs --precision int8")
     path = output or Path(f"{space}-{threads}t{named}.profile.json")
     request = ProfileRequest(
         space=space,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import graphs, images, int8
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, Scheme, scheme_for
 from deploy_nas.deploy.export import Images
 from deploy_nas.deploy.top1 import LabelledImages, Top1, measure_top1, predict, preprocessing_of
 from deploy_nas.deploy.verify import model_architecture
@@ -22,7 +23,6 @@ from deploy_nas.device.session import open_session
 from deploy_nas.device.timing import Timer, latency_of
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 
-PRECISION = "int8"
 _BATCH = 50
 _LEAST_IMAGES = 20
 _ROUNDS = 8
@@ -82,7 +82,7 @@ def quantize_onnx(
     held_out: LabelledImages | None = None,
     max_drop_points: float = 1.0,
     predicted: Mapping[str, Any] | None = None,
-    processor: str = int8.THIS_PROCESSOR,
+    processor: str = THIS_PROCESSOR,
     threads: int = 1,
     force: bool = False,
     seed: int = 0,
@@ -99,7 +99,7 @@ def quantize_onnx(
         held_out: labelled images, none of them used for calibration, to measure top-1 on.
         max_drop_points: most points of top-1 that may be lost.
         predicted: figures for the metadata, of an INT8 profile; the float file's are not kept.
-        processor: whose number formats to take, one of ``adapters.int8.PROCESSORS``.
+        processor: whose number formats to take, one of ``core.precision.PROCESSORS``.
         threads: of the speed comparison.
         force: replace a file that is there.
         seed: of the images' order.
@@ -118,7 +118,7 @@ def quantize_onnx(
     data = read_bytes(source)
     metadata = graphs.read_metadata(data, str(source))
     model_architecture(metadata, str(source))
-    if metadata.get("precision", "fp32") != "fp32":
+    if metadata.get("precision", FP32) != FP32:
         raise MismatchError("is INT8 already", subject=str(source), hint="name the fp32 file")
     count = len(calibration.images)
     if count < _LEAST_IMAGES:
@@ -159,9 +159,9 @@ def int8_of(
     prepared: NDArray[np.float32],
     *,
     predicted: Mapping[str, Any] | None = None,
-    processor: str = int8.THIS_PROCESSOR,
+    processor: str = THIS_PROCESSOR,
     subject: str = "model",
-) -> tuple[bytes, int8.Scheme]:
+) -> tuple[bytes, Scheme]:
     """An exported float model in INT8, and its number formats.
 
     Args:
@@ -175,7 +175,7 @@ def int8_of(
     record = model_architecture(metadata, subject)
     layers = record.space.layers(record.architecture)
     weights = graphs.read_weights(data, layers, subject)
-    scheme = int8.scheme_for(processor, machine.cpu_features(), platform.machine())
+    scheme = scheme_for(processor, machine.cpu_features(), platform.machine())
     figures = dict(predicted or {})
     stated = {
         **scheme.to_json(),
@@ -189,7 +189,7 @@ def int8_of(
         scheme,
         metadata={
             **metadata,
-            "precision": PRECISION,
+            "precision": INT8,
             "quantization": stated,
             "predicted": figures,
             "profile": figures.get("profile"),

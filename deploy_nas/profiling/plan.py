@@ -15,12 +15,12 @@ from deploy_nas.adapters.graphs import NamedLayers, weight_shapes
 from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
+from deploy_nas.core.precision import FP32, INT8, PRECISIONS
 from deploy_nas.core.space import IntArray, Space
 from deploy_nas.device.runner import SENTINEL, Unit
 
 AA_UNITS = 6
 LEAST_VALIDATION = 40
-PRECISIONS = ("fp32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ProfilePlan:
     validation_per_size: int = 14
     block_units: int = 12
     seed: int = 0
-    precision: str = "fp32"
+    precision: str = FP32
     activations: str = "uint8"
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class ProfilePlan:
             [layer.key for layer in self.rows],
             self.fit.tolist(),
             self.validation.tolist(),
-            *([] if self.precision == "fp32" else [self.precision, self.activations]),
+            *([] if self.precision == FP32 else [self.precision, self.activations]),
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
 
@@ -149,7 +149,7 @@ class ProfilePlan:
         return layers
 
     def _unit(self, unit_id: str) -> Unit:
-        int8 = self.precision == "int8"
+        int8 = self.precision == INT8
         tensors = self._graph(unit_id)[1] if int8 else weight_shapes(self._layers[unit_id])
         return Unit(id=unit_id, kind=unit_id.partition(":")[0], tensors=tensors)
 
@@ -185,7 +185,7 @@ def make_plan(
     *,
     quick: bool = False,
     seed: int = 0,
-    precision: str = "fp32",
+    precision: str = FP32,
     activations: str = "uint8",
 ) -> ProfilePlan:
     """The plan of a full profile, or of a quick one (about a third of the networks)."""

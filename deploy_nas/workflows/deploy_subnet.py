@@ -11,10 +11,10 @@ import numpy as np
 
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import ImageSet, load_images
-from deploy_nas.adapters.int8 import THIS_PROCESSOR
 from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR
 from deploy_nas.deploy.export import ExportReport, export_onnx
-from deploy_nas.deploy.quantize import PRECISION, QuantizeReport, quantize_onnx
+from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
 from deploy_nas.deploy.top1 import Top1, measure_top1
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, read_bytes
@@ -70,14 +70,15 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
     if request.calibration_images is not None:
         side = int(record.architecture["image_size"])
         images = _load(request.calibration_images, side, labelled=False, limit=request.calibration_limit)
+    predicted = _predicted(record.predicted, FP32)
     return export_onnx(
         record.architecture,
         request.output,
         space=record.space,
         weights=request.weights,
         calibration_images=images,
-        predicted=_predicted(record.predicted, "fp32"),
-        profile_id=record.predicted.get("profile"),
+        predicted=predicted,
+        profile_id=predicted.get("profile"),
         labels=labels,
         batch=None if request.dynamic_batch else 1,
         force=request.force,
@@ -112,7 +113,7 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
         calibration,
         held_out=held_out,
         max_drop_points=request.max_accuracy_drop,
-        predicted=_predicted(record.predicted, PRECISION),
+        predicted=_predicted(record.predicted, INT8),
         processor=request.int8_for,
         threads=int(record.predicted.get("threads", 1)),
         force=request.force,
@@ -153,7 +154,7 @@ def _load(source: Path, side: int, *, labelled: bool = True, limit: int | None =
 
 def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
     """What was predicted, if of this precision: another's latency would be a wrong promise."""
-    if predicted.get("precision", "fp32") == precision:
+    if predicted.get("precision", FP32) == precision:
         return predicted
     kept = ("accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory")
     return {key: predicted[key] for key in kept if key in predicted}

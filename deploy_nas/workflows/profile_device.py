@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy_nas.adapters.int8 import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal
@@ -36,7 +36,7 @@ class ProfileRequest:
     seed: int = 0
     force: bool = False
     fresh: bool = False
-    precision: str = "fp32"
+    precision: str = FP32
     int8_for: str = THIS_PROCESSOR
 
     @property
@@ -74,7 +74,7 @@ def plan_for(request: ProfileRequest) -> ProfilePlan:
         quick=request.quick,
         seed=request.seed,
         precision=request.precision,
-        activations=request.activations if request.precision == "int8" else "uint8",
+        activations=request.activations if request.precision == INT8 else "uint8",
     )
 
 

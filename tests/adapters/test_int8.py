@@ -114,31 +114,6 @@ def test_the_same_input_gives_the_same_bytes():
     assert made[0] == made[1] != made[2]
 
 
-@pytest.mark.parametrize(
-    ("features", "machine", "activations", "bits", "why"),
-    [
-        (["avx2", "avx512f", "avx512_vnni"], "x86_64", "uint8", 8, "avx512_vnni"),
-        (["avx2", "avx_vnni"], "x86_64", "uint8", 8, "avx_vnni"),
-        (["avx2", "avx512f"], "x86_64", "uint8", 7, "x86_64 without VNNI"),
-        (["asimd", "asimddp"], "aarch64", "int8", 8, "asimddp"),
-        ([], "arm64", "int8", 8, "arm64"),
-    ],
-)
-def test_number_formats_follow_the_processor(features, machine, activations, bits, why):
-    scheme = int8.scheme_for("auto", features, machine)
-    assert (scheme.activations, scheme.weight_bits, scheme.why) == (activations, bits, why)
-    assert why in scheme.to_json()["chosen_for"]
-
-
-def test_another_processors_formats_can_be_asked_for():
-    kinds = [
-        (s.activations, s.weight_bits) for s in (int8.scheme_for(p, [], "x86_64") for p in int8.PROCESSORS)
-    ]
-    assert kinds == [("uint8", 7), ("uint8", 8), ("uint8", 7), ("int8", 8)]
-    with pytest.raises(OptionError, match="--int8-for"):
-        int8.scheme_for("riscv", [], "x86_64")
-
-
 def test_seven_bits_are_kept_to():
     layers, weights = network()
     model, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme(weight_bits=7))
