@@ -1,12 +1,16 @@
 """ONNX graphs from layers: the one spelling of a network that is both timed and shipped.
 
 Spelled for ONNX Runtime: HardSwish and HardSigmoid as one operator each, a global pool instead of
-two means, batch norms folded; so the activations fuse into their convolutions. Nodes are named by
-place and role (``stage2.block1/depthwise``); the same input gives the same bytes.
+two means, batch norms folded; so the activations fuse into their convolutions. The gate of a
+squeeze-and-excitation is enlarged to the image before it is multiplied, and the classifier is a 1x1
+convolution; so the whole network stays in the runtime's blocked layout (docs/export.md has what each
+is worth). Nodes are named by place and role (``stage2.block1/depthwise``); the same input gives the
+same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +18,13 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
 
 OPSET = 17
+"""The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: later ones lose it."""
 IR_VERSION = 9
 INPUT, OUTPUT = "image", "logits"
 
@@ -45,7 +50,7 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
                 shapes[f"{name}.expand.weight"] = (op.channels, op.mid_channels, 1, 1)
                 shapes[f"{name}.expand.bias"] = (op.channels,)
             elif isinstance(op, Linear):
-                shapes[f"{name}.weight"] = (op.out_channels, op.in_channels)
+                shapes[f"{name}.weight"] = (op.out_channels, op.in_channels, 1, 1)
                 shapes[f"{name}.bias"] = (op.out_channels,)
     return shapes
 
@@ -53,8 +58,8 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
 class _Builder:
     """Collects nodes and initialisers in the order they are made."""
 
-    def __init__(self, weights: Weights | None) -> None:
-        self.weights = weights
+    def __init__(self, weights: Weights | None, *, fixed_batch: bool = True) -> None:
+        self.weights, self.fixed_batch = weights, fixed_batch
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
@@ -64,7 +69,7 @@ class _Builder:
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> str:
         if self.weights is None:
-            self.initializers.append(_named_only(name, shape))
+            self.initializers.append(named_only(name, shape))
             return name
         value = self.weights[name]
         if value.shape != shape:
@@ -100,7 +105,7 @@ class _Builder:
         )
         return self.activation(op.activation, name, x)
 
-    def squeeze(self, name: str, op: SqueezeExcite, x: str) -> str:
+    def squeeze(self, name: str, op: SqueezeExcite, x: str, size: int) -> str:
         gate = self.node("GlobalAveragePool", f"{name}.pool", [x])
         for step, out, inner in (
             ("reduce", op.mid_channels, op.channels),
@@ -112,31 +117,44 @@ class _Builder:
             if step == "reduce":
                 gate = self.node("Relu", f"{name}.reduce.relu", [gate])
         gate = self.node("HardSigmoid", f"{name}.gate", [gate], alpha=1.0 / 6.0, beta=0.5)
+        # A Mul of one shape stays in the blocked layout; the runtime knows them for one only where the
+        # batch is fixed.
+        if size > 1 and self.fixed_batch:
+            gate = self.enlarge(f"{name}.gate.resize", gate, size)
         return self.node("Mul", name, [x, gate])
+
+    def enlarge(self, name: str, x: str, size: int) -> str:
+        """One pixel to a square image of that side."""
+        scales = f"{name}.scales"
+        factors = [1.0, 1.0, float(size), float(size)]
+        self.initializers.append(helper.make_tensor(scales, TensorProto.FLOAT, (4,), factors))
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.node("Resize", name, [x, "", scales], mode="nearest", **how)
 
     def layer(self, place: str, layer: Layer, x: str) -> str:
         entry = x
-        for op in layer.ops:
+        for op, size in zip(layer.ops, layer.sizes, strict=False):
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 x = self.conv(name, op, x)
             elif isinstance(op, SqueezeExcite):
-                x = self.squeeze(name, op, x)
+                x = self.squeeze(name, op, x, size)
             elif isinstance(op, GlobalPool):
                 x = self.node("GlobalAveragePool", name, [x])
             else:
-                flat = self.node("Flatten", f"{name}.flatten", [x])
-                weight = self.tensor(f"{name}.weight", (op.out_channels, op.in_channels))
+                weight = self.tensor(f"{name}.weight", (op.out_channels, op.in_channels, 1, 1))
                 bias = self.tensor(f"{name}.bias", (op.out_channels,))
-                x = self.node("Gemm", name, [flat, weight, bias], transB=1)
+                x = self.node("Conv", name, [x, weight, bias], kernel_shape=[1, 1])
+                x = self.node("Flatten", f"{name}.flatten", [x])
         return self.node("Add", f"{place}/add", [x, entry]) if layer.residual else x
 
 
-def _named_only(name: str, shape: tuple[int, ...]) -> Any:
+def named_only(name: str, shape: tuple[int, ...], kind: int = TensorProto.FLOAT) -> Any:
     """An initialiser whose value the session is given when it opens (``add_external_initializers``)."""
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape)
+    tensor = TensorProto(name=name, data_type=kind, dims=shape)
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", "given"), ("offset", "0"), ("length", str(4 * int(np.prod(shape))))):
+    size = helper.tensor_dtype_to_np_dtype(kind).itemsize * int(np.prod(shape))
+    for key, value in (("location", "given"), ("offset", "0"), ("length", str(size))):
         tensor.external_data.add(key=key, value=value)
     return tensor
 
@@ -162,17 +180,47 @@ def build_model(
     Raises:
         RecordError: a weight of the wrong shape.
     """
-    builder = _Builder(weights)
+    builder = _Builder(weights, fixed_batch=batch is not None)
     x = INPUT
     for place, layer in layers:
         x = builder.layer(place, layer, x)
-    builder.nodes[-1].output[0] = OUTPUT
+    return assemble(builder.nodes, builder.initializers, layers, metadata=metadata, batch=batch, name=name)
+
+
+def float_part(layers: NamedLayers, weights: Weights | None) -> tuple[list[Any], list[Any], str]:
+    """Nodes and initialisers of the first layers of a network, and the name of their result."""
+    builder, x = _Builder(weights), INPUT
+    for place, layer in layers:
+        x = builder.layer(place, layer, x)
+    return builder.nodes, builder.initializers, x
+
+
+def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
+    """The model with more of its tensors as outputs, after its own."""
+    model = onnx.load_from_string(data)
+    for name in names:
+        model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    more: bytes = model.SerializeToString()
+    return more
+
+
+def assemble(
+    nodes: list[Any],
+    initializers: list[Any],
+    layers: NamedLayers,
+    *,
+    metadata: Mapping[str, Any] | None,
+    batch: int | None,
+    name: str,
+) -> bytes:
+    """A serialised model of the nodes that stand for these layers; the last node's result is the output."""
+    nodes[-1].output[0] = OUTPUT
     first, last = layers[0][1], layers[-1][1]
     size: int | str = "batch" if batch is None else batch
     ends_flat = isinstance(last.ops[-1], Linear)
     out_shape = [size, last.out_channels, *([] if ends_flat else [last.out_size, last.out_size])]
     graph = helper.make_graph(
-        builder.nodes,
+        nodes,
         name,
         [
             helper.make_tensor_value_info(
@@ -180,7 +228,7 @@ def build_model(
             )
         ],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out_shape)],
-        builder.initializers,
+        initializers,
     )
     model = helper.make_model(
         graph,
@@ -210,3 +258,49 @@ def read_metadata(data: bytes, subject: str) -> dict[str, Any]:
         return {p.key: json.loads(p.value) for p in model.metadata_props}
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is no ONNX model of deploy-nas, or cut short", subject=subject) from error
+
+
+def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, NDArray[np.float32]]:
+    """The weights of a model that :func:`build_model` made of these layers; else :class:`RecordError`."""
+    model = onnx.load_from_string(data)
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights: dict[str, NDArray[np.float32]] = {}
+    for name, shape in weight_shapes(layers).items():
+        tensor = held.get(name)
+        if tensor is None or tuple(tensor.dims) != shape or tensor.data_type != TensorProto.FLOAT:
+            raise RecordError(
+                f"has no weight {name} of shape {shape}", subject=subject, hint="export it anew"
+            )
+        weights[name] = numpy_helper.to_array(tensor)
+    return weights
+
+
+def input_batch(data: bytes) -> int | None:
+    """The batch size a model is for; ``None``: any."""
+    size = onnx.load_from_string(data).graph.input[0].type.tensor_type.shape.dim[0]
+    return size.dim_value if size.HasField("dim_value") else None
+
+
+def with_shapes(data: bytes) -> bytes:
+    """The model with the shape of every tensor written down, for people who look at it."""
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(data), strict_mode=True)
+    shown: bytes = inferred.SerializeToString(deterministic=True)
+    return shown
+
+
+def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
+    """The model with these keys of its metadata set; all else stays byte for byte."""
+    model = onnx.load_from_string(data)
+    held = {prop.key: prop for prop in model.metadata_props}
+    for key, value in values.items():
+        prop = held.get(key) or model.metadata_props.add()
+        prop.key, prop.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
+    changed: bytes = model.SerializeToString(deterministic=True)
+    return changed
+
+
+def graph_digest(data: bytes) -> str:
+    """sha256 of a model without its metadata: what it computes, whatever is said of it."""
+    model = onnx.load_from_string(data)
+    del model.metadata_props[:]
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -10,13 +11,17 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any, Protocol
 
+from deploy_nas.device.check import CHECK_FILE
 from deploy_nas.device.kit import PLAN_FILE
 from deploy_nas.device.runner import Plan, Settings, Unit
 
 _DEVICE_FILES = (
     "core/__init__.py",
     "core/errors.py",
-    *(f"device/{m}.py" for m in ("__init__", "journal", "kit", "machine", "runner", "session", "timing")),
+    *(
+        f"device/{m}.py"
+        for m in ("__init__", "check", "journal", "kit", "machine", "runner", "session", "timing")
+    ),
 )
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
@@ -31,7 +36,7 @@ for package in ("numpy", "onnxruntime"):
     except ImportError as error:
         sys.exit("error: " + package + " cannot be imported (" + str(error) + "); "
                  "install it on this device: python3 -m pip install " + package)
-from deploy_nas.device.kit import main
+from deploy_nas.device.{program} import main
 
 sys.exit(main())
 '''
@@ -47,33 +52,53 @@ class KitSource(Plan, Protocol):
 
 def make_kit(plan: KitSource, settings: Settings) -> bytes:
     """The kit as a zip that python3 runs; the same input gives the same bytes."""
+    units = [plan.sentinel, *(u for block in plan.blocks for u in block)]
+    files = {u.id: f"models/{number}.onnx" for number, u in enumerate(units)}
+    value = {
+        "id": plan.id,
+        "arguments": plan.arguments,
+        "settings": asdict(settings),
+        "sentinel": _described(plan.sentinel),
+        "blocks": [[_described(u) for u in block] for block in plan.blocks],
+        "files": files,
+    }
+    entries = {PLAN_FILE: json.dumps(value).encode()}
+    return _packed("kit", entries | {files[unit.id]: plan.model(unit.id) for unit in units})
+
+
+def make_check_kit(models: Mapping[str, bytes], *, threads: int, rounds: int = 12) -> bytes:
+    """A kit that runs these models on a device: hash, logits of one image, latency.
+
+    Args:
+        models: serialised models by name.
+        threads: intra-op threads.
+        rounds: bursts a model.
+    """
+    files = {name: f"models/{number}.onnx" for number, name in enumerate(models)}
+    described = {
+        name: {"file": files[name], "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in models.items()
+    }
+    value = {"threads": threads, "rounds": rounds, "models": described}
+    entries = {CHECK_FILE: json.dumps(value).encode()}
+    return _packed("check", entries | {files[name]: data for name, data in models.items()})
+
+
+def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:
+    """The device program and what it works on, as a zip that python3 runs."""
     buffer = io.BytesIO()
     buffer.write(b"#!/usr/bin/env python3\n")
+    package = resources.files("deploy_nas")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
-
-        def add(name: str, data: bytes) -> None:
+        for name, data in (
+            ("__main__.py", _MAIN.replace("{program}", program).encode()),
+            ("deploy_nas/__init__.py", b'"""The device part of deploy-nas."""\n'),
+            *((f"deploy_nas/{name}", package.joinpath(name).read_bytes()) for name in _DEVICE_FILES),
+            *entries.items(),
+        ):
             info = zipfile.ZipInfo(name, _FIXED_DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
-
-        add("__main__.py", _MAIN.encode())
-        add("deploy_nas/__init__.py", b'"""The device part of deploy-nas."""\n')
-        package = resources.files("deploy_nas")
-        for name in _DEVICE_FILES:
-            add(f"deploy_nas/{name}", package.joinpath(name).read_bytes())
-        units = [plan.sentinel, *(u for block in plan.blocks for u in block)]
-        files = {u.id: f"models/{number}.onnx" for number, u in enumerate(units)}
-        value = {
-            "id": plan.id,
-            "arguments": plan.arguments,
-            "settings": asdict(settings),
-            "sentinel": _described(plan.sentinel),
-            "blocks": [[_described(u) for u in block] for block in plan.blocks],
-            "files": files,
-        }
-        add(PLAN_FILE, json.dumps(value).encode())
-        for unit in units:
-            add(files[unit.id], plan.model(unit.id))
     return buffer.getvalue()
 
 

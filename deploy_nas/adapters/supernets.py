@@ -235,7 +235,7 @@ def folded_weights(
                     put(f"{name}.{step}", _array(conv.weight), _array(conv.bias))
             elif isinstance(op, Linear):
                 linear = take(name, torch.nn.Linear, (op.out_channels, op.in_channels))
-                put(name, _array(linear.weight), _array(linear.bias))
+                put(name, _array(linear.weight)[:, :, None, None], _array(linear.bias))
     if next(modules, None) is not None:
         raise WeightsError(
             "the subnet has more modules than the architecture", subject=space.id, hint="take it out anew"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy_nas.cli import show
+
+if TYPE_CHECKING:
+    from deploy_nas.deploy.export import ExportReport
+    from deploy_nas.deploy.quantize import QuantizeReport
 
 
 @click.command("export")
@@ -20,11 +25,33 @@ from deploy_nas.cli import show
 @click.option(
     "--calibration-images",
     type=click.Path(path_type=Path),
-    help="Folder or zip of images: batch-norm statistics are estimated anew on them.",
+    help="Folder or zip of images: batch-norm statistics are estimated anew on them, and INT8 ranges taken.",
 )
 @click.option("--calibration-limit", default=2000, show_default=True, help="Images used of them at most.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Text file, a class name a line.")
 @click.option("--dynamic-batch", is_flag=True, help="Any batch size instead of 1.")
+@click.option("--int8", is_flag=True, help="Write an INT8 file too (NAME.int8.onnx), if it is worth it here.")
+@click.option(
+    "--int8-for",
+    type=click.Choice(["auto", "vnni", "x86", "arm"]),
+    default="auto",
+    show_default=True,
+    help="Processor INT8's number formats are for; auto: this one.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="DIR|ZIP",
+    help="Verify here, and put all that a device needs into a folder or zip.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Held-out class folders to measure top-1 on  [INT8: every fifth calibration image]",
+)
+@click.option(
+    "--max-accuracy-drop", default=1.0, show_default=True, help="Most points of top-1 that INT8 may lose."
+)
 @click.option("--seed", default=0, show_default=True, help="Of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -36,6 +63,11 @@ def command(
     calibration_limit: int,
     labels: Path | None,
     dynamic_batch: bool,
+    int8: bool,
+    int8_for: str,
+    bundle: Path | None,
+    images: Path | None,
+    max_accuracy_drop: float,
     seed: int,
     force: bool,
     as_json: bool,
@@ -44,27 +76,55 @@ def command(
 
     The file is written only if its outputs in ONNX Runtime are those of ofa's own subnet.
     """
-    from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet
+    from deploy_nas.records.bundle import check_bundle_output
+    from deploy_nas.workflows.bundle import bundle_export
+    from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
 
-    path = output or architecture.with_suffix(".onnx")
+    if images is not None and not int8 and bundle is None:
+        raise click.UsageError("--images measures what --int8 or --bundle write; verify has --images too")
+    if int8_for != "auto" and not int8:
+        raise click.UsageError("--int8-for needs --int8")
+    if bundle is not None:
+        check_bundle_output(bundle, force=force)
+    request = ExportRequest(
+        architecture=architecture,
+        output=output or architecture.with_suffix(".onnx"),
+        weights=weights,
+        calibration_images=calibration_images,
+        calibration_limit=calibration_limit,
+        labels=labels,
+        dynamic_batch=dynamic_batch,
+        seed=seed,
+        force=force,
+        int8=int8,
+        int8_for=int8_for,
+        images=images,
+        max_accuracy_drop=max_accuracy_drop,
+    )
     with show.status("exporting", quiet=as_json) as say:
-        report = export_subnet(
-            ExportRequest(
-                architecture=architecture,
-                output=path,
-                weights=weights,
-                calibration_images=calibration_images,
-                calibration_limit=calibration_limit,
-                labels=labels,
-                dynamic_batch=dynamic_batch,
-                seed=seed,
-                force=force,
-            ),
-            say,
-        )
+        report = export_subnet(request, say)
+    if not as_json:
+        tell(report)
+    quantized = None
+    if int8:
+        with show.status("quantising", quiet=as_json) as say:
+            quantized = quantize_subnet(request, say)
+        if not as_json:
+            tell_int8(quantized)
+    manifest = None
+    if bundle is not None:
+        with show.status("bundling", quiet=as_json) as say:
+            manifest = bundle_export(request, quantized, bundle, say)
+        if not as_json:
+            tell_bundle(bundle, manifest)
     if as_json:
-        show.emit_json(report.to_json())
-        return
+        more = {} if quantized is None else {"int8": quantized.to_json()}
+        more |= {} if manifest is None else {"bundle": manifest}
+        show.emit_json({**report.to_json(), **more})
+
+
+def tell(report: ExportReport) -> None:
+    """An export in a few lines."""
     click.echo(
         f"wrote {report.path}: {report.million_macs:.1f} million MACs, {report.parameters / 1e6:.2f} million "
         f"parameters, {report.size_bytes / 1e6:.2f} MB, opset {report.opset}"
@@ -77,3 +137,34 @@ def command(
         click.echo(f"batch-norm statistics estimated anew on {report.weights.recalibrated} images")
     if report.warning:
         click.echo(report.warning, err=True)
+
+
+def tell_int8(report: QuantizeReport) -> None:
+    """A quantisation in a few lines."""
+    click.echo(
+        f"wrote {report.path}: INT8 ({report.scheme['activations']}; for {report.scheme['chosen_for']}), "
+        f"{report.size_bytes / 1e6:.2f} MB, ranges from {report.calibrated} images"
+    )
+    click.echo(
+        f"{report.int8_ms:.4g} ms against {report.float_ms:.4g} ms in fp32: "
+        f"{report.speedup:.2f} times as fast"
+    )
+    before, after = report.float_top1, report.int8_top1
+    if before is not None and after is not None:
+        click.echo(
+            f"top-1 {after.percent:.2f}% against {before.percent:.2f}% in fp32, "
+            f"on {after.images} held-out images"
+        )
+    else:
+        click.echo("top-1 was not measured: give --images, folders of the model's classes", err=True)
+    click.echo(f"both classify {report.agreement_percent:.1f}% of {report.compared} images alike")
+
+
+def tell_bundle(path: Path, manifest: dict[str, Any]) -> None:
+    """A bundle in a few lines."""
+    for model in manifest["models"]:
+        certificate = model["certificate"]
+        budget, kept = certificate["budget_ms"], certificate["within_budget"]
+        beside = "" if budget is None else f"; budget {budget:.4g} ms {'kept' if kept else 'MISSED'} here"
+        click.echo(f"{model['file']}: verified, {certificate['measured']['latency_ms']:.4g} ms{beside}")
+    click.echo(f"wrote {path}: `python3 infer.py IMAGE` in it needs numpy, onnxruntime and pillow")

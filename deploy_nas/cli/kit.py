@@ -26,6 +26,20 @@ def command() -> None:
 @click.option(
     "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the networks timed.",
+)
+@click.option(
+    "--int8-for",
+    type=click.Choice(["auto", "vnni", "x86", "arm"]),
+    default="auto",
+    show_default=True,
+    help="Processor INT8's number formats are for; auto: this one.",
+)
 @click.option("--quick", is_flag=True, help="Fewer networks: less precise.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--force", is_flag=True, help="Replace the output.")
@@ -36,6 +50,8 @@ def make(
     image_sizes: str | None,
     provider: str,
     provider_option: tuple[str, ...],
+    precision: str,
+    int8_for: str,
     quick: bool,
     seed: int,
     force: bool,
@@ -44,6 +60,8 @@ def make(
     from deploy_nas.workflows.kit import write_kit
     from deploy_nas.workflows.profile_device import ProfileRequest
 
+    if int8_for != "auto" and precision != "int8":
+        raise click.UsageError("--int8-for needs --precision int8")
     size = write_kit(
         ProfileRequest(
             space=space,
@@ -53,6 +71,8 @@ def make(
             provider=provider,
             provider_options=show.key_values(provider_option, "--provider-option"),
             quick=quick,
+            precision=precision,
+            int8_for=int8_for,
             seed=seed,
             force=force,
         )

@@ -25,6 +25,20 @@ from deploy_nas.cli import show
 @click.option(
     "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the networks timed.",
+)
+@click.option(
+    "--int8-for",
+    type=click.Choice(["auto", "vnni", "x86", "arm"]),
+    default="auto",
+    show_default=True,
+    help="Processor INT8's number formats are for; auto: this one.",
+)
 @click.option("--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise.")
 @click.option("--seed", default=0, show_default=True, help="Draws the networks and the order.")
 @click.option("--force", is_flag=True, help="Replace the output.")
@@ -39,6 +53,8 @@ def command(
     image_sizes: str | None,
     provider: str,
     provider_option: tuple[str, ...],
+    precision: str,
+    int8_for: str,
     quick: bool,
     seed: int,
     force: bool,
@@ -52,7 +68,10 @@ def command(
     from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile_device import ProfileRequest, journal_path, profile_device
 
-    path = output or Path(f"{space}-{threads}t.profile.json")
+    named = "" if precision == "fp32" else f"-{precision}"
+    if int8_for != "auto" and precision != "int8":
+        raise click.UsageError("--int8-for needs --precision int8")
+    path = output or Path(f"{space}-{threads}t{named}.profile.json")
     request = ProfileRequest(
         space=space,
         output=path,
@@ -61,6 +80,8 @@ def command(
         provider=provider,
         provider_options=show.key_values(provider_option, "--provider-option"),
         quick=quick,
+        precision=precision,
+        int8_for=int8_for,
         seed=seed,
         force=force,
         fresh=fresh,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +12,18 @@ from deploy_nas.cli import show
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
+    from deploy_nas.workflows.bundle import Verified
 
 
 @click.command("verify")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", metavar="MODEL|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--profile", type=click.Path(path_type=Path), help="Compare with this profile's prediction.")
 @click.option("--max-latency-ms", type=float, help="The budget  [the one it was searched for]")
 @click.option("--threads", type=click.IntRange(1), help="Intra-op threads  [the profile's]")
+@click.option("--target", metavar="ssh://USER@HOST", help="Run it on that device instead, over ssh.")
+@click.option(
+    "--ssh-option", multiple=True, metavar="OPTION", help="For ssh and scp, as `-iKEY`; may repeat."
+)
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Folder or zip of class folders: measure top-1 too."
 )
@@ -28,37 +33,68 @@ def command(
     profile: Path | None,
     max_latency_ms: float | None,
     threads: int | None,
+    target: str | None,
+    ssh_option: tuple[str, ...],
     images: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure an exported MODEL on this machine against its prediction and its budget.
+    """Measure an exported MODEL, or a BUNDLE's, against prediction, budget and what it says of itself.
 
+    The files of a bundle (a folder, or a zip) are checked against its manifest first.
     Exits 1 if the budget is missed.
     """
-    from deploy_nas.workflows.deploy_subnet import top1_of, verify_subnet
+    from deploy_nas.records.bundle import is_bundle
+    from deploy_nas.workflows.bundle import verify_path
+    from deploy_nas.workflows.deploy_subnet import top1_of
 
-    with show.status("measuring", quiet=as_json):
-        result = verify_subnet(model, profile=profile, max_latency_ms=max_latency_ms, threads=threads)
+    if images is not None and is_bundle(model):
+        raise click.UsageError("--images is for a single model, not for a bundle")
+    with show.progress("measuring", quiet=as_json) as update:
+        results = verify_path(
+            model,
+            profile=profile,
+            max_latency_ms=max_latency_ms,
+            threads=threads,
+            target=target,
+            ssh_options=ssh_option,
+            progress=update,
+        )
         found = top1_of(model, images) if images is not None else None
     if as_json:
-        value = {
-            **asdict(result),
-            "within_budget": result.within_budget,
-            "error_percent": result.error_percent,
-        }
+        values = {result.name: as_value(result) for result in results}
         if found is not None:
             top1, predicted = found
-            value["top1"] = {**asdict(top1), "percent": top1.percent, "predicted_percent": predicted}
-        show.emit_json(value)
+            values[str(model)]["top1"] = {
+                **asdict(top1),
+                "percent": top1.percent,
+                "predicted_percent": predicted,
+            }
+        show.emit_json({"models": values} if is_bundle(model) else values[str(model)])
     else:
-        click.echo(describe(result))
+        for result in results:
+            if is_bundle(model):
+                click.echo(f"{result.name}: its hash is the manifest's")
+            if result.logits_apart is not None:
+                click.echo(
+                    f"on {result.device}: logits as here, largest difference {result.logits_apart:.2g}"
+                )
+            click.echo(describe(result.verification))
         if found is not None:
             top1, predicted = found
             low, high = top1.interval_percent
             beside = "" if predicted is None else f"; predicted {predicted:.2f}%"
             click.echo(f"top-1 {top1.percent:.2f}% on {top1.images} images ({low:.2f} to {high:.2f}){beside}")
-    if result.within_budget is False:
+    if any(result.verification.within_budget is False for result in results):
         raise SystemExit(1)
+
+
+def as_value(result: Verified) -> dict[str, Any]:
+    """For ``--json``."""
+    v = result.verification
+    value = {**asdict(v), "within_budget": v.within_budget, "error_percent": v.error_percent}
+    if result.logits_apart is not None:
+        value |= {"logits_apart": result.logits_apart, "device": result.device}
+    return value
 
 
 def describe(result: Verification) -> str:
@@ -76,6 +112,13 @@ def describe(result: Verification) -> str:
         lines.append(f"budget {result.budget_ms:.4g} ms: {verdict}")
     if result.speed is not None and abs(result.speed - 1) > 0.05:
         lines.append(f"note: this device now runs at {result.speed:.2f} of the speed it was profiled at")
+    if result.certificate is not None:
+        then, on = result.certificate["measured"], result.certificate["measured_on"]
+        change = 100 * (m.latency_ms / then["latency_ms"] - 1)
+        lines.append(
+            f"certificate: {then['latency_ms']:.4g} ms on {on['cpu']}, {on['threads']} thread(s), "
+            f"onnxruntime {on['onnxruntime']}; now {change:+.1f}%"
+        )
     if result.differences:
         lines.append("note: the profile is another device's or set-up's: " + "; ".join(result.differences))
     return "\n".join(lines)

@@ -167,6 +167,13 @@ def export_onnx(
         name=resolved.id,
     )
     difference, allowed = check_agreement(data, subnet, compared, batch=batch)
+    agreement = {
+        "with": "ofa's own subnet in PyTorch",
+        "inputs": len(compared),
+        "largest_difference": float(f"{difference:.2g}"),
+        "allowed": float(f"{allowed:.2g}"),
+    }
+    data = graphs.with_metadata(graphs.with_shapes(data), {"agreement": agreement})
     write_atomic(path, data, force=force)
     return ExportReport(
         path=path,
@@ -269,6 +276,7 @@ def _metadata(
             "resize": "bilinear",
         },
         "opset": graphs.OPSET,
+        "precision": "fp32",
     }
 
 

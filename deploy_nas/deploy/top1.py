@@ -16,6 +16,7 @@ from deploy_nas.device.session import open_session
 
 _Z_95 = 1.959964
 _BATCH = 100
+_CHUNK = 1000
 
 
 class LabelledImages(Protocol):
@@ -55,6 +56,34 @@ class Top1:
         return 100.0 * (centre - half), 100.0 * (centre + half)
 
 
+def preprocessing_of(metadata: Mapping[str, Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Image size, mean and std of a file's metadata; raises :class:`RecordError` where it has none."""
+    how: Mapping[str, Any] = metadata.get("preprocessing") or {}
+    try:
+        return int(how["image_size"]), tuple(how["mean"]), tuple(how["std"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError("does not say how its images are prepared", subject="model") from error
+
+
+def predict(data: bytes, prepared: NDArray[np.float32], *, threads: int = 1) -> NDArray[np.int64]:
+    """The class of each prepared image, float32 ``[n, 3, s, s]``."""
+    return _classify(open_session(data, threads=threads), prepared)
+
+
+def _classify(session: Any, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
+    entry = session.get_inputs()[0]
+    fixed = isinstance(entry.shape[0], int)
+    batch = entry.shape[0] if fixed else _BATCH
+    found = []
+    for start in range(0, len(prepared), batch):
+        x = prepared[start : start + batch]
+        count = len(x)
+        if count < batch and fixed:
+            x = np.resize(x, (batch, *x.shape[1:]))
+        found.append(session.run(None, {entry.name: x})[0][:count].argmax(axis=1))
+    return np.concatenate(found)
+
+
 def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1) -> Top1:
     """Classify every image with the file's own preprocessing, in onnxruntime.
 
@@ -63,14 +92,18 @@ def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1) -> Top
         ImagesError: another number of classes than the file's, or names in another order.
     """
     metadata = graphs.read_metadata(data, "model")
-    how: Mapping[str, Any] = metadata.get("preprocessing") or {}
-    try:
-        size, mean, std = int(how["image_size"]), tuple(how["mean"]), tuple(how["std"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordError("does not say how its images are prepared", subject="model") from error
+    size, mean, std = preprocessing_of(metadata)
     session = open_session(data, threads=threads)
-    entry, output = session.get_inputs()[0], session.get_outputs()[0]
-    classes = output.shape[-1]
+    check_classes(given, metadata, session.get_outputs()[0].shape[-1])
+    right = 0
+    for start in range(0, len(given.labels), _CHUNK):
+        x = images.preprocess(given.images[start : start + _CHUNK], size, mean, std)
+        right += int((_classify(session, x) == given.labels[start : start + _CHUNK]).sum())
+    return Top1(right=right, images=len(given.labels))
+
+
+def check_classes(given: LabelledImages, metadata: Mapping[str, Any], classes: int) -> None:
+    """Raise :class:`ImagesError` unless the images' classes are the model's."""
     if len(given.classes) != classes:
         raise ImagesError(
             f"{len(given.classes)} class folders, the model has {classes} classes", subject="images"
@@ -79,13 +112,3 @@ def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1) -> Top
     if labels and list(given.classes) != list(labels):
         odd = next((a, b) for a, b in zip(given.classes, labels, strict=True) if a != b)
         raise ImagesError(f"class folder {odd[0]!r} stands where the model has {odd[1]!r}", subject="images")
-    batch = entry.shape[0] if isinstance(entry.shape[0], int) else _BATCH
-    right = 0
-    for start in range(0, len(given.labels), batch):
-        x = images.preprocess(given.images[start : start + batch], size, mean, std)
-        count = len(x)
-        if count < batch and isinstance(entry.shape[0], int):
-            x = np.resize(x, (batch, *x.shape[1:]))
-        guesses = session.run(None, {entry.name: x})[0][:count].argmax(axis=1)
-        right += int((guesses == given.labels[start : start + batch]).sum())
-    return Top1(right=right, images=len(given.labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import build_model, read_metadata, weight_shapes
+from deploy_nas.adapters.graphs import graph_digest, read_metadata
+from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device import machine
@@ -53,7 +55,8 @@ class Verification:
     """What was measured beside what was promised. Figures that are not known are ``None``.
 
     ``speed`` is this device's speed now over its speed when profiled (1.0: the same).
-    ``differences`` names what of the profile's fingerprint is not this machine's.
+    ``differences`` names what of the profile's fingerprint is not this machine's. ``sha256`` is of the
+    file as it was measured, ``certificate`` what the file says was measured before.
     """
 
     measured: Measured
@@ -62,6 +65,8 @@ class Verification:
     budget_ms: float | None
     speed: float | None
     differences: tuple[str, ...]
+    sha256: str = ""
+    certificate: Mapping[str, Any] | None = None
 
     @property
     def within_budget(self) -> bool | None:
@@ -84,18 +89,34 @@ def model_architecture(metadata: Mapping[str, Any], subject: str) -> Architectur
     return parse_architecture(Fields({"space": metadata.get("space"), **value}, f"{subject}: architecture"))
 
 
+def checked_certificate(data: bytes, metadata: Mapping[str, Any], subject: str) -> Mapping[str, Any] | None:
+    """The file's certificate, if it has one; raises :class:`MismatchError` where the graph is another."""
+    certificate = metadata.get("certificate")
+    if certificate is None:
+        return None
+    if not isinstance(certificate, dict) or certificate.get("graph_sha256") != graph_digest(data):
+        raise MismatchError(
+            "was changed after it was verified: its certificate is of another graph",
+            subject=subject,
+            hint="export and verify it anew",
+        )
+    return certificate
+
+
 def sentinel_timer(
     profile: Profile, threads: int, rng: np.random.Generator, worker_cores: Sequence[int]
 ) -> Timer:
     """The profile's sentinel, open on this machine."""
     space = profile.space
     layers = space.layers(space.smallest(min(profile.image_sizes)))
+    fingerprint = profile.fingerprint
+    graph, tensors = timed_graph(layers, str(fingerprint.get("precision", "fp32")))
     session = open_session(
-        build_model(layers, None),
-        provider=str(profile.fingerprint.get("provider", CPU_PROVIDER)),
+        graph,
+        provider=str(fingerprint.get("provider", CPU_PROVIDER)),
         threads=threads,
         worker_cores=worker_cores,
-        initializers=random_initializers(weight_shapes(layers), rng),
+        initializers=random_initializers(tensors, rng),
     )
     return Timer(session, rng)
 
@@ -168,9 +189,13 @@ def measure(
     )
 
 
-def device_differences(profile: Profile) -> tuple[str, ...]:
-    """What of the profile's fingerprint this machine is not."""
+def device_differences(profile: Profile, device: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """What of the profile's fingerprint this machine is not, or the device of that fingerprint."""
     theirs = profile.fingerprint
+    if device is not None:
+        same = {"threads", "provider", "provider_options", "precision"}
+        ours = {**device, **{key: theirs.get(key) for key in same}}
+        return _differences(theirs, ours, "there")
     ours = machine.fingerprint(
         threads=int(theirs.get("threads", 1)),
         provider=str(theirs.get("provider", CPU_PROVIDER)),
@@ -178,10 +203,14 @@ def device_differences(profile: Profile) -> tuple[str, ...]:
         precision=str(theirs.get("precision", "fp32")),
         pinned=True,
     )
+    return _differences(theirs, ours, "here")
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(
-        f"{key}: profiled {theirs.get(key)!r}, here {ours[key]!r}"
+        f"{key}: profiled {theirs.get(key)!r}, {where} {ours.get(key)!r}"
         for key in _DEVICE_KEYS
-        if theirs.get(key) != ours[key]
+        if theirs.get(key) != ours.get(key)
     )
 
 
@@ -206,11 +235,44 @@ def verify_model(
 
     Raises:
         RecordError: no model, cut short, or not ours.
-        MismatchError: the profile is of another space, or does not hold the image size.
+        MismatchError: the file is not the one its certificate is of; the profile is of another space or
+            precision, or does not hold the image size.
     """
-    data = read_bytes(path)
-    metadata = read_metadata(data, str(path))
-    record = model_architecture(metadata, str(path))
+    return verify_data(
+        read_bytes(path),
+        str(path),
+        profile=profile,
+        budget_ms=budget_ms,
+        confidence=confidence,
+        threads=threads,
+        seed=seed,
+    )
+
+
+def verify_data(
+    data: bytes,
+    subject: str,
+    *,
+    profile: Profile | None = None,
+    budget_ms: float | None = None,
+    confidence: float | None = 0.95,
+    threads: int | None = None,
+    measured: Measured | None = None,
+    device: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Verification:
+    """As :func:`verify_model`, of a serialised model.
+
+    Args:
+        data: the model.
+        subject: names it in errors.
+        profile, budget_ms, confidence, threads, seed: as there.
+        measured: what a device elsewhere took; it is not measured here then.
+        device: that device's fingerprint.
+    """
+    metadata = read_metadata(data, subject)
+    record = model_architecture(metadata, subject)
+    certificate = checked_certificate(data, metadata, subject)
     predicted = metadata.get("predicted") or {}
     budget = budget_ms if budget_ms is not None else predicted.get("budget_ms")
     predicted_ms, bound_ms = predicted.get("latency_ms"), predicted.get("bound_ms")
@@ -221,25 +283,29 @@ def verify_model(
                 f"is of space {profile.space.id}, the model of {record.space.id}",
                 subject=f"profile {profile.id}",
             )
+        precision = str(metadata.get("precision", "fp32"))
+        if (profiled := str(profile.fingerprint.get("precision", "fp32"))) != precision:
+            raise MismatchError(
+                f"holds {profiled} latencies, the model is {precision}",
+                subject=f"profile {profile.id}",
+                hint=f"profile with --precision {precision}",
+            )
         predicted_ms = float(profile.latency_ms(record.space.encode([record.architecture]))[0])
         bound_ms = predicted_ms * profile.upper_ratio(confidence)
-        differences = device_differences(profile)
-    asked = (
-        int(profile.fingerprint.get("threads", 1))
-        if profile is not None
-        else int(predicted.get("threads", 1))
-    )
-    measured = measure(
-        data,
-        threads=threads or asked,
-        provider=str(profile.fingerprint.get("provider", CPU_PROVIDER))
-        if profile is not None
-        else CPU_PROVIDER,
-        profile=profile,
-        seed=seed,
-    )
+        differences = device_differences(profile, device)
+    here = measured is None
+    if measured is None:
+        measured = measure(
+            data,
+            threads=threads or threads_asked(metadata, profile),
+            provider=str(profile.fingerprint.get("provider", CPU_PROVIDER))
+            if profile is not None
+            else CPU_PROVIDER,
+            profile=profile,
+            seed=seed,
+        )
     speed = None
-    if profile is not None and measured.sentinel_ms is not None and not differences:
+    if here and profile is not None and measured.sentinel_ms is not None and not differences:
         speed = profile.sentinel_ms / measured.sentinel_ms
     return Verification(
         measured=measured,
@@ -248,4 +314,14 @@ def verify_model(
         budget_ms=budget,
         speed=speed,
         differences=differences,
+        sha256=hashlib.sha256(data).hexdigest(),
+        certificate=certificate,
     )
+
+
+def threads_asked(metadata: Mapping[str, Any], profile: Profile | None) -> int:
+    """Intra-op threads to measure with: the profile's, else those the file was searched for."""
+    if profile is not None:
+        return int(profile.fingerprint.get("threads", 1))
+    threads = (metadata.get("predicted") or {}).get("threads", 1)
+    return threads if isinstance(threads, int) and threads >= 1 else 1

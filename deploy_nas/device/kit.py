@@ -85,7 +85,7 @@ def split_result(data: bytes, subject: str) -> bytes:
     return body
 
 
-class _Line:
+class ProgressLine:
     """Progress on one line of standard error, or a line now and then where that is no terminal."""
 
     def __init__(self) -> None:
@@ -93,6 +93,7 @@ class _Line:
         self.first: int | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
+        """Show how far it is, now and then."""
         now = time.monotonic()
         every = 0.5 if sys.stderr.isatty() else 2.0
         if now - self.shown < every and done < total:
@@ -157,7 +158,9 @@ def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s:
                 "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             }
             with Journal(journal_path, header, wait_s=wait_s) as journal:
-                Runner(plan, settings, journal, progress=_Line(), worker_cores=pinning.worker_cores).run()
+                Runner(
+                    plan, settings, journal, progress=ProgressLine(), worker_cores=pinning.worker_cores
+                ).run()
     close_result(journal_path, output)
     journal_path.unlink(missing_ok=True)
     sys.stdout.write(f"wrote {output}\n")

@@ -14,7 +14,7 @@ from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 CPU_PROVIDER = "CPUExecutionProvider"
 LEAST_VERSION = (1, 20)
 
-Initializers = Mapping[str, NDArray[np.float32]]
+Initializers = Mapping[str, NDArray[Any]]
 
 
 def runtime() -> Any:
@@ -110,13 +110,20 @@ def open_session(
 
 def random_initializers(
     shapes: Mapping[str, Sequence[int]], rng: np.random.Generator
-) -> dict[str, NDArray[np.float32]]:
-    """Values for timing: He's variance for weights, zero for biases, so that nothing overflows."""
-    values: dict[str, NDArray[np.float32]] = {}
+) -> dict[str, NDArray[Any]]:
+    """Values for timing: He's variance for weights, zero for biases, so that nothing overflows.
+
+    Of a graph in INT8, names ending in ``_int8`` and ``_int32`` are its weights and biases.
+    """
+    values: dict[str, NDArray[Any]] = {}
     largest = max((int(np.prod(s)) for s in shapes.values()), default=1)
     noise = rng.standard_normal(min(largest, 1 << 22), dtype=np.float32)
     for name, shape in shapes.items():
-        if len(shape) == 1:
+        if name.endswith("_int8"):
+            values[name] = np.clip(np.resize(noise, tuple(shape)) * 40.0, -127, 127).astype(np.int8)
+        elif name.endswith("_int32"):
+            values[name] = np.zeros(tuple(shape), dtype=np.int32)
+        elif len(shape) == 1:
             values[name] = np.zeros(tuple(shape), dtype=np.float32)
         else:
             scale = np.float32(np.sqrt(2.0 / np.prod(shape[1:])))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import NamedLayers, build_model, weight_shapes
+from deploy_nas.adapters.graphs import NamedLayers, weight_shapes
+from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
+from deploy_nas.core.precision import FP32, INT8, PRECISIONS
 from deploy_nas.core.space import IntArray, Space
 from deploy_nas.device.runner import SENTINEL, Unit
 
@@ -32,6 +34,8 @@ class ProfilePlan:
         validation_per_size: other networks a side that it is judged by.
         block_units: networks held open at once.
         seed: draws the networks.
+        precision: "fp32" or "int8".
+        activations: number format of INT8's activations, "uint8" or "int8".
     """
 
     space: Space
@@ -40,8 +44,14 @@ class ProfilePlan:
     validation_per_size: int = 14
     block_units: int = 12
     seed: int = 0
+    precision: str = FP32
+    activations: str = "uint8"
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise OptionError(
+                f"must be {' or '.join(PRECISIONS)}, is {self.precision!r}", subject="--precision"
+            )
         self.space.image_size_indices(self.image_sizes)
         if not self.image_sizes or len(set(self.image_sizes)) != len(self.image_sizes):
             raise OptionError("must be one or more different sizes", subject="--image-sizes")
@@ -56,6 +66,7 @@ class ProfilePlan:
             [layer.key for layer in self.rows],
             self.fit.tolist(),
             self.validation.tolist(),
+            *([] if self.precision == FP32 else [self.precision, self.activations]),
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
 
@@ -69,6 +80,8 @@ class ProfilePlan:
             "validation_per_size": self.validation_per_size,
             "block_units": self.block_units,
             "seed": self.seed,
+            "precision": self.precision,
+            "activations": self.activations,
         }
 
     # -- what ----------------------------------------------------------------------------------
@@ -136,7 +149,9 @@ class ProfilePlan:
         return layers
 
     def _unit(self, unit_id: str) -> Unit:
-        return Unit(id=unit_id, kind=unit_id.partition(":")[0], tensors=weight_shapes(self._layers[unit_id]))
+        int8 = self.precision == INT8
+        tensors = self._graph(unit_id)[1] if int8 else weight_shapes(self._layers[unit_id])
+        return Unit(id=unit_id, kind=unit_id.partition(":")[0], tensors=tensors)
 
     @property
     def sentinel(self) -> Unit:
@@ -158,11 +173,20 @@ class ProfilePlan:
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit, weights named only."""
-        return build_model(self._layers[unit_id], None)
+        return self._graph(unit_id)[0]
+
+    def _graph(self, unit_id: str) -> tuple[bytes, Mapping[str, tuple[int, ...]]]:
+        return timed_graph(self._layers[unit_id], self.precision, self.activations)
 
 
 def make_plan(
-    space: Space, image_sizes: Sequence[int] | None = None, *, quick: bool = False, seed: int = 0
+    space: Space,
+    image_sizes: Sequence[int] | None = None,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    precision: str = FP32,
+    activations: str = "uint8",
 ) -> ProfilePlan:
     """The plan of a full profile, or of a quick one (about a third of the networks)."""
     sizes = tuple(sorted(set(image_sizes))) if image_sizes is not None else space.profile_image_sizes
@@ -173,4 +197,6 @@ def make_plan(
         fit_per_size=max(8, -(-36 // count)) if quick else max(24, -(-60 // count)),
         validation_per_size=-(-20 // count) if quick else -(-LEAST_VALIDATION // count),
         seed=seed,
+        precision=precision,
+        activations=activations,
     )

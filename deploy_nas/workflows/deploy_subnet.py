@@ -1,21 +1,23 @@
-"""Export an architecture file, and verify what was exported."""
+"""Export an architecture file, in INT8 too, and measure top-1 of what was exported."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from deploy_nas.adapters.graphs import read_metadata
-from deploy_nas.adapters.images import load_images
-from deploy_nas.core.errors import BudgetError, ImagesError, OptionError
+from deploy_nas.adapters.images import ImageSet, load_images
+from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR
 from deploy_nas.deploy.export import ExportReport, export_onnx
+from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
 from deploy_nas.deploy.top1 import Top1, measure_top1
-from deploy_nas.deploy.verify import Verification, verify_model
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, read_bytes
-from deploy_nas.records.profile import load_profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +33,15 @@ class ExportRequest:
     dynamic_batch: bool = False
     seed: int = 0
     force: bool = False
+    int8: bool = False
+    images: Path | None = None
+    max_accuracy_drop: float = 1.0
+    int8_for: str = THIS_PROCESSOR
+
+    @property
+    def int8_output(self) -> Path:
+        """Where the INT8 file goes: beside the fp32 one."""
+        return self.output.with_suffix(f".int8{self.output.suffix or '.onnx'}")
 
 
 def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = None) -> ExportReport:
@@ -42,6 +53,12 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
     """
     record = load_architecture(request.architecture)
     check_output(request.output, force=request.force)
+    if request.int8:
+        check_output(request.int8_output, force=request.force)
+        if request.calibration_images is None:
+            raise OptionError(
+                "needs images to take ranges from", subject="--int8", hint="add --calibration-images"
+            )
     labels = None
     if request.labels is not None:
         try:
@@ -51,17 +68,17 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
         labels = [label.strip() for label in labels if label.strip()]
     images = None
     if request.calibration_images is not None:
-        images = load_images(
-            request.calibration_images, labelled=False, limit_per_class=request.calibration_limit
-        )
+        side = int(record.architecture["image_size"])
+        images = _load(request.calibration_images, side, labelled=False, limit=request.calibration_limit)
+    predicted = _predicted(record.predicted, FP32)
     return export_onnx(
         record.architecture,
         request.output,
         space=record.space,
         weights=request.weights,
         calibration_images=images,
-        predicted=record.predicted,
-        profile_id=record.predicted.get("profile"),
+        predicted=predicted,
+        profile_id=predicted.get("profile"),
         labels=labels,
         batch=None if request.dynamic_batch else 1,
         force=request.force,
@@ -70,22 +87,77 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
     )
 
 
-def verify_subnet(
-    model: Path,
-    *,
-    profile: Path | None = None,
-    max_latency_ms: float | None = None,
-    threads: int | None = None,
-) -> Verification:
-    """Measure an exported file on this machine; see :func:`deploy_nas.deploy.verify.verify_model`.
+def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = None) -> QuantizeReport:
+    """Write the INT8 file beside the fp32 one that :func:`export_subnet` wrote.
+
+    Top-1 is measured on ``request.images``; without them on every fifth calibration image, where those
+    lie in folders of the model's classes.
 
     Raises:
-        BudgetError: a budget that is no positive number.
+        ImagesError: images too small for the model, too few, or of other classes.
+        CheckFailedError: INT8 is slower or loses more than allowed; the fp32 file is kept.
     """
-    if max_latency_ms is not None and not (math.isfinite(max_latency_ms) and max_latency_ms > 0):
-        raise BudgetError(f"must be a positive number, is {max_latency_ms}", subject="--max-latency-ms")
-    loaded = load_profile(profile) if profile is not None else None
-    return verify_model(model, profile=loaded, budget_ms=max_latency_ms, threads=threads)
+    record = load_architecture(request.architecture)
+    side = int(record.architecture["image_size"])
+    source = request.calibration_images
+    if source is None:
+        raise OptionError(
+            "needs images to take ranges from", subject="--int8", hint="add --calibration-images"
+        )
+    calibration, held_out = _calibration(source, side, request, read_bytes(request.output))
+    if request.images is not None:
+        held_out = _load(request.images, side)
+    return quantize_onnx(
+        request.output,
+        request.int8_output,
+        calibration,
+        held_out=held_out,
+        max_drop_points=request.max_accuracy_drop,
+        predicted=_predicted(record.predicted, INT8),
+        processor=request.int8_for,
+        threads=int(record.predicted.get("threads", 1)),
+        force=request.force,
+        seed=request.seed,
+        log=log,
+    )
+
+
+def _calibration(
+    source: Path, side: int, request: ExportRequest, model: bytes
+) -> tuple[ImageSet, ImageSet | None]:
+    """Images to calibrate on, and labelled ones kept from them to measure on, where there are any."""
+    names = read_metadata(model, str(request.output)).get("labels") or []
+    try:
+        loaded = _load(source, side, limit=max(1, request.calibration_limit // max(1, len(names))))
+    except ImagesError:
+        loaded = _load(source, side, labelled=False, limit=request.calibration_limit)
+    if (least := min(loaded.images.shape[2:])) < side / 2:
+        raise ImagesError(
+            f"are {least} pixels, the model takes {side}: enlarged so far they give wrong ranges",
+            subject=str(source),
+        )
+    if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
+        raise ImagesError(f"class folder {odd[0]!r} is none of the model's classes", subject=str(source))
+    if request.images is not None or list(loaded.classes) != names or not names:
+        return loaded, None
+    fifth = np.arange(len(loaded)) % 5 == 0
+    return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))
+
+
+def _load(source: Path, side: int, *, labelled: bool = True, limit: int | None = None) -> ImageSet:
+    """Images as they are, or, where they are of many sizes, brought to the model's as its input will be."""
+    try:
+        return load_images(source, labelled=labelled, limit_per_class=limit)
+    except ImagesError:
+        return load_images(source, labelled=labelled, limit_per_class=limit, size=side)
+
+
+def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
+    """What was predicted, if of this precision: another's latency would be a wrong promise."""
+    if predicted.get("precision", FP32) == precision:
+        return predicted
+    kept = ("accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory")
+    return {key: predicted[key] for key in kept if key in predicted}
 
 
 def top1_of(model: Path, images: Path) -> tuple[Top1, float | None]:
@@ -97,11 +169,7 @@ def top1_of(model: Path, images: Path) -> tuple[Top1, float | None]:
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
     side = (metadata.get("preprocessing") or {}).get("image_size")
-    try:
-        loaded = load_images(images)
-    except ImagesError:
-        # Photographs of many sizes: bring each to the model's, as its preprocessing will.
-        loaded = load_images(images, size=side if isinstance(side, int) else None)
+    loaded = _load(images, side) if isinstance(side, int) else load_images(images)
     predicted = metadata.get("predicted") or {}
     accuracy = predicted.get("accuracy")
     if isinstance(accuracy, int | float):

@@ -13,18 +13,18 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import read_journal
 from deploy_nas.device.kit import split_result
 from deploy_nas.device.runner import Progress
-from deploy_nas.profiling.plan import ProfilePlan, make_plan
+from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import Fields, check_output, read_bytes, write_atomic
 from deploy_nas.records.profile import Profile, save_profile
-from deploy_nas.workflows.profile_device import ProfileRequest, settings_for
+from deploy_nas.workflows.profile_device import ProfileRequest, plan_for, settings_for
 
 
 def kit_for(request: ProfileRequest) -> tuple[ProfilePlan, bytes]:
     """The plan and the kit for a request; the provider is looked for on the device, not here."""
     if request.threads < 1:
         raise OptionError(f"must be at least 1, is {request.threads}", subject="--threads")
-    plan = make_plan(get_space(request.space), request.image_sizes, quick=request.quick, seed=request.seed)
+    plan = plan_for(request)
     return plan, make_kit(plan, settings_for(request))
 
 
@@ -61,6 +61,8 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         validation_per_size=arguments.integer("validation_per_size", 0),
         block_units=arguments.integer("block_units", 1),
         seed=arguments.integer("seed", 0),
+        precision=arguments.optional_text("precision") or "fp32",
+        activations=arguments.optional_text("activations") or "uint8",
     )
     if plan.id != fields.text("plan"):
         raise MismatchError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -9,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.runner import Progress, Runner, Settings
 from deploy_nas.device.session import CPU_PROVIDER, full_provider_name
-from deploy_nas.profiling.plan import make_plan
+from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile, save_profile
@@ -34,6 +36,13 @@ class ProfileRequest:
     seed: int = 0
     force: bool = False
     fresh: bool = False
+    precision: str = FP32
+    int8_for: str = THIS_PROCESSOR
+
+    @property
+    def activations(self) -> str:
+        """INT8's number format for the processor asked for."""
+        return scheme_for(self.int8_for, machine.cpu_features(), platform.machine()).activations
 
 
 def journal_path(output: Path) -> Path:
@@ -48,11 +57,24 @@ def settings_for(request: ProfileRequest) -> Settings:
         provider=request.provider,
         provider_options=request.provider_options,
         seed=request.seed,
+        precision=request.precision,
     )
     return (
         replace(settings, rounds=4, row_rounds=2, extra_rounds=1, burst_ms=15.0)
         if request.quick
         else settings
+    )
+
+
+def plan_for(request: ProfileRequest) -> ProfilePlan:
+    """What a request times; raises :class:`InputError` for what the space does not have."""
+    return make_plan(
+        get_space(request.space),
+        request.image_sizes,
+        quick=request.quick,
+        seed=request.seed,
+        precision=request.precision,
+        activations=request.activations if request.precision == INT8 else "uint8",
     )
 
 
@@ -66,7 +88,6 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
         InputError: a space, size, provider, thread count or output that cannot be (nothing is timed).
         MismatchError: the journal is of another run.
     """
-    space = get_space(request.space)
     if not 1 <= request.threads <= len(machine.cores()):
         raise OptionError(
             f"must be from 1 to the {len(machine.cores())} cores there are, is {request.threads}",
@@ -74,7 +95,7 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
         )
     provider = full_provider_name(request.provider)
     check_output(request.output, force=request.force)
-    plan = make_plan(space, request.image_sizes, quick=request.quick, seed=request.seed)
+    plan = plan_for(request)
     settings = replace(settings_for(request), provider=provider)
     path = journal_path(request.output)
     if request.fresh:

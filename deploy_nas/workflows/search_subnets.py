@@ -116,6 +116,7 @@ def search(
         "confidence": confidence,
         "profile": profile.id,
         "threads": int(profile.fingerprint.get("threads", 1)),
+        "precision": str(profile.fingerprint.get("precision", "fp32")),
         "seed": request.seed,
     }
     if budget_ms is not None:

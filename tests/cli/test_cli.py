@@ -254,3 +254,62 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.json"]
     assert count[0] == 2 * (6 + 63 + 36 + 20)
     assert "exists already" in run(*command, code=2).stderr
+
+
+def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_settings):
+    """The whole way in INT8: profile, search, export, bundle, verify; times are not what is tested."""
+    import dataclasses
+
+    from PIL import Image
+
+    from deploy_nas.deploy import quantize
+    from deploy_nas.workflows import profile_device as workflow
+
+    whole = workflow.settings_for
+    short = lambda r: dataclasses.replace(whole(r), **quick_settings)  # noqa: E731
+    monkeypatch.setattr(workflow, "settings_for", short)
+    make = workflow.make_plan
+    few = lambda *a, **k: dataclasses.replace(make(*a, **k), fit_per_size=6, validation_per_size=3)  # noqa: E731
+    monkeypatch.setattr(workflow, "make_plan", few)
+    monkeypatch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
+    asked = ("profile", "--space", SPACE, "--image-sizes", 24, "--quick", "--precision", "int8")
+    assert "int8" in run(*asked).output
+    profile = f"{SPACE}-1t-int8.profile.json"
+    assert json.loads((tmp_path / profile).read_text())["fingerprint"]["precision"] == "int8"
+    budget = ("--max-latency-ms", 1000)
+    run("search", "--profile", profile, *budget, "--allow-unstable", "-o", "b.json", "--generations", 3)
+    assert json.loads((tmp_path / "b.json").read_text())["predicted"]["precision"] == "int8"
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(25):
+        picture = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
+        picture.save(tmp_path / f"images/{number}.png")
+    images = ("--calibration-images", "images")
+    assert "--calibration-images" in run("export", "b.json", "--int8", code=2).stderr
+    assert "--int8" in run("export", "b.json", "--images", "images", code=2).stderr
+    assert "--int8" in run("export", "b.json", "--int8-for", "arm", code=2).stderr
+    assert "--precision" in run(*asked[:-2], "--int8-for", "arm", code=2).stderr
+    said = run("export", "b.json", "--int8", *images, "--bundle", "b.zip").output
+    assert "INT8" in said and "b.zip" in said
+    shown = json.loads(run("verify", "b.zip", "--json").stdout)["models"]
+    assert shown["b.zip: model.onnx"]["predicted_ms"] is None  # its prediction is of INT8
+    assert shown["b.zip: model.int8.onnx"]["predicted_ms"] > 0
+    assert shown["b.zip: model.int8.onnx"]["within_budget"] is True
+    assert "predicted" in run("verify", "b.int8.onnx", "--profile", profile).output
+    assert "fp32" in run("verify", "b.onnx", "--profile", profile, code=2).stderr
+    assert "--images" in run("verify", "b.zip", "--images", "images", code=2).stderr
+    assert "no bundle" in run("verify", "images", code=2).stderr
+
+
+def test_int8_that_does_not_pay_exits_1_and_keeps_fp32(run, monkeypatch, architecture, tmp_path):
+    from PIL import Image
+
+    from deploy_nas.deploy import quantize
+
+    monkeypatch.setattr(quantize, "compare_speed", lambda models, **how: [1.0, 1.2])
+    (tmp_path / "images").mkdir()
+    for number in range(25):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"images/{number}.png")
+    said = run("export", architecture, "--int8", "--calibration-images", "images", code=1)
+    assert "INT8 is not faster here" in said.stderr
+    assert (tmp_path / "a.onnx").is_file() and not (tmp_path / "a.int8.onnx").exists()

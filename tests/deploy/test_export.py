@@ -150,7 +150,10 @@ def test_metadata(tmp_path, checkpoint):
     data = report.path.read_bytes()
     assert (report.size_bytes, report.sha256) == (len(data), supernets.weights_hash(report.path))
     plain = {k: v for k, v in ARCHITECTURE.items() if k != "space"}
-    assert graphs.read_metadata(data, "x") == {
+    held = graphs.read_metadata(data, "x")
+    agreement = held.pop("agreement")
+    assert agreement["largest_difference"] == float(f"{report.max_difference:.2g}") <= agreement["allowed"]
+    assert held == {
         "architecture": {"space": SMALL.id, **plain},
         "space": SMALL.id,
         "predicted": {"latency_ms": 0.5},
@@ -171,6 +174,7 @@ def test_metadata(tmp_path, checkpoint):
             "resize": "bilinear",
         },
         "opset": onnx.load_from_string(data).opset_import[0].version,
+        "precision": "fp32",
     }
     assert report.warning is None
     json.dumps(report.to_json(), allow_nan=False)
@@ -187,6 +191,13 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, checkpoint):
         assert first.path.read_bytes() == again.path.read_bytes()
         if chosen == "random":
             assert first.sha256 != other.sha256
+
+
+def test_every_tensor_has_a_shape_to_read(tmp_path, checkpoint):
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=checkpoint(SMALL)[1])
+    graph = onnx.load(report.path).graph
+    known = {v.name for v in (*graph.value_info, *graph.input, *graph.output) if v.type.tensor_type.shape.dim}
+    assert {name for node in graph.node for name in node.output} <= known
 
 
 def test_random_weights_say_untrained_and_still_mean_something(tmp_path):

@@ -200,3 +200,14 @@ def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake, settings):
 def test_counts():
     counts = count_rows(np.array([[3, 5, -1], [5, 5, 3]]), [3, 5])
     assert counts.tolist() == [[1, 1], [1, 2]]
+
+
+def test_an_int8_plan_is_another_plan(plan):
+    int8 = make_plan(SPACE, quick=True, precision="int8")
+    assert int8.id != plan.id and int8.arguments["precision"] == "int8"
+    assert int8.id != make_plan(SPACE, quick=True, precision="int8", activations="int8").id
+    unit = next(u for u in int8.blocks[-1])
+    assert any(name.endswith("_int8") for name in unit.tensors)
+    assert int8.model(unit.id) != plan.model(unit.id)
+    with pytest.raises(OptionError, match="--precision"):
+        make_plan(SPACE, precision="int4")

@@ -1,0 +1,263 @@
+"""INT8 from an exported file: ranges from images, then accuracy and speed before and after."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.adapters import graphs, images, int8
+from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, Scheme, scheme_for
+from deploy_nas.deploy.export import Images
+from deploy_nas.deploy.top1 import LabelledImages, Top1, measure_top1, predict, preprocessing_of
+from deploy_nas.deploy.verify import model_architecture
+from deploy_nas.device import machine
+from deploy_nas.device.session import open_session
+from deploy_nas.device.timing import Timer, latency_of
+from deploy_nas.records.files import check_output, read_bytes, write_atomic
+
+_BATCH = 50
+_LEAST_IMAGES = 20
+_ROUNDS = 8
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizeReport:
+    """What was written, and what it costs and gives beside the float file.
+
+    Args:
+        path: the INT8 file; sha256, size_bytes: of it.
+        scheme: number formats, and what they were chosen for.
+        calibrated: images the ranges come from.
+        float_ms, int8_ms: latency of both, timed in turn.
+        float_top1, int8_top1: on held-out images; ``None`` where none have labels.
+        agreement_percent: images that both classify alike.
+        compared: how many images that is of.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    scheme: dict[str, Any]
+    calibrated: int
+    float_ms: float
+    int8_ms: float
+    float_top1: Top1 | None
+    int8_top1: Top1 | None
+    agreement_percent: float
+    compared: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as the float file."""
+        return self.float_ms / self.int8_ms
+
+    @property
+    def drop_points(self) -> float | None:
+        """Points of top-1 lost; ``None`` where it was not measured."""
+        if self.float_top1 is None or self.int8_top1 is None:
+            return None
+        return self.float_top1.percent - self.int8_top1.percent
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        more = {"path": str(self.path), "speedup": self.speedup, "drop_points": self.drop_points}
+        return {**asdict(self), **more}
+
+
+def quantize_onnx(
+    source: Path,
+    output: Path,
+    calibration: Images,
+    *,
+    held_out: LabelledImages | None = None,
+    max_drop_points: float = 1.0,
+    predicted: Mapping[str, Any] | None = None,
+    processor: str = THIS_PROCESSOR,
+    threads: int = 1,
+    force: bool = False,
+    seed: int = 0,
+    log: Log | None = None,
+) -> QuantizeReport:
+    """Write an exported float file in INT8, if that is faster and about as accurate.
+
+    The same file, images and processor give the same bytes.
+
+    Args:
+        source: an fp32 file that :func:`deploy_nas.export_onnx` wrote; it is kept as it is.
+        output: the INT8 file.
+        calibration: images the ranges are taken from, uint8 ``[n, 3, h, w]``.
+        held_out: labelled images, none of them used for calibration, to measure top-1 on.
+        max_drop_points: most points of top-1 that may be lost.
+        predicted: figures for the metadata, of an INT8 profile; the float file's are not kept.
+        processor: whose number formats to take, one of ``core.precision.PROCESSORS``.
+        threads: of the speed comparison.
+        force: replace a file that is there.
+        seed: of the images' order.
+        log: called with a line at each step.
+
+    Raises:
+        RecordError: no model, cut short or not ours.
+        MismatchError: it is INT8 already, or its weights are not those its architecture needs.
+        ImagesError: too few images, or of other classes than the model's.
+        CheckFailedError: INT8 is slower or loses more; nothing is written.
+    """
+    check_output(output, force=force)
+    if not 0 <= max_drop_points <= 100:
+        raise OptionError(f"must be from 0 to 100, is {max_drop_points}", subject="--max-accuracy-drop")
+    say = log or (lambda line: None)
+    data = read_bytes(source)
+    metadata = graphs.read_metadata(data, str(source))
+    model_architecture(metadata, str(source))
+    if metadata.get("precision", FP32) != FP32:
+        raise MismatchError("is INT8 already", subject=str(source), hint="name the fp32 file")
+    count = len(calibration.images)
+    if count < _LEAST_IMAGES:
+        raise ImagesError(
+            f"{count} images, at least {_LEAST_IMAGES} are needed for ranges", subject="calibration images"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    prepared = images.preprocess(calibration.images[order], *preprocessing_of(metadata))
+    say("calibrating")
+    made, scheme = int8_of(data, prepared, predicted=predicted, processor=processor, subject=str(source))
+    graphs.check_model(made)
+    say("comparing accuracy")
+    tops = (None, None) if held_out is None else tuple(measure_top1(d, held_out) for d in (data, made))
+    few = prepared[:500]
+    alike = predict(data, few) == predict(made, few)
+    say("comparing speed")
+    float_ms, int8_ms = compare_speed([data, made], threads=threads, seed=seed)
+    report = QuantizeReport(
+        path=output,
+        sha256=hashlib.sha256(made).hexdigest(),
+        size_bytes=len(made),
+        scheme=scheme.to_json(),
+        calibrated=count,
+        float_ms=float_ms,
+        int8_ms=int8_ms,
+        float_top1=tops[0],
+        int8_top1=tops[1],
+        agreement_percent=100.0 * float(alike.mean()),
+        compared=len(few),
+    )
+    _judge(report, source, max_drop_points)
+    write_atomic(output, made, force=force)
+    return report
+
+
+def int8_of(
+    data: bytes,
+    prepared: NDArray[np.float32],
+    *,
+    predicted: Mapping[str, Any] | None = None,
+    processor: str = THIS_PROCESSOR,
+    subject: str = "model",
+) -> tuple[bytes, Scheme]:
+    """An exported float model in INT8, and its number formats.
+
+    Args:
+        data: the float model.
+        prepared: float32 ``[n, 3, s, s]`` to take ranges from, in mixed order.
+        predicted: figures for the metadata.
+        processor: whose number formats to take.
+        subject: names the model in errors.
+    """
+    metadata = graphs.read_metadata(data, subject)
+    record = model_architecture(metadata, subject)
+    layers = record.space.layers(record.architecture)
+    weights = graphs.read_weights(data, layers, subject)
+    scheme = scheme_for(processor, machine.cpu_features(), platform.machine())
+    figures = dict(predicted or {})
+    stated = {
+        **scheme.to_json(),
+        "calibration_images": len(prepared),
+        "ranges": f"mean over batches of {_BATCH} of the least and largest",
+    }
+    made, _ = int8.build_int8(
+        layers,
+        weights,
+        calibrate(layers, weights, prepared),
+        scheme,
+        metadata={
+            **metadata,
+            "precision": INT8,
+            "quantization": stated,
+            "predicted": figures,
+            "profile": figures.get("profile"),
+            "agreement": None,
+            "certificate": None,
+        },
+        batch=graphs.input_batch(data),
+        name=record.space.id,
+    )
+    return graphs.with_shapes(made), scheme
+
+
+def calibrate(
+    layers: graphs.NamedLayers, weights: graphs.Weights, prepared: NDArray[np.float32]
+) -> dict[str, int8.Range]:
+    """The range of every activation: least and largest of each batch of images, then their means.
+
+    The mean leaves out what one image in hundreds reaches, which would make every step coarser.
+
+    Args:
+        layers, weights: of the network.
+        prepared: float32 ``[n, 3, s, s]``, in mixed order.
+    """
+    tensors = int8.range_tensors(layers)
+    batch = min(_BATCH, len(prepared))
+    asked = list(tensors.values())
+    inner = [name for name in asked if name != graphs.INPUT]
+    model = graphs.with_outputs(graphs.build_model(layers, weights, batch=batch), inner)
+    session = open_session(model, threads=1)
+    lows: list[list[float]] = []
+    highs: list[list[float]] = []
+    for start in range(0, len(prepared) - batch + 1, batch):
+        x = prepared[start : start + batch]
+        found: dict[str, NDArray[np.float32]] = dict(
+            zip(inner, session.run(inner, {graphs.INPUT: x}), strict=True)
+        )
+        found[graphs.INPUT] = x
+        lows.append([float(found[name].min()) for name in asked])
+        highs.append([float(found[name].max()) for name in asked])
+    low, high = np.mean(lows, axis=0), np.mean(highs, axis=0)
+    return {name: (float(a), float(b)) for name, a, b in zip(tensors, low, high, strict=True)}
+
+
+def compare_speed(
+    models: Sequence[bytes], *, threads: int, rounds: int = _ROUNDS, seed: int = 0
+) -> list[float]:
+    """Latency of each model, ms, each in a session of its own, in bursts by turns."""
+    rng = np.random.default_rng(seed)
+    with machine.pinned_to(threads) as pinning:
+        timers = [
+            Timer(open_session(data, threads=threads, worker_cores=pinning.worker_cores), rng)
+            for data in models
+        ]
+        times: list[list[float]] = [[] for _ in timers]
+        for _ in range(rounds):
+            for index in rng.permutation(len(timers)):
+                burst = timers[index].burst(burst_ms=25.0, least_runs=5, warmup_runs=3, warmup_ms=3.0)
+                times[index].append(latency_of(burst.points_ms))
+    return [float(np.median(found)) for found in times]
+
+
+def _judge(report: QuantizeReport, source: Path, max_drop_points: float) -> None:
+    drop = report.drop_points
+    speeds = f"{report.int8_ms:.4g} ms against {report.float_ms:.4g} ms"
+    if report.speedup <= 1.0:
+        raise CheckFailedError(f"INT8 is not faster here ({speeds}); {source} is kept", subject="int8")
+    if drop is not None and drop > max_drop_points:
+        raise CheckFailedError(
+            f"INT8 loses {drop:.2f} points of top-1, {max_drop_points:g} are allowed; {source} is kept",
+            subject="int8",
+        )

@@ -1,0 +1,129 @@
+"""INT8 graphs: valid, quantised from end to end, close to the float network, and chosen for a processor."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from deploy_nas.adapters import graphs, int8
+from deploy_nas.core.errors import OptionError
+from deploy_nas.core.layers import Conv, Layer
+from deploy_nas.core.spaces import get_space, space_ids
+from deploy_nas.device.session import open_session, random_initializers
+
+SMALL = get_space("ofa-mbv3-cifar10")
+
+
+def network(space=SMALL, seed=0):
+    layers = space.layers(space.sample(np.random.default_rng(seed)))
+    return layers, random_initializers(graphs.weight_shapes(layers), np.random.default_rng(seed))
+
+
+def flat_ranges(layers, span=4.0):
+    return dict.fromkeys(int8.range_tensors(layers), (-span, span))
+
+
+def optimized(model, path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(path), 3
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnx.load(path).graph
+
+
+@pytest.mark.parametrize("id", space_ids())
+@pytest.mark.parametrize("activations", ["uint8", "int8"])
+def test_networks_and_single_layers_are_valid(id, activations):
+    try:
+        layers, weights = network(get_space(id))
+        int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme())
+    except OptionError as error:
+        pytest.skip(f"no INT8 form yet: {error}")
+    scheme = int8.Scheme(activations=activations)
+    graphs.check_model(int8.build_int8(layers, weights, flat_ranges(layers), scheme)[0])
+    graphs.check_model(int8.build_int8(layers, weights, flat_ranges(layers), scheme, batch=None)[0])
+    for named in layers[:4]:
+        graphs.check_model(int8.build_int8([named], weights, flat_ranges([named]), scheme)[0])
+
+
+def test_everything_but_the_head_runs_quantised(tmp_path):
+    """No activation, gate or pool of the INT8 part is left between a dequantise and a quantise."""
+    layers, weights = network()
+    model, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme())
+    counted = Counter(node.op_type for node in optimized(model, tmp_path / "o.onnx").node)
+    head = int8.float_layers(layers)
+    assert head == 2
+    floats = sum(isinstance(op, Conv) for _, layer in layers[:head] for op in layer.ops)
+    assert counted["Conv"] == floats
+    for kind in ("HardSigmoid", "HardSwish", "Relu", "Mul", "Gemm", "GlobalAveragePool", "DequantizeLinear"):
+        assert counted[kind] == 0, kind
+    assert counted["QuantizeLinear"] == 1 and counted["QGemm"] == 1
+
+
+def test_hard_swish_is_exact_on_the_bytes_it_reads():
+    """The gate is a Clip of bytes: no error beyond the rounding of what goes in and comes out."""
+    op = Conv(role="c", in_channels=8, out_channels=8, norm=False, activation="hard_swish")
+    layers = [("a", Layer(kind="mbconv", in_channels=8, in_size=32, ops=(op,)))]
+    weights = {"a/c.weight": np.eye(8, dtype=np.float32).reshape(8, 8, 1, 1)}
+    x = np.linspace(-8, 8, 8 * 32 * 32, dtype=np.float32).reshape(1, 8, 32, 32)
+    ranges = {"image": (-8.0, 8.0), "a/c": (-0.375, 8.0)}
+    model, _ = int8.build_int8(layers, weights, ranges, int8.Scheme())
+    found = open_session(model).run(None, {"image": x})[0]
+    expected = x * np.clip(x + 3, 0, 6) / 6
+    step_in, step_mid, step_out = 16 / 255, 3 / int(3 * 255 / 11), 8.375 / 255
+    assert np.abs(found - expected).max() < 1.1 * (1.5 * (step_in + step_mid) / 2 + step_out / 2 + 8 / 254)
+    assert np.abs(found[x < -3.2]).max() == 0.0
+
+
+def test_what_is_timed_is_what_is_shipped(tmp_path):
+    """A graph that only names its weights is fused as the exported one is."""
+    layers, weights = network()
+    shipped, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme())
+    timed, tensors = int8.timed_graph(layers, "int8")
+    values = random_initializers(tensors, np.random.default_rng(0))
+    held = onnx.load_from_string(timed)
+    for tensor in held.graph.initializer:
+        if tensor.name in values:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values[tensor.name], tensor.name))
+    kinds = [
+        Counter(node.op_type for node in optimized(model, tmp_path / "o.onnx").node)
+        for model in (shipped, held.SerializeToString())
+    ]
+    assert kinds[0] == kinds[1]
+
+
+def test_named_only_graphs_run_and_are_small():
+    layers, _ = network()
+    model, tensors = int8.timed_graph(layers, "int8")
+    assert len(model) < 250_000
+    values = random_initializers(tensors, np.random.default_rng(0))
+    assert {v.dtype.name for v in values.values()} == {"float32", "int8", "int32"}
+    session = open_session(model, initializers=values)
+    x = np.random.default_rng(0).standard_normal(session.get_inputs()[0].shape, dtype=np.float32)
+    assert np.isfinite(session.run(None, {"image": x})[0]).all()
+    assert int8.timed_graph(layers, "fp32") == (
+        graphs.build_model(layers, None),
+        graphs.weight_shapes(layers),
+    )
+
+
+def test_the_same_input_gives_the_same_bytes():
+    layers, weights = network()
+    made = [int8.build_int8(layers, weights, flat_ranges(layers, s), int8.Scheme())[0] for s in (4, 4, 5)]
+    assert made[0] == made[1] != made[2]
+
+
+def test_seven_bits_are_kept_to():
+    layers, weights = network()
+    model, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme(weight_bits=7))
+    held = onnx.load_from_string(model).graph.initializer
+    most = max(np.abs(onnx.numpy_helper.to_array(t)).max() for t in held if t.name.endswith("_int8"))
+    assert most == 63
+
+
+def test_an_operator_without_an_int8_form_is_refused():
+    op = Conv(role="c", in_channels=16, out_channels=16, activation="gelu")
+    layers = [("a", Layer(kind="mbconv", in_channels=16, in_size=8, ops=(op,)))]
+    with pytest.raises(OptionError, match="no INT8 form"):
+        int8.build_int8(layers, None, None, int8.Scheme())

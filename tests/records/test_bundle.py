@@ -1,0 +1,171 @@
+"""Bundles on disk: what was written is read, and everything else is refused by name."""
+
+import contextlib
+import io
+import json
+import zipfile
+
+import pytest
+
+from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.records.bundle import MANIFEST, check_bundle_output, is_bundle, read_bundle, write_bundle
+
+FILES = {"model.onnx": b"a model", "infer.py": b"print()"}
+BODY = {"models": [{"file": "model.onnx"}], "space": "s"}
+
+
+@pytest.fixture(params=["b", "b.zip"])
+def path(request, tmp_path):
+    return tmp_path / request.param
+
+
+def rezipped(path, change):
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+
+
+def changed(path, **values):
+    """The manifest with other values; ``None`` removes one."""
+
+    def change(text):
+        value = json.loads(text) | values
+        return json.dumps({k: v for k, v in value.items() if v is not None}).encode()
+
+    if path.is_dir():
+        (path / MANIFEST).write_bytes(change((path / MANIFEST).read_bytes()))
+    else:
+        rezipped(path, lambda entries: entries.update({MANIFEST: change(entries[MANIFEST])}))
+
+
+def test_round_trip(path):
+    whole = write_bundle(path, BODY, FILES)
+    assert is_bundle(path)
+    bundle = read_bundle(path)
+    assert bundle.files == FILES and list(bundle.models) == ["model.onnx"]
+    assert bundle.manifest.value == json.loads(json.dumps(whole))
+    assert whole["files"]["infer.py"]["size_bytes"] == 7
+
+
+def test_a_zip_is_the_same_bytes_again(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        write_bundle(tmp_path / name, BODY, FILES)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_existing_output_is_kept(path):
+    write_bundle(path, BODY, FILES)
+    with pytest.raises(OutputError):
+        write_bundle(path, BODY, FILES)
+    write_bundle(path, BODY, {**FILES, "model.onnx": b"another"}, force=True)
+    assert read_bundle(path).files["model.onnx"] == b"another"
+
+
+def test_a_folder_of_other_things_is_never_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("kept")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="holds files already"):
+            check_bundle_output(tmp_path / "mine", force=force)
+    write_bundle(tmp_path / "b", BODY, FILES)
+    (tmp_path / "b/notes.txt").write_text("kept")
+    with pytest.raises(OutputError, match="holds files already"):
+        write_bundle(tmp_path / "b", BODY, FILES, force=True)
+    assert (tmp_path / "b/notes.txt").read_text() == "kept"
+    with pytest.raises(OutputError, match="no folder"):
+        check_bundle_output(tmp_path / "gone/b.zip")
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/etc/passwd", "a/b", "..", "a\\b", "", ".hidden"])
+def test_paths_outside_are_refused(path, name):
+    write_bundle(path, BODY, FILES)
+    files = json.loads(
+        (path / MANIFEST).read_bytes() if path.is_dir() else zipfile.ZipFile(path).read(MANIFEST)
+    )["files"]
+    changed(path, files=files | {name: {"sha256": "0" * 64}})
+    with pytest.raises(RecordError, match="path outside its folder"):
+        read_bundle(path)
+    if path.suffix and name:
+        write_bundle(path, BODY, FILES, force=True)
+        rezipped(path, lambda entries: entries.update({name: b"x"}))
+        with pytest.raises(RecordError, match="path outside its folder"):
+            read_bundle(path)
+
+
+def test_links_are_refused(tmp_path):
+    write_bundle(tmp_path / "b", BODY, FILES)
+    (tmp_path / "b/infer.py").unlink()
+    (tmp_path / "b/infer.py").symlink_to("/etc/hostname")
+    with pytest.raises(RecordError, match="no plain file"):
+        read_bundle(tmp_path / "b")
+
+
+def test_a_swapped_missing_or_added_file_is_named(tmp_path):
+    path = tmp_path / "b"
+    write_bundle(path, BODY, FILES)
+    (path / "model.onnx").write_bytes(b"another model")
+    with pytest.raises(MismatchError, match=r"b: model\.onnx: is not the file that was bundled"):
+        read_bundle(path)
+    (path / "model.onnx").unlink()
+    with pytest.raises(RecordError, match=r"model\.onnx: is missing"):
+        read_bundle(path)
+    (path / "model.onnx").write_bytes(FILES["model.onnx"])
+    (path / "more.bin").write_bytes(b"x")
+    with pytest.raises(RecordError, match=r"more\.bin: is not in the manifest"):
+        read_bundle(path)
+
+
+def test_manifests_that_are_none(path):
+    write_bundle(path, BODY, FILES)
+    changed(path, version=99)
+    with pytest.raises(VersionError, match="version 99"):
+        read_bundle(path)
+    for values in ({"format": "x"}, {"version": "1"}, {"version": None}, {"files": []}, {"models": 3}):
+        write_bundle(path, BODY, FILES, force=True)
+        changed(path, **values)
+        with pytest.raises(RecordError):
+            read_bundle(path)
+    write_bundle(path, BODY | {"models": [{"file": "other.onnx"}]}, FILES, force=True)
+    with pytest.raises(RecordError, match=r"other\.onnx"):
+        read_bundle(path)
+
+
+def test_cut_short_at_any_byte(tmp_path):
+    path = tmp_path / "b.zip"
+    write_bundle(path, BODY, FILES)
+    data = path.read_bytes()
+    for end in range(0, len(data), 7):
+        path.write_bytes(data[:end])
+        with pytest.raises(RecordError):
+            read_bundle(path)
+    path.write_bytes(data)
+    folder = tmp_path / "b"
+    write_bundle(folder, BODY, FILES)
+    text = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).write_bytes(text[:40])
+    with pytest.raises(RecordError, match="not JSON, or cut short"):
+        read_bundle(folder)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(RecordError, match="is no bundle"):
+        read_bundle(folder)
+
+
+def test_damaged_zips_end_in_an_error_of_ours(tmp_path):
+    path = tmp_path / "b.zip"
+    write_bundle(path, BODY, FILES)
+    data = path.read_bytes()
+    for position in range(0, len(data), 3):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 0x5A]) + data[position + 1 :])
+        with contextlib.suppress(RecordError):
+            assert read_bundle(path).files == FILES
+
+
+def test_an_empty_zip_is_no_bundle(tmp_path):
+    buffer = io.BytesIO()
+    zipfile.ZipFile(buffer, "w").close()
+    (tmp_path / "e.zip").write_bytes(buffer.getvalue())
+    with pytest.raises(RecordError, match="is no bundle"):
+        read_bundle(tmp_path / "e.zip")
