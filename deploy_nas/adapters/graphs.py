@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from deploy_nas.core.errors import RecordError
-from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
+from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Pool, SqueezeExcite, Step
 
 OPSET = 17
 IR_VERSION = 9
@@ -33,7 +33,7 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor a graph of these layers needs."""
     shapes: dict[str, tuple[int, ...]] = {}
     for place, layer in layers:
-        for op in layer.ops:
+        for op in (step.op for step in layer.all_steps):
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 shapes[f"{name}.weight"] = op.weight_shape
@@ -114,14 +114,33 @@ class _Builder:
         gate = self.node("HardSigmoid", f"{name}.gate", [gate], alpha=1.0 / 6.0, beta=0.5)
         return self.node("Mul", name, [x, gate])
 
+    def pool(self, name: str, step: Step, op: Pool, x: str) -> str:
+        sides = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2}
+        if op.kind == "max":
+            return self.node("MaxPool", name, [x], pads=[op.kernel // 2] * 4, **sides)
+        # Padding at the end that is not counted, instead of ceil_mode: runtimes differ in that one.
+        past = (step.out_size - 1) * op.stride + op.kernel - step.in_size
+        return self.node("AveragePool", name, [x], pads=[0, 0, past, past], count_include_pad=0, **sides)
+
     def layer(self, place: str, layer: Layer, x: str) -> str:
         entry = x
-        for op in layer.ops:
+        x = self.chain(place, layer.steps, x)
+        if not layer.residual:
+            return x
+        skip = self.chain(place, layer.shortcut_steps, entry)
+        name = f"{place}/add"
+        return self.activation(layer.activation, name, self.node("Add", name, [x, skip]))
+
+    def chain(self, place: str, steps: Sequence[Step], x: str) -> str:
+        for step in steps:
+            op = step.op
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 x = self.conv(name, op, x)
             elif isinstance(op, SqueezeExcite):
                 x = self.squeeze(name, op, x)
+            elif isinstance(op, Pool):
+                x = self.pool(name, step, op, x)
             elif isinstance(op, GlobalPool):
                 x = self.node("GlobalAveragePool", name, [x])
             else:
@@ -129,7 +148,7 @@ class _Builder:
                 weight = self.tensor(f"{name}.weight", (op.out_channels, op.in_channels))
                 bias = self.tensor(f"{name}.bias", (op.out_channels,))
                 x = self.node("Gemm", name, [flat, weight, bias], transB=1)
-        return self.node("Add", f"{place}/add", [x, entry]) if layer.residual else x
+        return x
 
 
 def _named_only(name: str, shape: tuple[int, ...]) -> Any:

@@ -13,6 +13,7 @@ from ofa.imagenet_classification.elastic_nn.utils import set_running_statistics
 from ofa.nas.efficiency_predictor import Mbv3FLOPsModel
 
 from deploy_nas.adapters import graphs, supernets
+from deploy_nas.adapters.supernets.checkpoints import spelling
 from deploy_nas.core.errors import ImagesError, OutputError, WeightsError
 from deploy_nas.core.spaces import get_space, space_ids
 
@@ -213,9 +214,7 @@ def test_published_checkpoints_load_as_ofa_loads_them(tmp_path, big, id):
 
 
 def test_a_module_of_mcunets_spelling_is_understood():
-    spelled = {
-        supernets._spelling(k) for k in ("first_conv.conv.conv.weight", "first_conv.bn.bn.running_mean")
-    }
+    spelled = {spelling(k) for k in ("first_conv.conv.conv.weight", "first_conv.bn.bn.running_mean")}
     assert spelled == {"first_conv.conv.weight", "first_conv.bn.running_mean"}
 
 
