@@ -137,5 +137,6 @@ def resnet_columns() -> tuple[str, ...]:
 def _not_tutorial(space: Space) -> MismatchError:
     return MismatchError(
         f"OFA's published MobileNetV3 predictor is not for {space.id}",
-        hint="it is for ofa-mbv3-w1.2 (there is one for ofa-resnet50 too); measure and train one with 'deploy-nas accuracy'",
+        hint="it is for ofa-mbv3-w1.2 (another for ofa-resnet50); "
+        "measure and train one with 'deploy-nas accuracy'",
     )

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout
 from deploy_nas.accuracy.published import Published, published_for, read_published
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
@@ -107,7 +109,8 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
     Args:
         space: the search space, or its id.
         source: our ``.onnx``, a file of the predictor that OFA published for the space (MobileNetV3 or
-            ResNet50), "pretrained" (that one, downloaded and checked) or "embedded" (the one shipped with the embedded space).
+            ResNet50), "pretrained" (that one, downloaded and checked) or "embedded" (the one shipped with
+            the embedded space).
         seed: of its ``arch_encoder``.
 
     Raises:
@@ -147,7 +150,8 @@ def _embedded(space: Space, seed: int) -> AccuracyPredictor:
     if not file.is_file():
         raise MismatchError(
             f"no accuracy predictor is shipped for {space.id}",
-            hint="name a file, or 'pretrained' for ofa-mbv3-w1.2 and ofa-resnet50; or make one with 'deploy-nas accuracy'",
+            hint="name a file, or 'pretrained' for ofa-mbv3-w1.2 and ofa-resnet50; "
+            "or make one with 'deploy-nas accuracy'",
         )
     return _ours(space, file.read_bytes(), name, seed)
 

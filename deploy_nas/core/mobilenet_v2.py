@@ -37,7 +37,7 @@ def proxyless(
     profile_image_sizes: tuple[int, ...] | None = None,
     classes: int = 1000,
 ) -> Space:
-    """Declare a ProxylessNAS space: keys ks, e (five stages of up to ``max(depths)`` blocks, and one), d[6]."""
+    """Declare a ProxylessNAS space: keys ks, e (five stages of ``max(depths)`` blocks, and one), d[6]."""
     return _space(
         id=id,
         summary=summary,

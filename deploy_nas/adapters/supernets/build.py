@@ -51,7 +51,7 @@ def _named(kind: str, space: Space) -> Any:
 
 @contextlib.contextmanager
 def own_rng(seed: int) -> Iterator[None]:
-    """A seed for the block. Only the CPU generator is seeded and put back: ``torch.manual_seed`` would touch every device's."""
+    """Seed the CPU generator, and put it back: ``torch.manual_seed`` would touch every device's."""
     import torch
 
     kept = torch.get_rng_state()

@@ -117,7 +117,7 @@ class Block(nn.Module):
 
 
 class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
-    """Elastic width, kernel sizes, expand ratios and depths; arguments as ``core.mobilenet_v2.mcunet`` says."""
+    """Elastic width, kernels, expand ratios and depths; arguments as ``core.mobilenet_v2.mcunet`` says."""
 
     def __init__(
         self,
