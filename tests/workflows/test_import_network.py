@@ -112,7 +112,7 @@ def test_the_command(published, tmp_path, monkeypatch):
         return CliRunner().invoke(main, ["import", *map(str, arguments)])
 
     done = run(published / MOBILE)
-    assert done.exit_code == 0 and f"{MOBILE}.json: ofa-mbv3-w1.2, 23 layers, 224 px" in done.output
+    assert done.exit_code == 0 and f"{MOBILE}.json: ofa-mbv3-w1.2, 22 layers, 224 px" in done.output
     assert json.loads((tmp_path / f"{MOBILE}.json").read_text())["space"] == "ofa-mbv3-w1.2"
     again = run(published / MOBILE / "net.config")
     assert again.exit_code == 2 and "exists already" in again.output

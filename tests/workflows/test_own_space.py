@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from deploy_nas.cli import main
 from deploy_nas.core.errors import UnknownSpaceError
 from deploy_nas.core.spaces import GROUP, get_space, space_ids
+from deploy_nas.profiling.plan import make_plan
 from deploy_nas.workflows import profile_device as profiling
 
 ID = "toy-elastic"
@@ -75,6 +76,16 @@ def test_it_profiles_searches_exports_and_verifies(toy, tmp_path, monkeypatch, q
     assert json.loads((tmp_path / "best.json").read_text())["d"] == [3]
     assert "UNTRAINED" in run("export", "best.json", "--weights", "random")
     run("verify", "best.onnx", "--profile", "p.json", codes=(0, 1))
+
+
+def test_a_small_spaces_networks_are_shared_out(toy):
+    """It has 14 networks an image size, fewer than a plan asks for: some are still left to judge by."""
+    plan = make_plan(toy)
+    rows = [row.tobytes() for row in (*plan.fit, *plan.validation)]
+    assert len(set(rows)) == len(rows) == 2 * 14
+    assert len(plan.validation) >= 8
+    extremes = toy.canonical(toy.encode([toy.smallest(16), toy.largest(24)]))
+    assert {row.tobytes() for row in extremes} <= {row.tobytes() for row in plan.fit}
 
 
 def test_every_network_of_it_is_its_modules(toy):
