@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deploy_nas.core.errors import WeightsError
@@ -76,7 +76,7 @@ def fuse_activations(net: torch.nn.Module) -> None:
 def activate(net: torch.nn.Module, architecture: Mapping[str, Any]) -> None:
     """Set the supernet to one of its subnets (``set_active_subnet``)."""
     chosen = {
-        key: value if value is None or isinstance(value, int) else list(value)
+        key: list(value) if isinstance(value, Iterable) else value
         for key, value in architecture.items()
         if key not in _NOT_OF_THE_NET
     }
