@@ -19,6 +19,7 @@ from deploy_nas.adapters.mlp import MLP
 from deploy_nas.core import spaces
 from deploy_nas.core.errors import ArchitectureError
 from deploy_nas.deploy.export import check_agreement
+from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 from deploy_nas.workflows import profile_device as profiling
 from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, verify_subnet
@@ -90,8 +91,11 @@ def test_layers_and_graphs_are_ofas_own(space, net, architectures):
 def test_from_profile_to_verified_file(space, net, tmp_path, monkeypatch, quick_settings):
     """As the commands do it, with a checkpoint of the class that ``ofa`` makes."""
     whole = profiling.settings_for
-    quick = quick_settings | {"row_rounds": 1, "burst_ms": 0.1, "row_burst_ms": 0.1, "least_runs": 1}
+    quick = quick_settings | dict.fromkeys(("rounds", "row_rounds", "passes", "least_runs", "warmup_runs"), 1)
+    quick |= {"burst_ms": 0.1, "row_burst_ms": 0.1, "sentinel_burst_ms": 0.1}
     monkeypatch.setattr(profiling, "settings_for", lambda r: replace(whole(r), **quick))
+    plan = ProfilePlan(space=space, image_sizes=(SIDE,), fit_per_size=4, validation_per_size=3)
+    monkeypatch.setattr(profiling, "make_plan", lambda *a, **k: plan)
     request = profiling.ProfileRequest(space=space.id, output=tmp_path / "p.json", quick=True)
     profile = profiling.profile_device(request)
     assert {row.key for row in profile.rows} == {layer.key for layer in space.rows}
