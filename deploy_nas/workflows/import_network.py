@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError, UnknownSpaceError
 from deploy_nas.core.matching import Match, match_layers
 from deploy_nas.core.space import Space
@@ -33,8 +35,7 @@ def import_network(
     config = load_net_config(file)
     size = image_size if image_size is not None else _image_size_beside(file)
     found, choices = find_space(config, size, [space] if space else None, str(file))
-    row = [0, *choices]
-    architecture = found.decode([row])[0] | {"image_size": size}  # type: ignore[arg-type]
+    architecture = found.decode(np.array([[0, *choices]]))[0] | {"image_size": size}
     try:
         found.validate(architecture)
     except ArchitectureError as error:
