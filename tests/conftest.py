@@ -111,3 +111,14 @@ def randomise():
         return net
 
     return randomised
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """Threads that wait for each other cost small networks more than they give, most on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -26,6 +26,7 @@ from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, ver
 from deploy_nas.workflows.search_subnets import SearchRequest, search_file
 
 SIDE = 32
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module", params=list(spaces._SPACES))

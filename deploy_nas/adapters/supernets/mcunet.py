@@ -62,6 +62,8 @@ class Squeeze(DynamicSE):  # type: ignore[misc]
 class ElasticBlock(DynamicMBConvLayer):  # type: ignore[misc]
     """ofa's elastic inverted bottleneck with the lab's squeeze-and-excitation."""
 
+    use_se: bool
+
     def __init__(self, *sides: list[int], squeeze: bool = False, **arguments: Any) -> None:
         super().__init__(*sides, use_se=squeeze, act_func="relu6", **arguments)
         if squeeze:
