@@ -88,3 +88,37 @@ def quick_settings() -> dict[str, float]:
     """Changes that make a real run of a plan take a second: what it measures is of no use."""
     rounds = {"rounds": 2, "row_rounds": 2, "passes": 2, "extra_rounds": 0}
     return {**rounds, "burst_ms": 0.5, "row_burst_ms": 0.5, "warmup_ms": 0.0, "slow_factor": 1e9}
+
+
+@pytest.fixture(scope="session")
+def randomise():
+    """Give a net weights that keep a signal alive, and batch norms that are anything but the identity."""
+    import torch
+
+    def randomised(net, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, value in net.state_dict().items():
+                if name.endswith("running_var"):
+                    value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+                elif name.endswith("_matrix"):
+                    value.add_(0.1 * torch.randn(value.shape, generator=generator))
+                elif value.ndim == 1:
+                    noise = 0.3 * torch.randn(value.shape, generator=generator)
+                    value.copy_(noise + (1.0 if name.endswith("bn.weight") else 0.0))
+                elif value.ndim > 1:
+                    value.mul_(6**0.5)
+        return net
+
+    return randomised
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """Threads that wait for each other cost small networks more than they give, most on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

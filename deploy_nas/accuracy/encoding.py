@@ -60,7 +60,7 @@ class FeatureLayout:
     def columns(self) -> tuple[str, ...]:
         """Names, such as ``ks[3]=5`` or ``image_size=160``: two layouts of equal names are equal."""
         genes = [self.space.genes[g] for g in self._genes]
-        names = [f"{g.key}[{g.index}]={choice}" for g in genes for choice in g.choices]
+        names = [f"{g.name}={choice}" for g in genes for choice in g.choices]
         names += [f"image_size={size}" for size in self.image_sizes or self.space.image_sizes]
         return (*names, "log_macs", "log_params") if self.totals else tuple(names)
 
@@ -124,8 +124,19 @@ def _tutorial_columns() -> Sequence[str]:
     return (*names, *(f"image_size={size}" for size in TUTORIAL_IMAGE_SIZES))
 
 
+def resnet_columns() -> tuple[str, ...]:
+    """Features of OFA's ``ResNetArchEncoder``, in its order, under our columns' names."""
+    sizes = (128, 144, 160, 176, 192, 224, 240, 256)
+    names = [f"image_size={size}" for size in sizes]
+    names += [f"d[0]={depth}" for depth in (0, 2)]
+    names += [f"w[{place}]={index}" for place in range(6) for index in range(3)]
+    names += [f"e[{block}]={ratio}" for block in range(18) for ratio in (0.2, 0.25, 0.35)]
+    return tuple(names)
+
+
 def _not_tutorial(space: Space) -> MismatchError:
     return MismatchError(
         f"OFA's published MobileNetV3 predictor is not for {space.id}",
-        hint="it is for ofa-mbv3-w1.2; measure and train one with 'deploy-nas accuracy'",
+        hint="it is for ofa-mbv3-w1.2 (another for ofa-resnet50); "
+        "measure and train one with 'deploy-nas accuracy'",
     )

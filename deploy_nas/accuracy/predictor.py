@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.resources
-import itertools
-import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout, tutorial_layout
-from deploy_nas.adapters.mlp import MLP, Dense, read_mlp, write_mlp
-from deploy_nas.core.errors import MismatchError, RecordError, VersionError, WeightsError
+from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout
+from deploy_nas.accuracy.published import Published, published_for, read_published
+from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
+from deploy_nas.core.errors import MismatchError, RecordError, VersionError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import Fields, read_bytes, write_atomic
@@ -30,15 +29,6 @@ Unit = Literal["percent", "fraction"]
 FORMAT = "deploy-nas accuracy predictor"
 VERSION = 1
 PRETRAINED, EMBEDDED = "pretrained", "embedded"
-
-_PUBLISHED_URL = "https://raw.githubusercontent.com/han-cai/files/master/ofa/acc_predictor.pth"
-_PUBLISHED_SHA256 = "48685122a3540636b06699af66cd816456b25f29b69563e2fda9bed4018eeba0"
-_PUBLISHED_SPACE = "ofa-mbv3-w1.2"
-_PUBLISHED_WIDTHS = (128, 400, 400, 400, 1)
-_PUBLISHED_NOTE = (
-    "reports top-1 on 10,000 images held out of ImageNet's training set, about 3 to 5 points above validation"
-)
-_OTHER_SPACE_NOTE = f"; made for {_PUBLISHED_SPACE}: elsewhere it ranks, its values are another supernet's"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +108,9 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
 
     Args:
         space: the search space, or its id.
-        source: our ``.onnx``, a file of OFA's published MobileNetV3 predictor, "pretrained" (that one,
-            downloaded and checked) or "embedded" (the one shipped with the embedded space).
+        source: our ``.onnx``, a file of the predictor that OFA published for the space (MobileNetV3 or
+            ResNet50), "pretrained" (that one, downloaded and checked) or "embedded" (the one shipped with
+            the embedded space).
         seed: of its ``arch_encoder``.
 
     Raises:
@@ -135,20 +126,21 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
     if source == EMBEDDED:
         return _embedded(space, seed)
     if source == PRETRAINED:
-        layout = tutorial_layout(space)
+        published, layout = published_for(space)
         from deploy_nas.adapters.downloads import fetch
 
         path = fetch(
-            _PUBLISHED_URL,
-            filename="ofa_mbv3_acc_predictor.pth",
-            sha256=_PUBLISHED_SHA256,
+            published.url,
+            filename=published.filename,
+            sha256=published.sha256,
             hint="download it elsewhere and name the file (--predictor PATH)",
         )
-        return _published(layout, path, seed)
+        return _published(published, layout, path, seed)
     path = Path(source)
     data = read_bytes(path)
     if path.suffix in (".pth", ".pt") or zipfile.is_zipfile(path) or data[:1] == b"\x80":
-        return _published(tutorial_layout(space), path, seed)
+        published, layout = published_for(space)
+        return _published(published, layout, path, seed)
     return _ours(space, data, str(path), seed)
 
 
@@ -158,7 +150,8 @@ def _embedded(space: Space, seed: int) -> AccuracyPredictor:
     if not file.is_file():
         raise MismatchError(
             f"no accuracy predictor is shipped for {space.id}",
-            hint="name a file, or 'pretrained' for ofa-mbv3-w1.2; or make one with 'deploy-nas accuracy'",
+            hint="name a file, or 'pretrained' for ofa-mbv3-w1.2 and ofa-resnet50; "
+            "or make one with 'deploy-nas accuracy'",
         )
     return _ours(space, file.read_bytes(), name, seed)
 
@@ -199,46 +192,12 @@ def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor
     )
 
 
-def _published(layout: FeatureLayout, path: Path, seed: int) -> AccuracyPredictor:
-    note = _PUBLISHED_NOTE + ("" if layout.space.id == _PUBLISHED_SPACE else _OTHER_SPACE_NOTE)
+def _published(published: Published, layout: FeatureLayout, path: Path, seed: int) -> AccuracyPredictor:
     return AccuracyPredictor(
-        space=layout.space, layout=layout, mlp=_tutorial_mlp(path), unit="fraction", note=note, seed=seed
+        space=layout.space,
+        layout=layout,
+        mlp=read_published(published, layout, path),
+        unit="fraction",
+        note=published.note_for(layout.space),
+        seed=seed,
     )
-
-
-def _tutorial_mlp(path: Path) -> MLP:
-    """The network of OFA's tutorial: ``nn.Sequential`` of four linear layers with ReLU between."""
-    import torch
-
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            "holds more than weights, and is not run", subject=str(path), hint="use the published file"
-        ) from error
-    except Exception as error:  # torch, zip and pickle each have their own for a damaged file
-        raise WeightsError("is no PyTorch file, or cut short", subject=str(path)) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else None
-    if not isinstance(state, Mapping):
-        raise WeightsError("holds no state_dict", subject=str(path))
-    layers: list[Dense] = []
-    expected: list[str] = []
-    for number, (inner, out) in enumerate(itertools.pairwise(_PUBLISHED_WIDTHS)):
-        arrays = []
-        for part, shape in (("weight", (out, inner)), ("bias", (out,))):
-            key = f"{2 * number}.{part}"
-            expected.append(key)
-            value = state.get(key)
-            if not isinstance(value, torch.Tensor) or value.shape != shape or not value.isfinite().all():
-                what = f"is {tuple(value.shape)}" if isinstance(value, torch.Tensor) else "is not there"
-                raise WeightsError(
-                    f"{key} must be finite numbers of shape {shape}, {what}",
-                    subject=str(path),
-                    hint="it is of another net than OFA's MobileNetV3 accuracy predictor",
-                )
-            arrays.append(value.to(torch.float32).numpy())
-        layers.append((np.ascontiguousarray(arrays[0].T), arrays[1]))
-    odd = sorted(str(key) for key in state if key not in expected)
-    if odd:
-        raise WeightsError(f"{odd[0]} is no key of OFA's MobileNetV3 accuracy predictor", subject=str(path))
-    return MLP(members=(tuple(layers),))

@@ -24,7 +24,10 @@ _PUBLISHED = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_net
 _PRETRAINED = {
     "ofa-mbv3-w1.0": ("ofa_mbv3_d234_e346_k357_w1.0", "55d835981d8acd1053657a951b18887a724ddcbf"),
     "ofa-mbv3-w1.2": ("ofa_mbv3_d234_e346_k357_w1.2", "d75a3613bae216091f61fc4b7df77d49cc82ed32"),
+    "ofa-proxyless-w1.3": ("ofa_proxyless_d234_e346_k357_w1.3", "c97035a7a6fe611508f3bb35ffac0ef77262f5e0"),
 }
+# Published too, but no digest of it is known, and what cannot be checked is not downloaded.
+_UNCHECKED = {"ofa-resnet50": "https://huggingface.co/han-cai/ofa/resolve/main/ofa_supernet_resnet50"}
 
 
 def cache_folder() -> Path:
@@ -42,6 +45,12 @@ def pretrained_weights(space_id: str, *, progress: Progress | None = None) -> Pa
         WeightsError: none is published for that space.
         DownloadError: as :func:`fetch`.
     """
+    if space_id in _UNCHECKED:
+        raise WeightsError(
+            "its published checkpoint cannot be checked, so it is not downloaded",
+            subject=space_id,
+            hint=f"get {_UNCHECKED[space_id]} yourself and name the file (--weights PATH)",
+        )
     if space_id not in _PRETRAINED:
         raise WeightsError(
             "there are no pretrained weights to download",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
-from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
+from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Pool, SqueezeExcite, Step
 
 OPSET = 17
 """The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: later ones lose it."""
@@ -38,7 +38,7 @@ def weight_shapes(layers: NamedLayers) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor a graph of these layers needs."""
     shapes: dict[str, tuple[int, ...]] = {}
     for place, layer in layers:
-        for op in layer.ops:
+        for op in (step.op for step in layer.all_steps):
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 shapes[f"{name}.weight"] = op.weight_shape
@@ -131,14 +131,29 @@ class _Builder:
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.node("Resize", name, [x, "", scales], mode="nearest", **how)
 
+    def pool(self, name: str, step: Step, op: Pool, x: str) -> str:
+        kind, attributes = pooling(step, op)
+        return self.node(kind, name, [x], **attributes)
+
     def layer(self, place: str, layer: Layer, x: str) -> str:
         entry = x
-        for op, size in zip(layer.ops, layer.sizes, strict=False):
+        x = self.chain(place, layer.steps, x)
+        if not layer.residual:
+            return x
+        skip = self.chain(place, layer.shortcut_steps, entry)
+        name = f"{place}/add"
+        return self.activation(layer.activation, name, self.node("Add", name, [x, skip]))
+
+    def chain(self, place: str, steps: Sequence[Step], x: str) -> str:
+        for step in steps:
+            op = step.op
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 x = self.conv(name, op, x)
             elif isinstance(op, SqueezeExcite):
-                x = self.squeeze(name, op, x, size)
+                x = self.squeeze(name, op, x, step.in_size)
+            elif isinstance(op, Pool):
+                x = self.pool(name, step, op, x)
             elif isinstance(op, GlobalPool):
                 x = self.node("GlobalAveragePool", name, [x])
             else:
@@ -146,7 +161,7 @@ class _Builder:
                 bias = self.tensor(f"{name}.bias", (op.out_channels,))
                 x = self.node("Conv", name, [x, weight, bias], kernel_shape=[1, 1])
                 x = self.node("Flatten", f"{name}.flatten", [x])
-        return self.node("Add", f"{place}/add", [x, entry]) if layer.residual else x
+        return x
 
 
 def named_only(name: str, shape: tuple[int, ...], kind: int = TensorProto.FLOAT) -> Any:
@@ -185,6 +200,16 @@ def build_model(
     for place, layer in layers:
         x = builder.layer(place, layer, x)
     return assemble(builder.nodes, builder.initializers, layers, metadata=metadata, batch=batch, name=name)
+
+
+def pooling(step: Step, op: Pool) -> tuple[str, dict[str, Any]]:
+    """Operator and attributes of a pooling."""
+    sides = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2}
+    if op.kind == "max":
+        return "MaxPool", {"pads": [op.kernel // 2] * 4, **sides}
+    # Padding at the end that is not counted, instead of ceil_mode: runtimes differ in that one.
+    past = (step.out_size - 1) * op.stride + op.kernel - step.in_size
+    return "AveragePool", {"pads": [0, 0, past, past], "count_include_pad": 0, **sides}
 
 
 def float_part(layers: NamedLayers, weights: Weights | None) -> tuple[list[Any], list[Any], str]:

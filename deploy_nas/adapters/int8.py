@@ -13,8 +13,9 @@ each stands between a dequantise and a quantise. Here saturation does their work
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ from deploy_nas.adapters.graphs import (
     build_model,
     float_part,
     named_only,
+    pooling,
     weight_shapes,
 )
 from deploy_nas.core.errors import OptionError
-from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
+from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Pool, SqueezeExcite, Step
 from deploy_nas.core.precision import Scheme
 
 Range = tuple[float, float]
@@ -43,6 +45,7 @@ _ACTIVATIONS = ("", "relu", "relu6", "hard_swish")
 _TIMED_RANGE: Range = (-4.0, 4.0)
 _TIMED_SCALE = 1e-3
 _LEAST_SPAN = 1e-3
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,8 +210,10 @@ class _Builder:
         )
         return self.activation(op.activation, name, made)
 
-    def pool(self, name: str, x: _Tensor) -> _Tensor:
-        made = self.node("GlobalAveragePool", name, [self.read(f"{name}.in", x)])
+    def pool(
+        self, name: str, x: _Tensor, kind: str = "GlobalAveragePool", attributes: Mapping[str, Any] = _NONE
+    ) -> _Tensor:
+        made = self.node(kind, name, [self.read(f"{name}.in", x)], **attributes)
         return self.quantize(name, made, *self.levels(*self.range_of(name)))
 
     def squeeze(self, name: str, op: SqueezeExcite, x: _Tensor) -> _Tensor:
@@ -228,23 +233,28 @@ class _Builder:
 
     def layer(self, place: str, layer: Layer, x: _Tensor) -> _Tensor:
         entry = x
-        for op in layer.ops:
+        x = self.chain(place, layer.steps, x)
+        if not layer.residual:
+            return x
+        skip = self.chain(place, layer.shortcut_steps, entry)
+        name = f"{place}/add"
+        inputs = [self.read(f"{name}.{side}", t) for side, t in (("left", x), ("right", skip))]
+        return self.activation(layer.activation, name, self.node("Add", name, inputs))
+
+    def chain(self, place: str, steps: Sequence[Step], x: _Tensor) -> _Tensor:
+        for step in steps:
+            op = step.op
             name = f"{place}/{op.role}"
             if isinstance(op, Conv):
                 x = self.conv(name, op, x)
             elif isinstance(op, SqueezeExcite):
                 x = self.squeeze(name, op, x)
+            elif isinstance(op, Pool):
+                x = self.pool(name, x, *pooling(step, op))
             elif isinstance(op, GlobalPool):
                 x = self.pool(name, x)
-            elif isinstance(op, Linear):
-                x = self.classifier(name, op, x)
             else:
-                raise OptionError(f"{type(op).__name__} has no INT8 form here", subject="precision")
-        if layer.residual:
-            name = f"{place}/add"
-            inputs = [self.read(f"{name}.{side}", t) for side, t in (("left", x), ("right", entry))]
-            total = self.node("Add", name, inputs)
-            x = self.quantize(name, total, *self.levels(*self.range_of(name)))
+                x = self.classifier(name, op, x)
         return x
 
     def zeros(self, name: str, count: int, kind: int) -> str:
@@ -316,15 +326,18 @@ def range_tensors(layers: NamedLayers) -> dict[str, str]:
 
     def of(place: str, layer: Layer) -> dict[str, str]:
         found: dict[str, str] = {}
-        for op in layer.ops:
+        for op in (step.op for step in layer.all_steps):
             name = f"{place}/{op.role}"
             if isinstance(op, SqueezeExcite):
                 found |= {f"{name}.pool": f"{name}.pool", f"{name}.reduce": f"{name}.reduce.relu", name: name}
             elif isinstance(op, Conv):
                 found[name] = f"{name}.{op.activation}" if op.activation else name
-            elif isinstance(op, GlobalPool):
+            elif isinstance(op, GlobalPool | Pool):
                 found[name] = name
-        return found | ({f"{place}/add": f"{place}/add"} if layer.residual else {})
+        if layer.residual:
+            name = f"{place}/add"
+            found[name] = f"{name}.{layer.activation}" if layer.activation else name
+        return found
 
     head = float_layers(layers)
     entry = list(of(*layers[head - 1]).values())[-1] if head else INPUT

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search", "Find the most accurate subnet within budgets."),
     "export": ("export", "Write a subnet as ONNX, checked against PyTorch."),
     "verify": ("verify", "Measure an exported file against its prediction and budget."),
+    "import": ("import_network", "Make an architecture file of a net.config of OFA."),
     "accuracy": ("accuracy", "Make an accuracy predictor for your own supernet and images."),
     "kit": ("kit", "Profile a device that deploy-nas is not installed on."),
     "profiles": ("profiles", "List, show and compare profiles."),

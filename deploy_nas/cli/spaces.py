@@ -11,9 +11,15 @@ from deploy_nas.cli import show
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(as_json: bool) -> None:
     """List the search spaces."""
+    from deploy_nas.core.errors import UnknownSpaceError
     from deploy_nas.core.spaces import get_space, space_ids
 
-    spaces = [get_space(i) for i in space_ids()]
+    spaces = []
+    for i in space_ids():
+        try:
+            spaces.append(get_space(i))
+        except UnknownSpaceError as error:  # another package's fault must not hide the rest
+            click.echo(f"left out: {error}", err=True)
     if as_json:
         show.emit_json(
             [

@@ -30,8 +30,13 @@ def mbconv(
     activation: Activation,
     squeeze: bool,
     residual: bool,
+    squeeze_channels: int | None = None,
 ) -> Layer:
-    """A mobile inverted bottleneck; no expansion where ``mid_channels == in_channels``."""
+    """A mobile inverted bottleneck; no expansion where ``mid_channels == in_channels``.
+
+    ``squeeze_channels`` are the middle ones of squeeze-and-excitation; ``None``: a quarter of
+    ``mid_channels``, as OFA has it.
+    """
     ops: list[Conv | SqueezeExcite] = []
     if mid_channels != in_channels:
         ops.append(
@@ -49,9 +54,8 @@ def mbconv(
         )
     )
     if squeeze:
-        ops.append(
-            SqueezeExcite(role="se", channels=mid_channels, mid_channels=make_divisible(mid_channels // 4))
-        )
+        reduced = make_divisible(mid_channels // 4) if squeeze_channels is None else squeeze_channels
+        ops.append(SqueezeExcite(role="se", channels=mid_channels, mid_channels=reduced))
     ops.append(Conv(role="project", in_channels=mid_channels, out_channels=out_channels))
     return Layer(kind="mbconv", in_channels=in_channels, in_size=in_size, ops=tuple(ops), residual=residual)
 

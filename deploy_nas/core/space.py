@@ -32,14 +32,25 @@ _IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
 class Gene:
     """One choice of an architecture: ``architecture[key][index]`` is one of ``choices``.
 
-    ``gate`` is ``(gene, least)``: the gene matters only where that other gene's chosen index is at
-    least ``least`` (a block past its stage's depth is absent). ``None``: always.
+    Args:
+        key: in the architecture's dict.
+        index: in that key's list; ``None``: the key holds the value itself, no list.
+        choices: values, ascending.
+        gate: ``(gene, least)``: the gene matters only where that other gene's chosen index is at least
+            ``least`` (a block past its stage's depth is absent). ``None``: always.
+        same: further values read as the first choice: what the supernet makes no difference of.
     """
 
     key: str
-    index: int
+    index: int | None
     choices: tuple[int | float, ...]
     gate: tuple[int, int] | None = None
+    same: tuple[int | float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As messages and columns have it: ``ks[3]``, ``wid``."""
+        return self.key if self.index is None else f"{self.key}[{self.index}]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +99,11 @@ class Space:
         return columns
 
     @cached_property
+    def _plain_keys(self) -> frozenset[str]:
+        """Keys that hold one value instead of a list."""
+        return frozenset(gene.key for gene in self.genes if gene.index is None)
+
+    @cached_property
     def choice_counts(self) -> IntArray:
         """Choices of each encoded column, int64 ``[1 + genes]``."""
         return np.array([len(self.image_sizes), *(len(g.choices) for g in self.genes)], dtype=np.int64)
@@ -123,6 +139,8 @@ class Space:
         row = [self._index("image_size", architecture.get("image_size"), self.image_sizes)]
         for key, columns in self.gene_columns.items():
             values = architecture.get(key)
+            if key in self._plain_keys:
+                values = [values]
             if isinstance(values, np.ndarray):
                 values = values.tolist()
             if not isinstance(values, list | tuple) or len(values) != len(columns):
@@ -132,21 +150,25 @@ class Space:
             for column, value in zip(columns, values, strict=True):
                 gene = self.genes[column - 1]
                 absent = gene.gate is not None and _is_zero(value)
-                row.append(-1 if absent else self._index(f"{key}[{gene.index}]", value, gene.choices))
+                row.append(-1 if absent else self._index(gene.name, value, gene.choices, gene.same))
         for gene, index in zip(self.genes, row[1:], strict=True):
             if index < 0 and gene.gate is not None and row[1 + gene.gate[0]] >= gene.gate[1]:
                 raise ArchitectureError(
                     f"must be one of {list(gene.choices)}, is 0 though its block is there",
-                    subject=f"{gene.key}[{gene.index}]",
+                    subject=gene.name,
                 )
         return [max(index, 0) for index in row]
 
     @staticmethod
-    def _index(name: str, value: Any, choices: Sequence[int | float]) -> int:
+    def _index(
+        name: str, value: Any, choices: Sequence[int | float], same: Sequence[int | float] = ()
+    ) -> int:
         if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
             for index, choice in enumerate(choices):
                 if value == choice:
                     return index
+            if value in same:
+                return 0
         found = "missing" if value is None else repr(value)[:60]
         raise ArchitectureError(f"must be one of {list(choices)}, is {found}", subject=name)
 
@@ -158,6 +180,7 @@ class Space:
                 key: [self.genes[c - 1].choices[int(row[c])] for c in columns]
                 for key, columns in self.gene_columns.items()
             }
+            architecture |= {key: architecture[key][0] for key in self._plain_keys}
             architecture["image_size"] = self.image_sizes[int(row[0])]
             result.append(architecture)
         return result

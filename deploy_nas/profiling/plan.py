@@ -21,6 +21,7 @@ from deploy_nas.device.runner import SENTINEL, Unit
 
 AA_UNITS = 6
 LEAST_VALIDATION = 40
+_MOST_MISSES = 500  # draws in a row that were all known: the space has hardly more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,16 +99,18 @@ class ProfilePlan:
         return [self.space.rows[i] for i in self.row_numbers]
 
     def _draw(self, rng: np.random.Generator, per_size: int, taken: set[bytes]) -> IntArray:
-        """Random networks, ``per_size`` of each image size, none of them taken before."""
+        """Random networks, ``per_size`` of each image size where there are so many, none taken before."""
         chosen: list[IntArray] = []
         for size in self.image_sizes:
-            got = 0
-            while got < per_size:
+            got = missed = 0
+            while got < per_size and missed < _MOST_MISSES:
                 row = self.space.canonical(self.space.sample_encoded(rng, 1, [size]))
-                if row.tobytes() not in taken:
-                    taken.add(row.tobytes())
-                    chosen.append(row)
-                    got += 1
+                if row.tobytes() in taken:
+                    missed += 1
+                    continue
+                taken.add(row.tobytes())
+                chosen.append(row)
+                got, missed = got + 1, 0
         width = len(self.space.genes) + 1
         return np.concatenate(chosen) if chosen else np.empty((0, width), dtype=np.int64)
 
@@ -120,8 +123,14 @@ class ProfilePlan:
             for extreme in (self.space.smallest, self.space.largest)
         ]
         taken = {row.tobytes() for row in extremes}
-        fit = np.concatenate([*extremes, self._draw(rng, max(0, self.fit_per_size - 2), taken)])
-        return fit, self._draw(rng, self.validation_per_size, taken)
+        fit = self._draw(rng, max(0, self.fit_per_size - 2), taken)
+        validation = self._draw(rng, self.validation_per_size, taken)
+        if len(validation) < self.validation_per_size * len(self.image_sizes):
+            # A small space: what there is is shared out, or nothing would be left to judge by.
+            both = np.concatenate([fit, validation])[rng.permutation(len(fit) + len(validation))]
+            share = self.validation_per_size / (self.fit_per_size + self.validation_per_size)
+            validation, fit = np.split(both, [round(share * len(both))])
+        return np.concatenate([*extremes, fit]), validation
 
     @property
     def fit(self) -> IntArray:

@@ -19,6 +19,7 @@ from deploy_nas.accuracy.predictor import (
     load_accuracy_predictor,
     save_accuracy_predictor,
 )
+from deploy_nas.accuracy.published import MOBILENET_V3, RESNET50
 from deploy_nas.adapters import downloads
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import (
@@ -255,11 +256,33 @@ def test_published_predictor_agrees_with_torch(shared: Callable[[str], Path], id
     np.testing.assert_allclose(predictor.percent_encoded(encoded), 100 * found)
 
 
+def test_published_resnet_predictor_agrees_with_ofas_own(shared: Callable[[str], Path]) -> None:
+    from ofa.nas.accuracy_predictor import AccuracyPredictor, ResNetArchEncoder
+
+    path, space = shared("ofa/ofa_resnet50_acc_predictor.pth"), get_space("ofa-resnet50")
+    predictor = load_accuracy_predictor(space, path)
+    encoder = ResNetArchEncoder(image_size_list=list(space.image_sizes))
+    module = AccuracyPredictor(encoder, 400, 3, checkpoint_path=str(path), device="cpu").eval()
+    architectures = space.decode(space.sample_encoded(np.random.default_rng(0), 1000))
+    import torch
+
+    with torch.no_grad():
+        expected = module.predict_acc(architectures).double().numpy()
+    found = predictor.predict_acc(architectures)
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
+    assert predictor.unit == "fraction" and 0.5 < found.min() < found.max() < 0.9
+    # OFA's encoder gives absent blocks 0, and its own draws are read too.
+    theirs = [encoder.feature2arch(encoder.arch2feature(a)) for a in architectures[:20]]
+    np.testing.assert_array_equal(predictor.predict_acc(theirs), found[:20])
+
+
 def test_predictor_of_another_net_names_its_first_key(shared: Callable[[str], Path]) -> None:
     with pytest.raises(
         WeightsError, match=r"0\.weight must be finite numbers of shape \(400, 128\), is not there"
     ):
         load_accuracy_predictor("ofa-mbv3-w1.2", shared("ofa/ofa_resnet50_acc_predictor.pth"))
+    with pytest.raises(WeightsError, match=r"layers\.0\.0\.weight .*another net than OFA's ResNet50"):
+        load_accuracy_predictor("ofa-resnet50", shared("ofa/acc_predictor.pth"))
 
 
 def test_pytorch_files_that_do_not_fit(tmp_path: Path) -> None:
@@ -327,18 +350,21 @@ def test_pretrained_is_the_checked_download(tmp_path: Path, monkeypatch: pytest.
     assert load_accuracy_predictor("ofa-mbv3-w1.2", "pretrained").unit == "fraction"
     assert asked["url"].endswith("/ofa/acc_predictor.pth") and len(asked["sha256"]) == 64
     asked.clear()
+    with pytest.raises(WeightsError, match="ResNet50"):
+        load_accuracy_predictor("ofa-resnet50", "pretrained")
+    assert asked["url"].endswith("/ofa/ofa_resnet50_acc_predictor.pth") and len(asked["sha256"]) == 64
+    asked.clear()
     with pytest.raises(MismatchError):
         load_accuracy_predictor("ofa-mbv3-cifar10", "pretrained")
     assert not asked
 
 
-def test_published_sha256_is_that_of_the_file(shared: Callable[[str], Path]) -> None:
+def test_published_sha256_is_that_of_the_files(shared: Callable[[str], Path]) -> None:
     import hashlib
 
-    from deploy_nas.accuracy import predictor
-
-    data = shared("ofa/acc_predictor.pth").read_bytes()
-    assert hashlib.sha256(data).hexdigest() == predictor._PUBLISHED_SHA256
+    for published in (MOBILENET_V3, RESNET50):
+        data = shared(f"ofa/{published.filename}").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == published.sha256
 
 
 def test_zip_of_something_else(tmp_path: Path) -> None:

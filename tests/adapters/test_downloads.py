@@ -131,5 +131,11 @@ def test_pretrained_weights(server, monkeypatch):
 
 
 def test_the_published_addresses_are_for_spaces_there_are():
-    assert set(downloads._PRETRAINED) == {"ofa-mbv3-w1.0", "ofa-mbv3-w1.2"}
+    assert set(downloads._PRETRAINED) == {"ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "ofa-proxyless-w1.3"}
     assert all(len(blob) == 40 for _, blob in downloads._PRETRAINED.values())
+
+
+def test_a_published_checkpoint_that_cannot_be_checked_is_not_downloaded(server):
+    with pytest.raises(WeightsError, match=r"cannot be checked.*ofa_supernet_resnet50 yourself.*--weights"):
+        downloads.pretrained_weights("ofa-resnet50")
+    assert not server.asked

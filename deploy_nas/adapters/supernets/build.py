@@ -1,0 +1,94 @@
+"""Supernets with random weights, and subnets of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from deploy_nas.core.errors import WeightsError
+from deploy_nas.core.space import Space
+
+if TYPE_CHECKING:
+    import torch
+
+_NOT_OF_THE_NET = frozenset({"space", "image_size", "predicted"})
+
+
+def build_supernet(space: Space, *, seed: int = 0) -> torch.nn.Module:
+    """The space's supernet with random weights; the caller's own torch generator is left as it was.
+
+    ``space.supernet["class"]`` is one of ``families.FAMILIES``, or ``package.module:function`` of your own:
+    a function (or class) that takes the other entries and returns a module with
+    ``set_active_subnet(**choices)`` and ``get_active_subnet(preserve_weight=True)``.
+
+    Raises:
+        WeightsError: the space names a class that cannot be built.
+    """
+    from deploy_nas.adapters.supernets.families import FAMILIES
+
+    arguments = copy.deepcopy(dict(space.supernet))  # ofa sorts the lists it is given
+    kind = str(arguments.pop("class"))
+    build = FAMILIES.get(kind) or _named(kind, space)
+    with own_rng(seed):
+        net: torch.nn.Module = build(**arguments)
+    return net
+
+
+def _named(kind: str, space: Space) -> Any:
+    module, _, name = kind.partition(":")
+    try:
+        if not name:
+            raise LookupError("no such family, and not of the form package.module:function")
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever a package of the user's own raises when it is imported
+        raise WeightsError(
+            f"its supernet is {kind!r}, which cannot be built ({error})", subject=space.id
+        ) from error
+
+
+@contextlib.contextmanager
+def own_rng(seed: int) -> Iterator[None]:
+    """Seed the CPU generator, and put it back: ``torch.manual_seed`` would touch every device's."""
+    import torch
+
+    kept = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(kept)
+
+
+def fuse_activations(net: torch.nn.Module) -> None:
+    """Replace ofa's activation modules, in place, by torch's of the same function: quicker, same state."""
+    from torch import nn
+
+    ours = {"Hswish": nn.Hardswish, "Hsigmoid": nn.Hardsigmoid}
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if (kind := ours.get(type(child).__name__)) is not None:
+                setattr(parent, name, kind(inplace=True))
+
+
+def activate(net: torch.nn.Module, architecture: Mapping[str, Any]) -> None:
+    """Set the supernet to one of its subnets (``set_active_subnet``)."""
+    chosen = {
+        key: list(value) if isinstance(value, Iterable) else value
+        for key, value in architecture.items()
+        if key not in _NOT_OF_THE_NET
+    }
+    net.set_active_subnet(**chosen)  # type: ignore[operator]
+
+
+def subnet(net: torch.nn.Module, architecture: Mapping[str, Any]) -> torch.nn.Module:
+    """A subnet of its own (``get_active_subnet(preserve_weight=True)``), in evaluation mode.
+
+    It shares no storage with the supernet, so recalibrating it leaves the supernet as it was.
+    """
+    activate(net, architecture)
+    with own_rng(0):  # ofa initialises the modules before it copies into them
+        taken: torch.nn.Module = net.get_active_subnet(preserve_weight=True)  # type: ignore[operator]
+    return taken.eval()

@@ -1,0 +1,45 @@
+"""``deploy-nas import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("import")
+@click.argument("net_config", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Architecture file  [the folder's name, .json]"
+)
+@click.option("--image-size", type=int, help="Side of its images  [run.config beside it]")
+@click.option("--space", metavar="ID", help="Only this space  [whichever has the network]")
+@click.option("--force", is_flag=True, help="Replace the output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the architecture as JSON.")
+def command(
+    net_config: Path,
+    output: Path | None,
+    image_size: int | None,
+    space: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make an architecture file of a NET_CONFIG of OFA (the file, or its folder)."""
+    from deploy_nas.records.architecture import save_architecture
+    from deploy_nas.workflows.import_network import import_network
+
+    record = import_network(net_config, image_size=image_size, space=space)
+    folder = net_config if net_config.is_dir() else net_config.absolute().parent
+    path = output or Path(f"{folder.name}.json")
+    save_architecture(record, path, force=force)
+    if as_json:
+        show.emit_json(record.to_json())
+        return
+    layers = record.space.layers(record.architecture)
+    macs = sum(layer.macs for _, layer in layers) / 1e6
+    click.echo(
+        f"{path}: {record.space.id}, {len(layers)} layers, {record.architecture['image_size']} px, "
+        f"{macs:.1f} million MACs"
+    )

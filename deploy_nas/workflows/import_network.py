@@ -1,0 +1,93 @@
+"""OFA's ``net.config`` to an architecture of the space that has exactly this network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError, UnknownSpaceError
+from deploy_nas.core.matching import Match, match_layers
+from deploy_nas.core.space import Space
+from deploy_nas.core.spaces import get_space, space_ids
+from deploy_nas.records.architecture import ArchitectureRecord
+from deploy_nas.records.net_config import NetConfig, load_image_size, load_net_config
+
+
+def import_network(
+    path: Path, *, image_size: int | None = None, space: str | None = None
+) -> ArchitectureRecord:
+    """The architecture of a ``net.config``.
+
+    Args:
+        path: the file, or the folder it is in.
+        image_size: side of its images; ``None``: what ``run.config`` beside it says.
+        space: only this one; ``None``: whichever has it.
+
+    Raises:
+        RecordError: a file that is none, cut short, or of a family not known.
+        MismatchError: a network that no space has; names the nearest space and the layer it lacks.
+        OptionError: no image size is known.
+        ArchitectureError: an image size that the space does not offer.
+    """
+    file = path / "net.config" if path.is_dir() else path
+    config = load_net_config(file)
+    size = image_size if image_size is not None else _image_size_beside(file)
+    found, choices = find_space(config, size, [space] if space else None, str(file))
+    architecture = found.decode(np.array([[0, *choices]]))[0] | {"image_size": size}
+    try:
+        found.validate(architecture)
+    except ArchitectureError as error:
+        nearest = min(found.image_sizes, key=lambda side: abs(side - size))
+        raise ArchitectureError(
+            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: say --image-size {nearest}"
+        ) from error
+    return ArchitectureRecord(space=found, architecture=architecture)
+
+
+def find_space(
+    config: NetConfig, image_size: int, ids: Sequence[str] | None, where: str
+) -> tuple[Space, list[int]]:
+    """The space that has the network, and its choices; raises :class:`MismatchError`."""
+    layers = config.layers(image_size)
+    nearest: tuple[Match, Space] | None = None
+    for space in _spaces(ids):
+        match = match_layers(space, image_size, layers)
+        if match.choices is not None:
+            return space, [int(c) for c in match.choices]
+        if nearest is None or match.matched > nearest[0].matched:
+            nearest = match, space
+    if nearest is None:
+        raise MismatchError("there is no space to look in", subject=where)
+    match, space = nearest
+    odd = layers[match.matched].key if match.matched < len(layers) else "fewer layers"
+    raise MismatchError(
+        f"is no network of a space known here; nearest is {space.id}, which at {match.place} has no {odd}",
+        subject=where,
+        hint="'deploy-nas spaces' lists them",
+    )
+
+
+def _spaces(ids: Sequence[str] | None) -> list[Space]:
+    """Those named, or all that can be loaded."""
+    if ids is not None:
+        return [get_space(i) for i in ids]
+    found = []
+    for i in space_ids():
+        try:
+            found.append(get_space(i))
+        except UnknownSpaceError:  # another's package, at fault: `deploy-nas spaces` says how
+            continue
+    return found
+
+
+def _image_size_beside(file: Path) -> int:
+    beside = file.with_name("run.config")
+    if not beside.is_file():
+        raise OptionError(
+            "there is no run.config beside it that says the image size",
+            subject=str(file),
+            hint="say --image-size N",
+        )
+    return load_image_size(beside)

@@ -1,0 +1,120 @@
+"""OFA's net.config files: the published ones, those that ``ofa`` writes, and every kind of bad one."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from ofa.imagenet_classification.networks import get_net_by_name
+
+from deploy_nas.adapters import supernets
+from deploy_nas.cli import main
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError, RecordError
+from deploy_nas.core.spaces import get_space
+from deploy_nas.records.net_config import load_image_size, load_net_config
+from deploy_nas.workflows.import_network import import_network
+
+MOBILE = "flops-482M_top1-79.6_finetune-75"
+
+
+@pytest.fixture(scope="module")
+def published(data_dir):
+    folder = data_dir / "ofa" / "specialized"
+    if not folder.is_dir():
+        pytest.skip(f"no published networks in {folder}")
+    return folder
+
+
+def test_every_published_network_becomes_an_architecture(published):
+    """Those whose image size a space offers as they are, the others at the nearest one."""
+    count = {}
+    for folder in sorted(published.iterdir()):
+        own = load_image_size(folder / "run.config")
+        space = import_network(folder, image_size=224).space
+        offered = own in space.image_sizes
+        if not offered:
+            with pytest.raises(ArchitectureError, match=f"is {own}; its layers fit {space.id}: say --image"):
+                import_network(folder)
+        size = own if offered else min(space.image_sizes, key=lambda side: abs(side - own))
+        record = import_network(folder, image_size=None if offered else size)
+        layers = [layer.key for _, layer in record.space.layers(record.architecture)]
+        assert layers == [layer.key for layer in load_net_config(folder / "net.config").layers(size)]
+        count[space.id] = count.get(space.id, 0) + 1
+    assert count == {"ofa-mbv3-w1.0": 24, "ofa-mbv3-w1.2": 10, "ofa-proxyless-w1.3": 16}
+
+
+def test_macs_and_parameters_are_those_of_ofas_own_build(published):
+    """``ofa`` builds the network from the file by its own reader."""
+    record = import_network(published / MOBILE)
+    config = json.loads((published / MOBILE / "net.config").read_text())
+    for block in config["blocks"]:  # names of an older ofa
+        block["name"] = "ResidualBlock"
+        block["mobile_inverted_conv"]["name"] = "MBConvLayer"
+    net = get_net_by_name(config["name"]).build_from_config(config)
+    layers = record.space.layers(record.architecture)
+    assert sum(layer.params for _, layer in layers) == sum(p.numel() for p in net.parameters())
+    assert sum(layer.macs for _, layer in layers) / 1e6 == pytest.approx(482, abs=1)  # as its name says
+
+
+@pytest.mark.parametrize("id", ["ofa-mbv3-w1.2", "ofa-proxyless-w1.3", "ofa-resnet50"])
+def test_what_ofa_writes_comes_back(tmp_path, id):
+    space = get_space(id)
+    net = supernets.build_supernet(space)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        architecture = space.sample(rng)
+        supernets.activate(net, architecture)
+        # json writes a shortcut that get_active_net_config leaves as a module as text: nobody reads it
+        (tmp_path / "net.config").write_text(json.dumps(net.get_active_net_config(), default=str))
+        record = import_network(tmp_path, image_size=architecture["image_size"])
+        assert record.space.id == id
+        found, given = (
+            [layer.key for _, layer in space.layers(a)] for a in (record.architecture, architecture)
+        )
+        assert found == given
+
+
+def test_faults_are_named(published, tmp_path):
+    source = json.loads((published / MOBILE / "net.config").read_text())
+    file = tmp_path / "net.config"
+
+    def refused(kind, match, value=None, **options):
+        text = value if isinstance(value, str) else json.dumps(source if value is None else value)
+        file.write_text(text)
+        with pytest.raises(kind, match=match) as caught:
+            import_network(file, **{"image_size": 224, **options})
+        assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+    refused(RecordError, "cut short", json.dumps(source)[:-200])
+    refused(RecordError, "no net.config", {"space": "x"})
+    refused(RecordError, "family 'DenseNets'", source | {"name": "DenseNets"})
+    refused(RecordError, "'blocks' must be a list", source | {"blocks": 3})
+    refused(OptionError, "--image-size", None, image_size=None)
+    refused(ArchitectureError, "is 100; .*--image-size 128", None, image_size=100)
+    refused(MismatchError, "nearest is ofa-proxyless-w1.3", None, space="ofa-proxyless-w1.3")
+
+    def changed(number, **values):
+        blocks = json.loads(json.dumps(source["blocks"]))
+        blocks[number]["mobile_inverted_conv"].update(values)
+        return source | {"blocks": blocks}
+
+    refused(RecordError, r"blocks\[2\].*'kernel_size' must be", changed(2, kernel_size="3"))
+    refused(RecordError, r"blocks\[2\].*'act_func' 'gelu'", changed(2, act_func="gelu"))
+    refused(RecordError, r"blocks\[3\]: takes 32 channels, the layer before", changed(2, out_channels=40))
+    refused(MismatchError, r"ofa-mbv3-w1.2, which at stage1.block2 has no .*dw9", changed(2, kernel_size=9))
+    refused(MismatchError, r"has no .*o100\+", changed(2, mid_channels=100))
+
+
+def test_the_command(published, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, ["import", *map(str, arguments)])
+
+    done = run(published / MOBILE)
+    assert done.exit_code == 0 and f"{MOBILE}.json: ofa-mbv3-w1.2, 22 layers, 224 px" in done.output
+    assert json.loads((tmp_path / f"{MOBILE}.json").read_text())["space"] == "ofa-mbv3-w1.2"
+    again = run(published / MOBILE / "net.config")
+    assert again.exit_code == 2 and "exists already" in again.output
+    assert run(tmp_path / "absent").exit_code == 2
+    assert json.loads(run(published / MOBILE, "--force", "--json").stdout)["image_size"] == 224
