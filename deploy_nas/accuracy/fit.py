@@ -12,17 +12,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
+from deploy_nas.accuracy.judge import HeldOut, judge
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray
-from deploy_nas.core.stats import rank_correlation
 from deploy_nas.records.accuracy import AccuracyData
 
 MIN_SUBNETS = 30
@@ -58,32 +57,6 @@ class FitSettings:
     weight_decay: float = 0.3
     layout: str = WITH_TOTALS
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeldOut:
-    """Figures on subnets that training never saw.
-
-    Args:
-        mae_points: mean absolute error, in points of top-1.
-        rank_correlation: Spearman's; 0 where it is undefined.
-        pairs: (predicted, measured) in percent, a subnet.
-        spread_points: standard deviation of the ensemble, a subnet; all 0 for one member.
-    """
-
-    mae_points: float
-    rank_correlation: float
-    pairs: tuple[tuple[float, float], ...]
-    spread_points: tuple[float, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """For a file's metadata."""
-        return {
-            "subnets": len(self.pairs),
-            "mae_points": round(self.mae_points, 4),
-            "rank_correlation": round(self.rank_correlation, 5),
-            "pairs": [[round(p, 3), round(m, 3)] for p, m in self.pairs],
-        }
 
 
 def fit_accuracy(
@@ -139,23 +112,6 @@ def fit_accuracy(
     }
     made = AccuracyPredictor(space=predictor.space, layout=layout, mlp=predictor.mlp, about=about)
     return made, figures
-
-
-def judge(
-    predictor: AccuracyPredictor, data: AccuracyData, chosen: NDArray[np.bool_] | None = None
-) -> HeldOut:
-    """Figures of a predictor on measured subnets; ``chosen`` bool ``[n]``, ``None`` for all."""
-    keep = np.ones(len(data), dtype=bool) if chosen is None else chosen
-    measured = data.top1_percent[keep]
-    predicted = predictor.percent_encoded(data.encoded[keep])
-    correlation = rank_correlation(predicted, measured)
-    scale = 100.0 if predictor.unit == "fraction" else 1.0
-    return HeldOut(
-        mae_points=float(np.abs(predicted - measured).mean()),
-        rank_correlation=correlation if np.isfinite(correlation) else 0.0,
-        pairs=tuple(zip(predicted.tolist(), measured.tolist(), strict=True)),
-        spread_points=tuple((scale * predictor.spread_encoded(data.encoded[keep])).tolist()),
-    )
 
 
 def _check(settings: FitSettings) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from deploy_nas.accuracy import fit
-from deploy_nas.accuracy.fit import FitSettings, fit_accuracy, judge
+from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
+from deploy_nas.accuracy.judge import judge
 from deploy_nas.accuracy.predictor import load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import Space
