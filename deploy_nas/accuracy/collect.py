@@ -62,6 +62,12 @@ def plan_subnets(space: Space, count: int, rng: np.random.Generator) -> IntArray
     return plan[:count]
 
 
+def sample_broadly(space: Space, count: int, rng: np.random.Generator) -> IntArray:
+    """``count`` architectures, canonical, half of them tilted as in :func:`plan_subnets`, half uniform."""
+    uniform = space.canonical(space.sample_encoded(rng, count - count // 2))
+    return np.concatenate([_tilted(space, count // 2, rng), uniform])
+
+
 def _tilted(space: Space, count: int, rng: np.random.Generator) -> IntArray:
     """Choices with probability proportional to ``exp(tilt * position)``, position from 0 to 1."""
     tilt = rng.uniform(-_TILT, _TILT, size=(count, 1))

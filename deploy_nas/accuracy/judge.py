@@ -46,8 +46,7 @@ class HeldOut:
     def within_two_spreads(self) -> float | None:
         """Share of subnets whose error is at most two spreads; ``None`` for one member.
 
-        0.95 would be an honest spread. Members agree on what they all cannot know, among it the
-        noise of the measured accuracies, so it is less.
+        Of honest spreads and accuracies without noise 0.95; their noise makes it less.
         """
         if not any(self.spread_points):
             return None
