@@ -9,10 +9,11 @@ from pathlib import Path
 
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import load_images
-from deploy_nas.core.errors import BudgetError, ImagesError, OptionError
+from deploy_nas.core.errors import BudgetError, OptionError
 from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.top1 import Top1, measure_top1
 from deploy_nas.deploy.verify import Verification, verify_model
+from deploy_nas.device import machine
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, read_bytes
 from deploy_nas.records.profile import load_profile
@@ -88,22 +89,37 @@ def verify_subnet(
     return verify_model(model, profile=loaded, budget_ms=max_latency_ms, threads=threads)
 
 
-def top1_of(model: Path, images: Path) -> tuple[Top1, float | None]:
-    """Top-1 of an exported file on labelled images, and what was predicted for it in percent, if it says.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredTop1:
+    """Top-1 of an exported file, what was predicted for it (if it says), and the images that were skipped."""
+
+    top1: Top1
+    predicted_percent: float | None
+    skipped: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the prediction lies in the measurement's 95% interval; ``None`` without one."""
+        if self.predicted_percent is None:
+            return None
+        low, high = self.top1.interval_percent
+        return low <= self.predicted_percent <= high
+
+
+def top1_of(model: Path, images: Path) -> MeasuredTop1:
+    """Top-1 of an exported file on labelled images, beside what was predicted for it.
 
     Raises:
         ImagesError: images that cannot be used, or of other classes than the model's.
+        RecordError: the file does not say how its images are prepared.
     """
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
     side = (metadata.get("preprocessing") or {}).get("image_size")
-    try:
-        loaded = load_images(images)
-    except ImagesError:
-        # Photographs of many sizes: bring each to the model's, as its preprocessing will.
-        loaded = load_images(images, size=side if isinstance(side, int) else None)
+    loaded = load_images(images, size=side if isinstance(side, int) and side > 0 else None)
     predicted = metadata.get("predicted") or {}
-    accuracy = predicted.get("accuracy")
-    if isinstance(accuracy, int | float):
-        accuracy = float(accuracy) * (100.0 if predicted.get("accuracy_unit") == "fraction" else 1.0)
-    return measure_top1(data, loaded), accuracy
+    percent = predicted.get("accuracy")
+    if isinstance(percent, int | float):
+        percent = float(percent) * (100.0 if predicted.get("accuracy_unit") == "fraction" else 1.0)
+    top1 = measure_top1(data, loaded, threads=len(machine.cores()))
+    return MeasuredTop1(top1=top1, predicted_percent=percent, skipped=loaded.skipped)

@@ -13,7 +13,7 @@ from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
 from deploy_nas.accuracy.judge import HeldOut
 from deploy_nas.accuracy.predictor import save_accuracy_predictor
-from deploy_nas.adapters.images import load_images
+from deploy_nas.adapters.images import load_images, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
@@ -27,7 +27,8 @@ from deploy_nas.records.files import check_output
 class CollectRequest:
     """Which subnets to measure on which images.
 
-    ``calibration`` recalibrates batch norm for each subnet; ``workers`` are processes, ``None``: one a core.
+    ``mirrored`` measures on the mirror images too; ``calibration`` recalibrates batch norm for each subnet;
+    ``workers`` are processes, ``None``: one a core.
     """
 
     space: str
@@ -37,6 +38,7 @@ class CollectRequest:
     calibration: Path | None = None
     calibration_limit: int = 2000
     limit_per_class: int | None = None
+    mirrored: bool = False
     count: int = 300
     seed: int = 0
     workers: int | None = None
@@ -84,7 +86,9 @@ def collect_accuracies(
             size=max(space.image_sizes),
         )
     net, provenance = load_supernet(space, request.weights)
-    evaluator = SubnetEvaluator(space, net, images, calibration)
+    evaluator = SubnetEvaluator(
+        space, net, with_mirrored(images) if request.mirrored else images, calibration
+    )
     measured = measure_subnets(
         evaluator,
         provenance.sha256 or "",
@@ -98,7 +102,7 @@ def collect_accuracies(
     return Collected(
         measured=measured,
         subnets=len(top1_percent),
-        images=len(images),
+        images=len(evaluator.images),
         top1_percent=(float(top1_percent.min()), float(top1_percent.max())),
         chance_percent=100.0 / space.classes,
         skipped=(*images.skipped, *(calibration.skipped if calibration is not None else ())),

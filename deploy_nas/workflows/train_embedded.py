@@ -14,7 +14,7 @@ from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import ImageSet
+from deploy_nas.adapters.images import ImageSet, with_mirrored
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import write_json
@@ -107,7 +107,8 @@ def train_predictor(
 ) -> dict[str, Any]:
     """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures.
 
-    The measured subnets and the calibration plot are kept in ``files.work``.
+    The images' mirror images are used too: less noise for the same images. The measured subnets and
+    the calibration plot are kept in ``files.work``.
     """
     net = supernets.build_supernet(space)
     weights = supernets.load_weights(net, space, files.weights)
@@ -119,7 +120,7 @@ def train_predictor(
             log(f"measured {p.done}/{p.total}, {p.remaining_s:.0f} s left")
 
     measure_subnets(
-        SubnetEvaluator(space, net, split(images)[1]),
+        SubnetEvaluator(space, net, with_mirrored(split(images)[1])),
         weights,
         measured,
         count=subnets,
