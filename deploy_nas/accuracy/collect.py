@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from deploy_nas.accuracy.encoding import total_figure
 from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.core.space import Architecture, IntArray, Space
-from deploy_nas.records.accuracy import AccuracyWriter
+from deploy_nas.records.accuracy import AccuracyData, AccuracyWriter
 
 _POOL = 40
 _BINS = 16
@@ -62,6 +62,12 @@ def plan_subnets(space: Space, count: int, rng: np.random.Generator) -> IntArray
     return plan[:count]
 
 
+def sample_broadly(space: Space, count: int, rng: np.random.Generator) -> IntArray:
+    """``count`` architectures, canonical, half of them tilted as in :func:`plan_subnets`, half uniform."""
+    uniform = space.canonical(space.sample_encoded(rng, count - count // 2))
+    return np.concatenate([_tilted(space, count // 2, rng), uniform])
+
+
 def _tilted(space: Space, count: int, rng: np.random.Generator) -> IntArray:
     """Choices with probability proportional to ``exp(tilt * position)``, position from 0 to 1."""
     tilt = rng.uniform(-_TILT, _TILT, size=(count, 1))
@@ -91,7 +97,7 @@ def _distinct(encoded: IntArray) -> IntArray:
 
 
 def collect(
-    evaluate: Callable[[Architecture], float],
+    measure: Callable[[Sequence[Architecture]], Iterable[float]],
     space: Space,
     *,
     count: int,
@@ -101,12 +107,12 @@ def collect(
 ) -> int:
     """Measure subnets until the file holds ``count``; returns how many were measured now.
 
-    Each is in the file before the next begins, so an interruption (``KeyboardInterrupt`` included,
-    which is passed on) loses only the one at work. What the file held already is not measured again,
-    whatever rng it was planned with; with the same rng the run goes on where it was cut.
+    Each is in the file before the next is asked for, so an interruption of any kind loses only those
+    at work. What the file held already is not measured again, whatever rng it was planned with; with
+    the same rng the run goes on where it was cut, and ends with the same file.
 
     Args:
-        evaluate: top-1 in percent of an architecture.
+        measure: gives the top-1 in percent of each architecture, in order, as they come.
         space: the search space.
         count: subnets the file shall hold.
         rng: for :func:`plan_subnets`.
@@ -116,25 +122,31 @@ def collect(
     Raises:
         MismatchError: the file is of another space.
         OptionError: as :func:`plan_subnets`.
-        RecordError: ``evaluate`` gave no percentage.
+        RecordError: ``measure`` gave no percentage.
     """
     if writer.header.space.id != space.id:
         raise MismatchError(f"is of space {writer.header.space.id}, not {space.id}", subject=str(writer.path))
-    plan = plan_subnets(space, count, rng)
-    known = {row.tobytes() for row in space.canonical(writer.done.encoded)}
-    todo = [row for row in plan if row.tobytes() not in known][: max(0, count - len(writer.done))]
+    held = len(writer.done)
+    todo = _left(space, count, rng, writer.done)
     started = time.monotonic()
-    for number, architecture in enumerate(space.decode(np.array(todo)) if todo else [], start=1):
-        top1_percent = float(evaluate(architecture))
+    for number, (architecture, top1_percent) in enumerate(zip(todo, measure(todo), strict=True), start=1):
         writer.append(architecture, top1_percent)
         if progress is not None:
             each_s = (time.monotonic() - started) / number
             progress(
                 Progress(
-                    done=len(writer.done) + number,
-                    total=len(writer.done) + len(todo),
+                    done=held + number,
+                    total=held + len(todo),
                     top1_percent=top1_percent,
                     remaining_s=each_s * (len(todo) - number),
                 )
             )
     return len(todo)
+
+
+def _left(space: Space, count: int, rng: np.random.Generator, done: AccuracyData) -> list[Architecture]:
+    """The planned subnets that are not measured yet, in order, as many as are wanting."""
+    plan = plan_subnets(space, count, rng)
+    known = {row.tobytes() for row in space.canonical(done.encoded)}
+    rows = [row for row in plan if row.tobytes() not in known][: max(0, count - len(done))]
+    return space.decode(np.array(rows)) if rows else []

@@ -1,32 +1,31 @@
-"""Fit an accuracy predictor to measured subnets: the seed's MLP, with a straight line under it if that helps.
+"""Fit an accuracy predictor to measured subnets: the seed's MLP, taught by a Gaussian process.
 
-A few hundred subnets are few for 3 x 400 hidden units on about a hundred one-hot columns: the net alone
-can miss what one column does (an image size at which a supernet fails), where a ridge regression does
-not; on a smooth supernet the net alone is better. So each member is trained twice, on the accuracies
-and on what the line leaves over, and the better one on the stopping split is kept. The line becomes one
-more hidden unit a layer, never negative and so unchanged by ReLU: what is saved is a plain MLP.
+A few hundred subnets are few for 3 x 400 hidden units, and plenty for a Gaussian process (see
+``accuracy.process``). So the process is fitted to them, tells the accuracies of 20,000 more, and the MLP
+learns those: it agrees with its teacher to a few hundredths of a point, and is what notebooks and other
+runtimes know. The members of an ensemble learn the process's mean and, to each side of it, how unsure
+it is: their mean is the prediction, their standard deviation the process's own.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.accuracy.collect import sample_broadly
 from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
+from deploy_nas.accuracy.judge import HeldOut, judge
 from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.accuracy.process import fit_process
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import OptionError, RecordError
-from deploy_nas.core.space import FloatArray, IntArray
-from deploy_nas.core.stats import rank_correlation
+from deploy_nas.core.space import FloatArray
 from deploy_nas.records.accuracy import AccuracyData
 
 MIN_SUBNETS = 30
-_STRENGTHS = np.geomspace(0.03, 100.0, 15)
 
 Log = Callable[[str], None]
 
@@ -36,54 +35,24 @@ class FitSettings:
     """How a predictor is trained.
 
     Args:
-        ensemble: members; each has its own start, order and stopping split.
+        ensemble: members; from two on their spread says how unsure the predictor is.
         held_out: share of the subnets kept for the figures alone.
-        stopping: share of the rest that early stopping watches.
-        hidden: units of the three hidden layers.
-        epochs: at most; the learning rate falls to 0 over them on a cosine.
-        patience: epochs without a better stopping loss before it ends.
-        batch_size, learning_rate, weight_decay: of AdamW.
+        hidden: units of the hidden layers.
+        taught: architectures the MLP learns from the process, beside the measured ones.
+        epochs, batch_size, learning_rate: of AdamW, on one cycle.
         layout: features, see ``accuracy.encoding``.
         seed: of all that is random.
     """
 
     ensemble: int = 1
     held_out: float = 0.2
-    stopping: float = 0.15
     hidden: tuple[int, ...] = (400, 400, 400)
-    epochs: int = 100
-    patience: int = 30
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.3
+    taught: int = 20_000
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 2e-3
     layout: str = WITH_TOTALS
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeldOut:
-    """Figures on subnets that training never saw.
-
-    Args:
-        mae_points: mean absolute error, in points of top-1.
-        rank_correlation: Spearman's; 0 where it is undefined.
-        pairs: (predicted, measured) in percent, a subnet.
-        spread_points: standard deviation of the ensemble, a subnet; all 0 for one member.
-    """
-
-    mae_points: float
-    rank_correlation: float
-    pairs: tuple[tuple[float, float], ...]
-    spread_points: tuple[float, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """For a file's metadata."""
-        return {
-            "subnets": len(self.pairs),
-            "mae_points": round(self.mae_points, 4),
-            "rank_correlation": round(self.rank_correlation, 5),
-            "pairs": [[round(p, 3), round(m, 3)] for p, m in self.pairs],
-        }
 
 
 def fit_accuracy(
@@ -94,7 +63,7 @@ def fit_accuracy(
     Args:
         data: measured subnets.
         settings: how; ``None``: the defaults.
-        log: called with a line a member.
+        log: called with a line a step.
 
     Returns:
         The predictor, in percent, with its figures in ``about``; and those figures.
@@ -103,9 +72,10 @@ def fit_accuracy(
         RecordError: fewer than 30 subnets, or all of one accuracy.
         OptionError: a setting out of range.
     """
-    settings = settings or FitSettings()
+    settings, log = settings or FitSettings(), log or (lambda line: None)
     _check(settings)
-    encoded = data.header.space.canonical(data.encoded)
+    space = data.header.space
+    encoded = space.canonical(data.encoded)
     # One network measured twice must not stand on both sides of the split.
     networks = np.unique(encoded, axis=0, return_inverse=True)[1].reshape(-1)
     if networks.size == 0 or int(networks.max()) + 1 < MIN_SUBNETS or np.ptp(data.top1_percent) == 0:
@@ -114,22 +84,30 @@ def fit_accuracy(
             f"difference are too few to train on",
             hint=f"collect at least {MIN_SUBNETS} different ones, better 300",
         )
-    layout = feature_layout(data.header.space, settings.layout)
+    layout = feature_layout(space, settings.layout)
     rng = np.random.default_rng(settings.seed)
     order = rng.permutation(int(networks.max()) + 1)
     held = np.isin(networks, order[: max(5, round(settings.held_out * len(order)))])
-    features = layout.features(encoded)
-    members = []
-    for number, seed in enumerate(rng.integers(0, 2**31, settings.ensemble)):
-        layers, word = _fit_member(features[~held], data.top1_percent[~held], settings, int(seed))
+    if np.ptp(data.top1_percent[~held]) == 0:
+        raise RecordError("all subnets to train on have one accuracy", hint="collect more")
+    process = fit_process(layout.features(encoded[~held]), data.top1_percent[~held], layout.columns, rng)
+    log(f"of the accuracies, {process.noise_points:.2f} points are noise")
+    pool = np.concatenate([encoded[~held], sample_broadly(space, settings.taught, rng)])
+    features = layout.features(pool)
+    mean, deviation = process.predict(features)
+    members, misses = [], []
+    for number, side in enumerate(_sides(settings.ensemble), start=1):
+        layers, miss_points = _learn(features, mean + side * deviation, settings, int(rng.integers(2**31)))
         members.append(layers)
-        if log is not None:
-            log(f"member {number + 1}/{settings.ensemble}: {word}")
-    predictor = AccuracyPredictor(space=data.header.space, layout=layout, mlp=MLP(members=tuple(members)))
-    figures = judge(predictor, data, held)
+        misses.append(miss_points)
+        log(f"member {number}/{settings.ensemble}: off its teacher by {miss_points:.3f} points")
+    mlp = MLP(members=tuple(members))
+    figures = judge(AccuracyPredictor(space=space, layout=layout, mlp=mlp), data, held)
     about = {
         "held_out": figures.to_json(),
         "samples": int((~held).sum()),
+        "noise_points": round(process.noise_points, 4),
+        "off_teacher_points": round(max(misses), 4),
         "weights": data.header.weights,
         "images": data.header.images,
         "image_count": data.header.image_count,
@@ -137,97 +115,40 @@ def fit_accuracy(
         "seed": settings.seed,
         "ensemble": settings.ensemble,
     }
-    made = AccuracyPredictor(space=predictor.space, layout=layout, mlp=predictor.mlp, about=about)
-    return made, figures
-
-
-def judge(
-    predictor: AccuracyPredictor, data: AccuracyData, chosen: NDArray[np.bool_] | None = None
-) -> HeldOut:
-    """Figures of a predictor on measured subnets; ``chosen`` bool ``[n]``, ``None`` for all."""
-    keep = np.ones(len(data), dtype=bool) if chosen is None else chosen
-    measured = data.top1_percent[keep]
-    predicted = predictor.percent_encoded(data.encoded[keep])
-    correlation = rank_correlation(predicted, measured)
-    scale = 100.0 if predictor.unit == "fraction" else 1.0
-    return HeldOut(
-        mae_points=float(np.abs(predicted - measured).mean()),
-        rank_correlation=correlation if np.isfinite(correlation) else 0.0,
-        pairs=tuple(zip(predicted.tolist(), measured.tolist(), strict=True)),
-        spread_points=tuple((scale * predictor.spread_encoded(data.encoded[keep])).tolist()),
-    )
+    return AccuracyPredictor(space=space, layout=layout, mlp=mlp, about=about), figures
 
 
 def _check(settings: FitSettings) -> None:
-    for name in ("ensemble", "epochs", "patience", "batch_size"):
+    for name in ("ensemble", "epochs", "batch_size"):
         if getattr(settings, name) < 1:
             raise OptionError(f"must be at least 1, is {getattr(settings, name)}", subject=name)
-    for name in ("held_out", "stopping"):
-        if not 0.0 < getattr(settings, name) <= 0.5:
-            raise OptionError(f"must be above 0 and at most 0.5, is {getattr(settings, name)}", subject=name)
+    if settings.taught < 0:
+        raise OptionError(f"must be at least 0, is {settings.taught}", subject="taught")
+    if not 0.0 < settings.held_out <= 0.5:
+        raise OptionError(f"must be above 0 and at most 0.5, is {settings.held_out}", subject="held_out")
     if len(settings.hidden) < 1 or min(settings.hidden) < 1:
         raise OptionError("must be numbers of units, at least 1 each", subject="hidden")
-    if not settings.learning_rate > 0.0 or not settings.weight_decay >= 0.0:
-        raise OptionError("must be positive", subject="learning_rate, weight_decay")
+    if not settings.learning_rate > 0.0:
+        raise OptionError(f"must be positive, is {settings.learning_rate}", subject="learning_rate")
 
 
-# -- one member ------------------------------------------------------------------------------------
+def _sides(members: int) -> FloatArray:
+    """Where each member stands, in standard deviations: mean 0 and, from two on, deviation 1."""
+    sides = np.linspace(-1.0, 1.0, members) if members > 1 else np.zeros(1)
+    return sides / max(float(sides.std()), 1e-12)
 
 
-def _ridge(features: NDArray[np.float32], target: FloatArray) -> tuple[FloatArray, float]:
-    """Weights ``[f]`` and offset of the ridge regression with the least leave-one-out error."""
-    centre, level = features.mean(axis=0, dtype=np.float64), float(target.mean())
-    left, singular, right = np.linalg.svd(features - centre, full_matrices=False)
-    projected = left.T @ (target - level)
-    best_error, best = np.inf, np.zeros(len(centre))
-    for strength in _STRENGTHS:
-        kept = singular**2 / (singular**2 + strength)
-        leverage = 1.0 / len(target) + (left**2 * kept).sum(axis=1)
-        error = float(np.mean(((target - level - left @ (kept * projected)) / (1.0 - leverage)) ** 2))
-        if error < best_error:
-            best_error, best = error, right.T @ (singular / (singular**2 + strength) * projected)
-    return best, level - float(centre @ best)
-
-
-def _fit_member(
-    features: NDArray[np.float32], target: FloatArray, settings: FitSettings, seed: int
-) -> tuple[tuple[Dense, ...], str]:
-    """Layers of one member, and a word on its making."""
-    order = np.random.default_rng(seed).permutation(len(target))
-    stop_at = max(2, round(settings.stopping * len(target)))
-    watched, used = order[:stop_at], order[stop_at:]
-    candidates = []
-    lines = {"alone": (np.zeros(features.shape[1]), 0.0), "with a line": _ridge(features[used], target[used])}
-    for name, (line, offset) in lines.items():
-        left_over = target - (features @ line + offset)
-        centre, scale = float(left_over[used].mean()), max(float(left_over[used].std()), 1e-6)
-        layers, loss, epochs = _train(
-            features, (left_over - centre) / scale, watched, used, settings, seed, from_zero=name != "alone"
-        )
-        error = scale * loss**0.5
-        word = f"{name}, stopped after {epochs} epochs at {error:.2f} points"
-        candidates.append((error, _with_line(layers, line, offset, centre, scale), word))
-    _, member, word = min(candidates, key=lambda c: c[0])
-    return member, word
-
-
-def _train(
-    features: NDArray[np.float32],
-    target: FloatArray,
-    watched: IntArray,
-    used: IntArray,
-    settings: FitSettings,
-    seed: int,
-    *,
-    from_zero: bool,
-) -> tuple[list[Dense], float, int]:
-    """The MLP on a standardised target, its squared error on ``watched``, and the epochs it took."""
+def _learn(
+    features: NDArray[np.float32], percent: FloatArray, settings: FitSettings, seed: int
+) -> tuple[tuple[Dense, ...], float]:
+    """Layers of an MLP taught ``percent``, and how far off it ends, root mean square."""
     import torch
     from torch import nn
 
     rng = np.random.default_rng(seed)
+    centre, scale = float(percent.mean()), max(float(percent.std()), 1e-6)
     x = torch.from_numpy(features)
-    y = torch.from_numpy(target.astype(np.float32))[:, None]
+    y = torch.from_numpy(((percent - centre) / scale).astype(np.float32))[:, None]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         modules: list[nn.Module] = []
@@ -235,51 +156,24 @@ def _train(
         for units in settings.hidden:
             modules += [nn.Linear(width, units), nn.ReLU()]
             width = units
-        last = nn.Linear(width, 1)
-        net = nn.Sequential(*modules, last)
-    if from_zero:
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-    optimizer = torch.optim.AdamW(
-        net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        net = nn.Sequential(*modules, nn.Linear(width, 1))
+    starts = range(0, len(y), settings.batch_size)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * len(starts)
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
-    best_loss, best, best_epoch, epoch = float("inf"), copy.deepcopy(net.state_dict()), 0, 0
-    for epoch in range(settings.epochs + 1):
-        with torch.no_grad():
-            loss = float(nn.functional.mse_loss(net(x[watched]), y[watched]))
-        if loss < best_loss:
-            best_loss, best, best_epoch = loss, copy.deepcopy(net.state_dict()), epoch
-        if epoch - best_epoch >= settings.patience or epoch == settings.epochs:
-            break
-        shuffled = rng.permutation(used)
-        for start in range(0, len(shuffled), settings.batch_size):
+    for _ in range(settings.epochs):
+        shuffled = rng.permutation(len(y))
+        for start in starts:
             index = shuffled[start : start + settings.batch_size]
             optimizer.zero_grad()
             nn.functional.mse_loss(net(x[index]), y[index]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        schedule.step()
-    net.load_state_dict(best)
+            schedule.step()
+    with torch.no_grad():
+        miss_points = scale * float((net(x) - y).square().mean().sqrt())
     linear = [module for module in net if isinstance(module, nn.Linear)]
     layers = [(m.weight.detach().numpy().T.copy(), m.bias.detach().numpy().copy()) for m in linear]
-    return layers, best_loss, epoch
-
-
-def _with_line(
-    layers: list[Dense], line: FloatArray, offset: float, centre: float, scale: float
-) -> tuple[Dense, ...]:
-    """The MLP of ``scale * mlp(x) + centre + line @ x + offset``, for features from 0 to 1."""
-    # The unit carries line @ x - low, which is never negative; a tenth more against rounding.
-    low = 1.1 * float(np.minimum(line, 0.0).sum()) - 0.1
-    joined: list[Dense] = []
-    for depth, (weight, bias) in enumerate(layers):
-        inner, out = weight.shape
-        if depth == 0:
-            wide, shift = np.c_[weight, line], np.r_[bias, -low]
-        elif depth < len(layers) - 1:
-            wide, shift = np.zeros((inner + 1, out + 1)), np.r_[bias, 0.0]
-            wide[:inner, :out], wide[inner, out] = weight, 1.0
-        else:
-            wide, shift = np.r_[scale * weight, [[1.0]]], scale * bias + centre + offset + low
-        joined.append((wide.astype(np.float32), shift.astype(np.float32)))
-    return tuple(joined)
+    weight, bias = layers[-1]
+    layers[-1] = (np.float32(scale) * weight, np.float32(scale) * bias + np.float32(centre))
+    return tuple(layers), miss_points

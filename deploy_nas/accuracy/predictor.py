@@ -16,10 +16,10 @@ import numpy as np
 from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout
 from deploy_nas.accuracy.published import Published, published_for, read_published
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
-from deploy_nas.core.errors import MismatchError, RecordError, VersionError
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.records.files import Fields, read_bytes, write_atomic
+from deploy_nas.records.files import Fields, check_format, read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from deploy_nas.core.encoder import ArchEncoder
@@ -72,6 +72,10 @@ class AccuracyPredictor:
         """Standard deviation of the members, in ``unit``, float64 ``[n]``: 0 where there is one."""
         values: FloatArray = self._members(encoded).std(axis=1)
         return values
+
+    def predict_spread(self, architectures: Sequence[Mapping[str, Any]]) -> FloatArray:
+        """How far the members disagree on each of the dicts: :meth:`spread_encoded` of them."""
+        return self.spread_encoded(self.space.encode(architectures))
 
     def percent_encoded(self, encoded: IntArray) -> FloatArray:
         """Top-1 in percent whatever the unit, float64 ``[n]``."""
@@ -159,15 +163,7 @@ def _embedded(space: Space, seed: int) -> AccuracyPredictor:
 def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor:
     mlp, metadata = read_mlp(data, where)
     fields = Fields(metadata, where)
-    if metadata.get("format") != FORMAT:
-        raise RecordError("is an ONNX file, but not of an accuracy predictor", subject=where)
-    version = fields.integer("version", 1)
-    if version > VERSION:
-        raise VersionError(
-            f"has format version {version}, this deploy-nas reads up to {VERSION}",
-            subject=where,
-            hint="upgrade deploy-nas",
-        )
+    check_format(fields, FORMAT, VERSION)
     made_for = fields.text("space")
     if made_for != space.id:
         raise MismatchError(f"is a predictor of space {made_for}, not {space.id}", subject=where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from deploy_nas.cli import show
 
 if TYPE_CHECKING:
     from deploy_nas.accuracy.collect import Progress
+    from deploy_nas.accuracy.judge import HeldOut
 
 
 @click.group("accuracy")
@@ -30,20 +32,34 @@ def command() -> None:
 @click.option(
     "--calibration-images", type=click.Path(path_type=Path), help="Recalibrate batch norm on these."
 )
+@click.option("--calibration-limit", default=2000, show_default=True, help="Of these, at most.")
 @click.option("--limit-per-class", type=click.IntRange(1), help="Images of each class at most.")
+@click.option(
+    "--mirrored", is_flag=True, help="Measure on the mirror images too: twice the time, less noise."
+)
 @click.option("--count", default=300, show_default=True, help="Subnets the file shall hold.")
 @click.option("--seed", default=0, show_default=True, help="Draws the subnets.")
+@click.option("--workers", type=click.IntRange(1), help="Processes  [one a core]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def collect(
     space: str,
     images: Path,
     output: Path,
     weights: str | None,
     calibration_images: Path | None,
+    calibration_limit: int,
     limit_per_class: int | None,
+    mirrored: bool,
     count: int,
     seed: int,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
-    """Measure subnets on your images. Run again, it goes on where it stopped."""
+    """Measure the top-1 of subnets on your images.
+
+    The smallest and the largest, then in turn one of a stratified draw by MACs and a random one.
+    However it was stopped, the same command goes on from there.
+    """
     from deploy_nas.workflows.train_accuracy import CollectRequest, collect_accuracies
 
     request = CollectRequest(
@@ -52,17 +68,33 @@ def collect(
         output=output,
         weights=weights,
         calibration=calibration_images,
+        calibration_limit=calibration_limit,
         limit_per_class=limit_per_class,
+        mirrored=mirrored,
         count=count,
         seed=seed,
+        workers=workers,
     )
-    with show.progress("measuring subnets") as update:
+    with show.progress("measuring subnets", quiet=as_json) as update:
 
         def each(p: Progress) -> None:
             update(p.done, p.total, f"{p.top1_percent:.2f}%")
 
-        measured = collect_accuracies(request, each)
-    click.echo(f"measured {measured} subnets; {output} holds {count}")
+        done = collect_accuracies(request, each)
+    show.say_skipped(done.skipped)
+    if as_json:
+        show.emit_json({"path": str(output), **asdict(done)})
+        return
+    low, high = done.top1_percent
+    click.echo(
+        f"measured {done.measured} subnets on {done.images} images; "
+        f"{output} holds {done.subnets}, top-1 {low:.2f} to {high:.2f}%"
+    )
+    if high < 2 * done.chance_percent:
+        click.echo(
+            f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, sorted by name, "
+            "in the order the supernet was trained on?"
+        )
 
 
 @command.command("train")
@@ -71,20 +103,51 @@ def collect(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("accuracy.onnx"), show_default=True
 )
 @click.option("--ensemble", default=1, show_default=True, help="Members; their spread says how unsure it is.")
+@click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets kept for the figures.")
+@click.option(
+    "--plot",
+    type=click.Choice(["svg", "png", "none"]),
+    default="svg",
+    show_default=True,
+    help="Calibration plot beside the output.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def train(subnets: Path, output: Path, ensemble: int, seed: int, force: bool, as_json: bool) -> None:
-    """Fit a predictor to the file of measured SUBNETS, judged on a fifth of them held out."""
+def train(
+    subnets: Path,
+    output: Path,
+    ensemble: int,
+    held_out: float,
+    plot: str,
+    seed: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Fit a predictor to the file of measured SUBNETS, judged on some of them held out."""
+    from deploy_nas.accuracy.fit import FitSettings
     from deploy_nas.workflows.train_accuracy import fit_file
 
+    picture = None if plot == "none" else output.with_suffix(f".{plot}")
+    settings = FitSettings(ensemble=ensemble, held_out=held_out, seed=seed)
     with show.status("fitting", quiet=as_json) as say:
-        figures = fit_file(subnets, output, ensemble=ensemble, seed=seed, force=force, log=say)
+        figures = fit_file(subnets, output, settings, plot=picture, force=force, log=say)
     if as_json:
-        show.emit_json({"path": str(output), **figures.to_json()})
+        show.emit_json({"path": str(output), "plot": picture and str(picture), **figures.to_json()})
         return
-    click.echo(
+    click.echo(describe(figures))
+    click.echo(f"wrote {output}" + (f" and {picture}" if picture is not None else ""))
+
+
+def describe(figures: HeldOut) -> str:
+    """Held-out figures in a line or two."""
+    lines = [
         f"on {len(figures.pairs)} subnets held out: mean absolute error {figures.mae_points:.2f} points, "
         f"rank correlation {figures.rank_correlation:.4f}"
-    )
-    click.echo(f"wrote {output}")
+    ]
+    if figures.spread_correlation is not None and figures.within_two_spreads is not None:
+        lines.append(
+            f"the members' spread: rank correlation {figures.spread_correlation:.2f} with the error, "
+            f"{100 * figures.within_two_spreads:.0f}% of errors within two spreads"
+        )
+    return "\n".join(lines)

@@ -100,7 +100,9 @@ def command(
     click.echo(
         f"{record.space.id} at {record.architecture['image_size']} px, of {result.evaluations} evaluated"
     )
-    click.echo(f"predicted accuracy {p['accuracy']:.4g}{'%' if p['accuracy_unit'] == 'percent' else ''}")
+    unsure = f" (unsure by {p['accuracy_spread']:.2g})" if "accuracy_spread" in p else ""
+    sign = "%" if p["accuracy_unit"] == "percent" else ""
+    click.echo(f"predicted accuracy {p['accuracy']:.4g}{sign}{unsure}")
     if used.note:
         click.echo(f"  ({used.note})")
     click.echo(

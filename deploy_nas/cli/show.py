@@ -54,6 +54,13 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def say_skipped(names: Sequence[str]) -> None:
+    """Name the images that could not be read, on standard error; nothing where there were none."""
+    if names:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        click.echo(f"note: skipped {len(names)} unreadable images ({shown})", err=True)
+
+
 def emit_json(value: Any) -> None:
     """One JSON value on standard output."""
     json.dump(value, sys.stdout, indent=1, allow_nan=False)

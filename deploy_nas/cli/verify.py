@@ -13,6 +13,7 @@ from deploy_nas.cli import show
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
     from deploy_nas.workflows.bundle import Verified
+    from deploy_nas.workflows.deploy_subnet import MeasuredTop1
 
 
 @click.command("verify")
@@ -63,11 +64,12 @@ def command(
     if as_json:
         values = {result.name: as_value(result) for result in results}
         if found is not None:
-            top1, predicted = found
             values[str(model)]["top1"] = {
-                **asdict(top1),
-                "percent": top1.percent,
-                "predicted_percent": predicted,
+                **asdict(found.top1),
+                "percent": found.top1.percent,
+                "interval_percent": found.top1.interval_percent,
+                "predicted_percent": found.predicted_percent,
+                "skipped": found.skipped,
             }
         show.emit_json({"models": values} if is_bundle(model) else values[str(model)])
     else:
@@ -80,10 +82,9 @@ def command(
                 )
             click.echo(describe(result.verification))
         if found is not None:
-            top1, predicted = found
-            low, high = top1.interval_percent
-            beside = "" if predicted is None else f"; predicted {predicted:.2f}%"
-            click.echo(f"top-1 {top1.percent:.2f}% on {top1.images} images ({low:.2f} to {high:.2f}){beside}")
+            click.echo(describe_top1(found))
+    if found is not None:
+        show.say_skipped(found.skipped)
     if any(result.verification.within_budget is False for result in results):
         raise SystemExit(1)
 
@@ -95,6 +96,19 @@ def as_value(result: Verified) -> dict[str, Any]:
     if result.logits_apart is not None:
         value |= {"logits_apart": result.logits_apart, "device": result.device}
     return value
+
+
+def describe_top1(found: MeasuredTop1) -> str:
+    """Top-1, its interval and the prediction in a line or two."""
+    low, high = found.top1.interval_percent
+    lines = [
+        f"top-1 {found.top1.percent:.2f}% on {found.top1.images} images "
+        f"(95% interval {low:.2f} to {high:.2f})"
+    ]
+    if found.predicted_percent is not None:
+        where = "within" if found.agrees else "outside"
+        lines.append(f"predicted top-1 {found.predicted_percent:.2f}%: {where} the interval")
+    return "\n".join(lines)
 
 
 def describe(result: Verification) -> str:

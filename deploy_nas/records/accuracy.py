@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.records.files import Fields, check_output, read_bytes
+from deploy_nas.records.files import Fields, check_format, check_output, read_bytes
 
 FORMAT = "deploy-nas measured subnets"
 VERSION = 1
@@ -212,15 +212,7 @@ def _object(line: bytes, where: str) -> Fields:
 
 def _parse_header(line: bytes, where: str) -> AccuracyHeader:
     fields = _object(line, f"{where}: line 1")
-    if fields.value.get("format") != FORMAT:
-        raise RecordError("is no file of measured subnets", subject=where)
-    version = fields.integer("version", 1)
-    if version > VERSION:
-        raise VersionError(
-            f"has format version {version}, this deploy-nas reads up to {VERSION}",
-            subject=where,
-            hint="upgrade deploy-nas",
-        )
+    check_format(fields, FORMAT, VERSION)
     return AccuracyHeader(
         space=get_space(fields.text("space")),
         weights=fields.text("weights"),

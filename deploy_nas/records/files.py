@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy_nas.core.errors import OutputError, RecordError
+from deploy_nas.core.errors import OutputError, RecordError, VersionError
 
 _MAX_JSON_BYTES = 256 * 1024 * 1024
 
@@ -83,6 +83,25 @@ def read_json(path: Path) -> Fields:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"is not JSON, or cut short ({error})", subject=str(path)) from error
     return Fields(value, str(path))
+
+
+def check_format(fields: Fields, name: str, newest: int) -> int:
+    """The format version of a file that says ``{"format": name, "version": n}``.
+
+    Raises:
+        RecordError: it says something else.
+        VersionError: a version above ``newest``: a newer deploy-nas wrote it.
+    """
+    if fields.value.get("format") != name:
+        raise RecordError(f"is no file of the format {name!r}", subject=fields.where)
+    version = fields.integer("version", 1)
+    if version > newest:
+        raise VersionError(
+            f"has format version {version}, this deploy-nas reads up to {newest}",
+            subject=fields.where,
+            hint="upgrade deploy-nas",
+        )
+    return version
 
 
 def _no_constant(name: str) -> float:

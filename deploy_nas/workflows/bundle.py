@@ -59,7 +59,7 @@ def bundle_export(
         found = verify_model(path)
         threads = threads_asked(read_metadata(read_bytes(path), str(path)), None)
         if top1 is None and request.images is not None:
-            top1 = top1_of(path, request.images)[0]
+            top1 = top1_of(path, request.images).top1
         bundled.append((path, certify(path, found, threads=threads, top1=top1)))
     say("bundling")
     return make_bundle(bundled, output, force=request.force)

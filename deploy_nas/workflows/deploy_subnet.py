@@ -16,6 +16,7 @@ from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR
 from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
 from deploy_nas.deploy.top1 import Top1, measure_top1
+from deploy_nas.device import machine
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, read_bytes
 
@@ -160,18 +161,37 @@ def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
     return {key: predicted[key] for key in kept if key in predicted}
 
 
-def top1_of(model: Path, images: Path) -> tuple[Top1, float | None]:
-    """Top-1 of an exported file on labelled images, and what was predicted for it in percent, if it says.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredTop1:
+    """Top-1 of an exported file, what was predicted for it (if it says), and the images that were skipped."""
+
+    top1: Top1
+    predicted_percent: float | None
+    skipped: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the prediction lies in the measurement's 95% interval; ``None`` without one."""
+        if self.predicted_percent is None:
+            return None
+        low, high = self.top1.interval_percent
+        return low <= self.predicted_percent <= high
+
+
+def top1_of(model: Path, images: Path) -> MeasuredTop1:
+    """Top-1 of an exported file on labelled images, beside what was predicted for it.
 
     Raises:
         ImagesError: images that cannot be used, or of other classes than the model's.
+        RecordError: the file does not say how its images are prepared.
     """
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
     side = (metadata.get("preprocessing") or {}).get("image_size")
-    loaded = _load(images, side) if isinstance(side, int) else load_images(images)
+    loaded = _load(images, side) if isinstance(side, int) and side > 0 else load_images(images)
     predicted = metadata.get("predicted") or {}
-    accuracy = predicted.get("accuracy")
-    if isinstance(accuracy, int | float):
-        accuracy = float(accuracy) * (100.0 if predicted.get("accuracy_unit") == "fraction" else 1.0)
-    return measure_top1(data, loaded), accuracy
+    percent = predicted.get("accuracy")
+    if isinstance(percent, int | float):
+        percent = float(percent) * (100.0 if predicted.get("accuracy_unit") == "fraction" else 1.0)
+    top1 = measure_top1(data, loaded, threads=len(machine.cores()))
+    return MeasuredTop1(top1=top1, predicted_percent=percent, skipped=loaded.skipped)

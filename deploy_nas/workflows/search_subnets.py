@@ -119,6 +119,9 @@ def search(
         "precision": str(profile.fingerprint.get("precision", "fp32")),
         "seed": request.seed,
     }
+    spread = float(predictor.predict_spread([result.architecture])[0])
+    if spread > 0.0:  # an ensemble
+        predicted["accuracy_spread"] = round(spread, 4)
     if budget_ms is not None:
         predicted["budget_ms"] = budget_ms
     record = ArchitectureRecord(space=profile.space, architecture=result.architecture, predicted=predicted)

@@ -9,20 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from deploy_nas.accuracy.collect import Progress, collect
-from deploy_nas.accuracy.evaluate import SubnetEvaluator
-from deploy_nas.accuracy.fit import FitSettings, HeldOut, fit_accuracy
+from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
+from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
+from deploy_nas.accuracy.judge import HeldOut
 from deploy_nas.accuracy.predictor import save_accuracy_predictor
-from deploy_nas.adapters.images import load_images
+from deploy_nas.adapters.images import load_images, with_mirrored
+from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import load_supernet
+from deploy_nas.device import machine
 from deploy_nas.records.accuracy import AccuracyHeader, AccuracyWriter, load_accuracy_data
 from deploy_nas.records.files import check_output
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectRequest:
-    """Which subnets to measure on which images. ``calibration`` recalibrates batch norm for each subnet."""
+    """Which subnets to measure on which images.
+
+    ``mirrored`` measures on the mirror images too; ``calibration`` recalibrates batch norm for each subnet;
+    ``workers`` are processes, ``None``: one a core.
+    """
 
     space: str
     images: Path
@@ -31,12 +38,31 @@ class CollectRequest:
     calibration: Path | None = None
     calibration_limit: int = 2000
     limit_per_class: int | None = None
+    mirrored: bool = False
     count: int = 300
     seed: int = 0
+    workers: int | None = None
 
 
-def collect_accuracies(request: CollectRequest, progress: Callable[[Progress], None] | None = None) -> int:
-    """Measure subnets until the file holds as many as asked; returns how many were measured now.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What a run did: subnets measured now, what the file holds, and images that could not be read.
+
+    ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
+    """
+
+    measured: int
+    subnets: int
+    images: int
+    top1_percent: tuple[float, float]
+    chance_percent: float
+    skipped: tuple[str, ...]
+
+
+def collect_accuracies(
+    request: CollectRequest, progress: Callable[[Progress], None] | None = None
+) -> Collected:
+    """Measure subnets until the file holds as many as asked.
 
     A run that was stopped goes on: what the file holds is not measured again.
 
@@ -44,10 +70,12 @@ def collect_accuracies(request: CollectRequest, progress: Callable[[Progress], N
         WeightsError: random weights, whose accuracies mean nothing, or a checkpoint that does not fit.
         ImagesError: images that cannot be used, or of another number of classes.
         MismatchError: the file is of another space, weights or images.
+        OutputError: another run is writing the file.
     """
     space = get_space(request.space)
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="--weights")
+    check_output(request.output, force=True)
     images = load_images(request.images, limit_per_class=request.limit_per_class, size=max(space.image_sizes))
     calibration = None
     if request.calibration is not None:
@@ -58,38 +86,107 @@ def collect_accuracies(request: CollectRequest, progress: Callable[[Progress], N
             size=max(space.image_sizes),
         )
     net, provenance = load_supernet(space, request.weights)
-    evaluator = SubnetEvaluator(space, net, images, calibration)
+    evaluator = SubnetEvaluator(
+        space, net, with_mirrored(images) if request.mirrored else images, calibration
+    )
+    measured = measure_subnets(
+        evaluator,
+        provenance.sha256 or "",
+        request.output,
+        count=request.count,
+        seed=request.seed,
+        workers=request.workers,
+        progress=progress,
+    )
+    top1_percent = load_accuracy_data(request.output).top1_percent
+    return Collected(
+        measured=measured,
+        subnets=len(top1_percent),
+        images=len(evaluator.images),
+        top1_percent=(float(top1_percent.min()), float(top1_percent.max())),
+        chance_percent=100.0 / space.classes,
+        skipped=(*images.skipped, *(calibration.skipped if calibration is not None else ())),
+    )
+
+
+def measure_subnets(
+    evaluator: SubnetEvaluator,
+    weights: str,
+    output: Path,
+    *,
+    count: int,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> int:
+    """Begin or go on with a file of measured subnets; returns how many were measured now.
+
+    Args:
+        evaluator: the supernet and the images.
+        weights: hash of the supernet's weights.
+        output: the file.
+        count: subnets it shall hold.
+        seed: draws them.
+        workers: processes; ``None``: one a core. The file does not depend on it.
+        progress: called after each subnet.
+
+    Raises:
+        MismatchError, OutputError, RecordError: as :class:`AccuracyWriter`.
+        OptionError: no worker, no subnet, or more than the space has.
+    """
+    calibration = evaluator.calibration
     header = AccuracyHeader(
-        space=space,
-        weights=provenance.sha256 or "",
-        images=images.digest,
-        image_count=len(images),
+        space=evaluator.space,
+        weights=weights,
+        images=evaluator.images.digest,
+        image_count=len(evaluator.images),
         calibration=calibration.digest if calibration is not None else "",
     )
-    with AccuracyWriter(request.output, header) as writer:
-        return collect(
-            evaluator.top1_percent,
-            space,
-            count=request.count,
-            rng=np.random.default_rng(request.seed),
-            writer=writer,
-            progress=progress,
-        )
+    workers = len(machine.cores()) if workers is None else workers
+    with AccuracyWriter(output, header) as writer:
+        # No more than there are subnets left: with none left, no process is started.
+        useful = min(workers, max(1, count - len(writer.done)))
+        with measuring(evaluator, useful) as measure:
+            return collect(
+                measure,
+                evaluator.space,
+                count=count,
+                rng=np.random.default_rng(seed),
+                writer=writer,
+                progress=progress,
+            )
 
 
 def fit_file(
     data: Path,
     output: Path,
+    settings: FitSettings | None = None,
     *,
-    ensemble: int = 1,
-    seed: int = 0,
+    plot: Path | None = None,
     force: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> HeldOut:
-    """Fit a predictor to a file of measured subnets and save it; returns its held-out figures."""
+    """Fit a predictor to a file of measured subnets and save it; returns its held-out figures.
+
+    ``plot`` names a picture of them, .svg or .png.
+    """
     check_output(output, force=force)
-    predictor, figures = fit_accuracy(
-        load_accuracy_data(data), FitSettings(ensemble=ensemble, seed=seed), log=log
-    )
+    if plot is not None:
+        check_output(plot, force=force)
+    measured = load_accuracy_data(data)
+    predictor, figures = fit_accuracy(measured, settings, log=log)
     save_accuracy_predictor(predictor, output, force=force)
+    if plot is not None:
+        plot_figures(figures, plot, title=measured.header.space.id, force=force)
     return figures
+
+
+def plot_figures(figures: HeldOut, path: Path, *, title: str, force: bool = False) -> None:
+    """Draw held-out figures: predicted against measured, with the ensemble's spread where there is one."""
+    predicted, measured = zip(*figures.pairs, strict=True)
+    label = (
+        f"{len(figures.pairs)} subnets held out: mean error {figures.mae_points:.2f} points, "
+        f"rank correlation {figures.rank_correlation:.3f}"
+    )
+    group = Scatter(label=label, predicted=predicted, measured=measured, spread=figures.spread_points)
+    plot_predictions([group], path, title=title, force=force)

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.accuracy.collect import Progress, collect
+from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
-from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.accuracy.predictor import save_accuracy_predictor
+from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import ImageSet
+from deploy_nas.adapters.images import ImageSet, with_mirrored
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.space import Space
-from deploy_nas.records.accuracy import AccuracyHeader, AccuracyWriter, load_accuracy_data
 from deploy_nas.records.files import write_json
 from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
+from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 
 HELD_OUT = 5000
+HELD_OUT_SUBNETS = 200
 _SPLIT_SEED = 20261124
 
 
@@ -111,30 +111,32 @@ def train_predictor(
     subnets: int,
     seed: int,
     log: Callable[[str], None],
+    workers: int | None = None,
 ) -> dict[str, Any]:
-    """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures."""
-    held_out = split(images)[1]
+    """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures.
+
+    The images' mirror images are used too: less noise for the same images. The measured subnets and
+    the calibration plot are kept in ``files.work``.
+    """
     net = supernets.build_supernet(space)
     weights = supernets.load_weights(net, space, files.weights)
-    evaluator = SubnetEvaluator(space, net, held_out)
-    header = AccuracyHeader(space=space, weights=weights, images=held_out.digest, image_count=len(held_out))
+    files.work.mkdir(parents=True, exist_ok=True)
+    measured = files.work / f"accuracy-{weights[:12]}.jsonl"
 
     def progress(p: Progress) -> None:
         if p.done % 10 == 0 or p.done == p.total:
             log(f"measured {p.done}/{p.total}, {p.remaining_s:.0f} s left")
 
-    files.work.mkdir(parents=True, exist_ok=True)
-    measured = files.work / f"accuracy-{weights[:12]}.jsonl"
-    with AccuracyWriter(measured, header) as writer:
-        collect(
-            evaluator.top1_percent,
-            space,
-            count=subnets,
-            rng=np.random.default_rng(seed),
-            writer=writer,
-            progress=progress,
-        )
-    data = load_accuracy_data(measured)
-    predictor, figures = fit_accuracy(data, FitSettings(seed=seed), log=log)
-    save_accuracy_predictor(predictor, files.predictor, force=True)
+    measure_subnets(
+        SubnetEvaluator(space, net, with_mirrored(split(images)[1])),
+        weights,
+        measured,
+        count=subnets,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
+    settings = FitSettings(seed=seed, held_out=min(0.5, HELD_OUT_SUBNETS / subnets))
+    plot = files.work / "accuracy.svg"
+    figures = fit_file(measured, files.predictor, settings, plot=plot, force=True, log=log)
     return figures.to_json()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from deploy_nas.accuracy.evaluate import SubnetEvaluator
+from deploy_nas.accuracy import evaluate
+from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet, preprocess
 from deploy_nas.core.errors import ImagesError, OptionError
@@ -36,17 +37,17 @@ def test_top1_is_the_share_of_right_guesses(space: Space, net: object) -> None:
     given = images(30)
     for architecture in (space.smallest(24), space.largest(28)):
         expected = 100.0 * float((guesses(space, net, architecture, given) == given.labels).mean())
-        evaluator = SubnetEvaluator(space, net, given, batch_size=8)
+        evaluator = SubnetEvaluator(space, net, given)
         assert evaluator.top1_percent(architecture) == pytest.approx(expected)
         labels = guesses(space, net, architecture, given)
         right = ImageSet(images=given.images, labels=labels, classes=given.classes, source="")
-        assert SubnetEvaluator(space, net, right, batch_size=8).top1_percent(architecture) == 100.0
+        assert SubnetEvaluator(space, net, right).top1_percent(architecture) == 100.0
 
 
 def test_recalibration_leaves_the_supernet_alone(space: Space, net: object) -> None:
     given = images(20)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    evaluator = SubnetEvaluator(space, net, given, given, batch_size=10)
+    evaluator = SubnetEvaluator(space, net, given, given)
     small = space.smallest(24)
     first = evaluator.top1_percent(small)
     assert evaluator.top1_percent(small) == first
@@ -60,7 +61,8 @@ def test_calibration_uses_mixed_batches_of_all_images(
     seen = []
     monkeypatch.setattr(supernets, "recalibrate", lambda _, batches: seen.extend(batches))
     calibration = images(20, seed=1)
-    SubnetEvaluator(space, net, images(10), calibration, batch_size=8).top1_percent(space.smallest(32))
+    monkeypatch.setattr(evaluate, "_CALIBRATION_BATCH", 8)
+    SubnetEvaluator(space, net, images(10), calibration).top1_percent(space.smallest(32))
     assert [len(b) for b in seen] == [8, 8, 4]
     found = np.concatenate(seen)
     expected = preprocess(calibration.images, 32, space.mean, space.std)
@@ -75,5 +77,18 @@ def test_images_that_do_not_fit(space: Space, net: object) -> None:
         SubnetEvaluator(space, net, images(5, classes=3))
     with pytest.raises(ImagesError, match="no labels"):
         SubnetEvaluator(space, net, images(5, classes=0))
-    with pytest.raises(OptionError, match="batch size"):
-        SubnetEvaluator(space, net, images(5), batch_size=0)
+
+
+def test_large_sets_are_resized_batch_by_batch(
+    space: Space, net: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, small = images(60), space.smallest(24)
+    expected = SubnetEvaluator(space, net, given).top1_percent(small)
+    monkeypatch.setattr(evaluate, "_KEEP_BYTES", 0)
+    evaluator = SubnetEvaluator(space, net, given)
+    assert evaluator.top1_percent(small) == expected and not evaluator._resized
+
+
+def test_workers_are_at_least_one(space: Space, net: object) -> None:
+    with pytest.raises(OptionError, match="--workers: must be at least 1"):
+        measuring(SubnetEvaluator(space, net, images(5)), 0).__enter__()

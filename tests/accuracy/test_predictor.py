@@ -163,7 +163,7 @@ def metadata(space: Space, **changes: object) -> dict:
     ("changes", "error", "message"),
     [
         ({"version": 99}, VersionError, "format version 99"),
-        ({"format": "x"}, RecordError, "not of an accuracy predictor"),
+        ({"format": "x"}, RecordError, "no file of the format 'deploy-nas accuracy predictor'"),
         ({"unit": "points"}, RecordError, "'unit' must be percent or fraction"),
         ({"layout": "x"}, MismatchError, "layout 'x' is not known"),
         ({"columns": ["a"]}, MismatchError, "other choices than"),

@@ -1,0 +1,120 @@
+"""One function on many items in worker processes, results in the items' order.
+
+Workers last exactly as long as the run: each talks to it over a pipe of its own, whose end it sees
+even if the run is killed, and a run that stops ends them at once. (``ProcessPoolExecutor`` leaves
+its workers behind when it is killed, and waits for them when it is interrupted.)
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from deploy_nas.core.errors import DeployNASError, OptionError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Outcome = tuple[DeployNASError | str | None, Any]
+
+
+@contextmanager
+def worker_pool(
+    make: Callable[[], Callable[[Item], Result]], count: int
+) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
+    """Start processes; yields ``run(items)``, which gives the results one by one, in order.
+
+    Args:
+        make: called once in each process; gives the function. Both it and what it is called with are
+            pickled: a function of a module, or a dataclass with ``__call__``.
+        count: processes.
+
+    Raises:
+        OptionError: a process ended by itself, for instance for want of memory.
+        DeployNASError: the first one that ``make`` or its function raised.
+    """
+    # Forked from a process in which torch has threads, a worker could wait for ever.
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Connection] = []
+    processes = []
+    try:
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+        for pipe in pipes:
+            _value(_receive(pipe))
+        yield lambda items: _run(pipes, items)
+    finally:
+        for process in processes:
+            process.terminate()
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.join()
+
+
+def _run(pipes: Sequence[Connection], items: Sequence[Any]) -> Iterator[Any]:
+    at_work: dict[Connection, int] = {}
+    finished: dict[int, Outcome] = {}
+    begun = 0
+    for wanted in range(len(items)):
+        while wanted not in finished:
+            for pipe in pipes:
+                if pipe not in at_work and begun < len(items):
+                    with suppress(OSError):  # it has ended, which receiving will tell
+                        pipe.send(items[begun])
+                    at_work[pipe], begun = begun, begun + 1
+            for pipe in [p for p in connection.wait(list(at_work)) if isinstance(p, Connection)]:
+                finished[at_work.pop(pipe)] = _receive(pipe)
+        # A fault is raised in its turn, when what came before it is in safety.
+        yield _value(finished.pop(wanted))
+
+
+def _receive(pipe: Connection) -> Outcome:
+    try:
+        outcome: Outcome = pipe.recv()
+    except (EOFError, OSError):
+        ended = OptionError(
+            "a worker process ended by itself",
+            subject="--workers",
+            hint="was it short of memory? try fewer workers; what was measured is kept",
+        )
+        return ended, None
+    return outcome
+
+
+def _value(outcome: Outcome) -> Any:
+    fault, value = outcome
+    if isinstance(fault, DeployNASError):
+        raise fault
+    if fault is not None:
+        raise RuntimeError(f"in a worker process:\n{fault}")
+    return value
+
+
+def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
+    """A worker: tells that it is ready, then answers items until the run has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run ends its workers itself
+    with suppress(EOFError, OSError):
+        fault, work = _attempt(make)
+        pipe.send((fault, None))
+        while work is not None:
+            pipe.send(_attempt(work, pipe.recv()))
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
+    try:
+        return None, function(*arguments)
+    except DeployNASError as error:
+        return error, None
+    except Exception:
+        return traceback.format_exc(), None

@@ -1,0 +1,75 @@
+"""Plots as files. The only importer of matplotlib, and only when asked."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_nas.core.errors import OptionError
+from deploy_nas.records.files import write_atomic
+
+FORMATS = ("svg", "png")
+_COLOURS = ("#1f6fb2", "#c03030", "#e0a030", "#2a8a57")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scatter:
+    """Predicted and measured values, and how unsure each prediction is (``None``: not known)."""
+
+    label: str
+    predicted: Sequence[float]
+    measured: Sequence[float]
+    spread: Sequence[float] | None = None
+
+
+def plot_predictions(groups: Sequence[Scatter], path: Path, *, title: str, force: bool = False) -> None:
+    """Draw predicted against measured top-1, in percent, with the line on which both agree.
+
+    Args:
+        groups: each in a colour of its own; bars are two spreads to each side.
+        path: ends in .svg or .png; same values, same bytes.
+        title: above.
+        force: replace an existing file.
+
+    Raises:
+        OptionError: another ending.
+        OutputError: it cannot be written.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise OptionError(f"must end in .{' or .'.join(FORMATS)}", subject=str(path))
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "deploy-nas", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+        axes = figure.add_subplot()
+        values = [v for g in groups for v in (*g.predicted, *g.measured)]
+        low, high = min(values), max(values)
+        margin = 0.04 * (high - low) or 1.0
+        ends = (low - margin, high + margin)
+        axes.plot(ends, ends, color="#9aa5ae", lw=1, zorder=0)
+        for group, colour in zip(groups, _COLOURS, strict=False):
+            if group.spread is not None and any(group.spread):
+                axes.errorbar(
+                    group.predicted,
+                    group.measured,
+                    xerr=[2 * s for s in group.spread],
+                    fmt="none",
+                    ecolor=colour,
+                    elinewidth=0.6,
+                    alpha=0.35,
+                )
+            axes.scatter(
+                group.predicted, group.measured, s=12, color=colour, alpha=0.75, lw=0, label=group.label
+            )
+        axes.set(xlim=ends, ylim=ends, aspect="equal", title=title)
+        axes.set(xlabel="predicted top-1, %", ylabel="measured top-1, %")
+        axes.legend(frameon=False, loc="upper left")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    write_atomic(path, file.getvalue(), force=force)

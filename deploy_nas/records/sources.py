@@ -1,0 +1,105 @@
+"""Folders and zips as one thing: names of the files in it, and how to read one.
+
+Zips are read in place and never extracted, so no entry's name is ever used as a path.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy_nas.core.errors import ImagesError
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+# ``set/class/name.jpg`` is the deepest that is looked for; the bound also ends loops of links.
+_LEVELS = 3
+
+Parts = tuple[str, ...]
+
+
+class Source:
+    """Files and folders as path parts; those whose names begin with a dot are left out."""
+
+    files: list[Parts]
+    folders: list[Parts]
+
+    def read(self, parts: Parts) -> bytes:
+        """A file's content; raises ``ValueError`` for one above 64 MiB, and what reading it raises."""
+        raise NotImplementedError
+
+
+class _Folder(Source):
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files, self.folders = [], []
+        self._walk(root, ())
+
+    def _walk(self, folder: Path, parts: Parts) -> None:
+        for entry in sorted(folder.iterdir()):
+            if _ignored(entry.name):
+                continue
+            if entry.is_dir():
+                self.folders.append((*parts, entry.name))
+                if len(parts) < _LEVELS - 1:
+                    self._walk(entry, (*parts, entry.name))
+            else:
+                self.files.append((*parts, entry.name))
+
+    def read(self, parts: Parts) -> bytes:
+        path = self.root.joinpath(*parts)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError("is too large")
+        return path.read_bytes()
+
+
+class _Zip(Source):
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self.archive = archive
+        self.entries: dict[Parts, zipfile.ZipInfo] = {}
+        self.folders = []
+        for info in archive.infolist():
+            name = info.filename.replace("\\", "/")
+            parts = tuple(part for part in name.split("/") if part not in ("", "."))
+            if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
+                raise ImagesError(
+                    f"has an entry outside itself ({info.filename[:80]!r})",
+                    subject=str(path),
+                    hint="this zip is not to be trusted",
+                )
+            if not parts or any(_ignored(part) for part in parts):
+                continue
+            if info.is_dir():
+                self.folders.append(parts)
+            else:
+                self.entries[parts] = info
+        self.files = list(self.entries)
+
+    def read(self, parts: Parts) -> bytes:
+        with self.archive.open(self.entries[parts]) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError("is too large")
+        return data
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """A folder or a zip; raises :class:`ImagesError` for anything else, or where reading fails."""
+    try:
+        if path.is_dir():
+            yield _Folder(path)
+        elif not path.exists():
+            raise ImagesError("there is no such folder or zip", subject=str(path))
+        elif not zipfile.is_zipfile(path):
+            raise ImagesError("is neither a folder nor a zip", subject=str(path))
+        else:
+            with zipfile.ZipFile(path) as archive:
+                yield _Zip(archive, path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ImagesError(f"cannot be read ({error})", subject=str(path)) from error
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

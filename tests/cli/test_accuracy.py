@@ -1,0 +1,180 @@
+"""``accuracy collect``, ``accuracy train`` and ``verify --images``, as a stranger types them."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from deploy_nas.cli import main
+from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
+from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+
+SPACE = get_space("ofa-mbv3-cifar10")
+COLLECT = ("accuracy", "collect", "--space", SPACE.id)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command in an empty folder; an error must be one line and no traceback."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=0):
+        result = CliRunner().invoke(main, [str(a) for a in arguments])
+        assert result.exit_code == code, (result.output, result.exception)
+        if code == 2:
+            assert result.stderr.splitlines()[-1].startswith("error: "), result.stderr
+            assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS) -> Path:
+    rng = np.random.default_rng(0)
+    for label in labels:
+        (root / label).mkdir(parents=True)
+        for number in range(each):
+            file = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
+            (root / label / f"{number}.png").write_bytes(file.getvalue())
+    return root
+
+
+def test_collect_is_killed_refuses_a_second_run_and_goes_on(run, tmp_path):
+    """Real processes: two workers, killed, finished by one; the file is that of an undisturbed run."""
+    write_images(tmp_path / "set", 12)
+    options = ("--images", "set", "--calibration-images", "set", "--calibration-limit", 20, "--count", 24)
+    path = tmp_path / "a.jsonl"
+    command = [sys.executable, "-c", "from deploy_nas.cli import main; main()"]
+    command += [str(a) for a in (*COLLECT, *options, "-o", "a.jsonl", "--workers", 2)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 3):
+            time.sleep(0.01)
+        process.send_signal(19)  # SIGSTOP: it holds the file, and cannot finish meanwhile
+        assert process.returncode is None
+        refused = run(*COLLECT, *options, "-o", "a.jsonl", code=2)
+        assert "a.jsonl: another run is writing it" in refused.stderr
+    finally:
+        process.kill()
+        process.wait()
+    before = path.read_bytes()
+    assert 4 <= before.count(b"\n") < 25
+    done = json.loads(run(*COLLECT, *options, "-o", "a.jsonl", "--workers", 1, "--json").stdout)
+    assert done["measured"] == 25 - before.count(b"\n") and done["subnets"] == 24
+    run(*COLLECT, *options, "-o", "b.jsonl", "--workers", 1)
+    assert path.read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert "measured 0 subnets" in run(*COLLECT, *options, "-o", "a.jsonl").output
+    other = run(*COLLECT, *options[:-1], 25, "--mirrored", "-o", "a.jsonl", code=2)
+    assert "was begun with images" in other.stderr
+
+
+def test_collect_names_what_it_skips_and_doubts_low_figures(run, tmp_path):
+    write_images(tmp_path / "set", 20)
+    (tmp_path / "set/cat/3.png").write_bytes(b"cut")
+    done = run(*COLLECT, "--images", "set", "--count", 2, "--workers", 1)
+    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "measured 2 subnets on 199 images" in done.output and "guessing would score 10.0%" in done.output
+    for number in range(3):
+        (tmp_path / f"set/dog/{number}.png").write_bytes(b"")
+    refused = run(*COLLECT, "--images", "set", "-o", "x", code=2).stderr
+    assert "4 of 200 images cannot be read (cat/3.png, dog/0.png" in refused
+    assert not (tmp_path / "x").exists()
+
+
+def test_collect_bad_input(run, tmp_path):
+    write_images(tmp_path / "three", 1, labels=("a", "b", "c"))
+    write_images(tmp_path / "ten", 1)
+    for arguments, says in (
+        (["--images", "nowhere"], "nowhere: there is no such folder or zip"),
+        (["--images", "three"], "3 class folders, the supernet of ofa-mbv3-cifar10 has 10 classes"),
+        (["--images", "ten", "--weights", "random"], "accuracies of random weights mean nothing"),
+        (["--images", "ten", "-o", "no/x"], "there is no folder no"),
+        (["--images", "ten", "--count", "0"], "count: must be at least 1"),
+    ):
+        assert says in run(*COLLECT, *arguments, code=2).stderr
+    (tmp_path / "ten/empty").mkdir()
+    assert "ten: empty: this class folder holds no images" in run(*COLLECT, "--images", "ten", code=2).stderr
+    (tmp_path / "mine").write_text("my notes\n")
+    (tmp_path / "ten/empty").rmdir()
+    assert "mine: line 1: is not JSON" in run(*COLLECT, "--images", "ten", "-o", "mine", code=2).stderr
+    assert (tmp_path / "mine").read_text() == "my notes\n"
+
+
+@pytest.fixture
+def subnets(tmp_path):
+    """A file of 60 measured subnets."""
+    encoded = SPACE.sample_encoded(np.random.default_rng(0), 60)
+    header = AccuracyHeader(space=SPACE, weights="w", images="i", image_count=100)
+    top1 = 80.0 + encoded[:, 0] + encoded[:, 1:].mean(axis=1)
+    path = tmp_path / "subnets.jsonl"
+    save_accuracy_data(AccuracyData(header=header, encoded=encoded, top1_percent=top1), path)
+    return path
+
+
+def test_train_reports_draws_and_searches_with_its_spread(run, subnets, tmp_path, made_profile, monkeypatch):
+    from deploy_nas.accuracy import fit
+    from deploy_nas.records.profile import save_profile
+
+    monkeypatch.setattr(
+        fit.FitSettings.__init__,
+        "__kwdefaults__",
+        {**fit.FitSettings.__init__.__kwdefaults__, "taught": 500, "hidden": (32, 32), "epochs": 10},
+    )
+    said = run("accuracy", "train", subnets, "--ensemble", 2, "--held-out", 0.25).output
+    assert "on 15 subnets held out: mean absolute error" in said and "the members' spread" in said
+    assert (tmp_path / "accuracy.svg").read_text().count("subnets held out") >= 1
+    assert "exists already" in run("accuracy", "train", subnets, code=2).stderr
+    options = ("accuracy", "train", subnets, "--force", "--ensemble", 2, "--plot", "png", "--json")
+    figures = json.loads(run(*options).stdout)
+    assert figures["plot"] == "accuracy.png" and figures["subnets"] == 12
+    assert len(figures["spread_points"]) == 12 and (tmp_path / "accuracy.png").exists()
+    save_profile(made_profile(), tmp_path / "p.json")
+    search = ("search", "--profile", "p.json", "--max-latency-ms", 1, "--predictor", "accuracy.onnx")
+    assert "(unsure by " in run(*search, "-o", "best.json").output
+    assert json.loads((tmp_path / "best.json").read_text())["predicted"]["accuracy_spread"] > 0
+    save_profile(made_profile("ofa-mbv3-w1.0"), tmp_path / "w.json")
+    said = run("search", "--profile", "w.json", *search[3:], code=2).stderr
+    assert "accuracy.onnx: is a predictor of space ofa-mbv3-cifar10, not ofa-mbv3-w1.0" in said
+
+
+def test_train_bad_input(run, subnets, tmp_path):
+    lines = subnets.read_text().splitlines()
+    bad = tmp_path / "bad.jsonl"
+    for content, says in (
+        ([*lines[:5], lines[5].rpartition('"top1"')[0] + '"top1": NaN}'], "line 6: 'top1' must be a finite"),
+        (lines[:20], "too few to train on"),
+        (["{}"], "no file of the format 'deploy-nas measured subnets'"),
+    ):
+        bad.write_text("\n".join(content) + "\n")
+        assert says in run("accuracy", "train", bad, "-o", "p.onnx", code=2).stderr
+    assert "gone" in run("accuracy", "train", "gone", code=2).stderr
+    assert "held_out" in run("accuracy", "train", subnets, "--held-out", 0.9, code=2).stderr
+    assert not (tmp_path / "p.onnx").exists()
+
+
+def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_path):
+    write_images(tmp_path / "set", 10)
+    (tmp_path / "set/cat/3.png").write_bytes(b"cut")
+    predicted = {"accuracy": 0.1, "accuracy_unit": "fraction"}
+    file = {"space": SPACE.id, **SPACE.smallest(24), "predicted": predicted}
+    (tmp_path / "a.json").write_text(json.dumps(file))
+    run("export", "a.json")
+    done = run("verify", "a.onnx", "--images", "set", "--max-latency-ms", 1000)
+    assert "% on 99 images (95% interval " in done.output
+    assert "predicted top-1 10.00%: within the interval" in done.output
+    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
+    low, high = top1["interval_percent"]
+    assert low < top1["percent"] < high and top1["predicted_percent"] == pytest.approx(10.0)
+    assert top1["images"] == 99 and top1["skipped"] == ["cat/3.png"]
+    (tmp_path / "set/cat").rename(tmp_path / "set/kitten")
+    assert "kitten" in run("verify", "a.onnx", "--images", "set", code=2).stderr
+    assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
