@@ -166,8 +166,10 @@ def measure(
 
 
 def device_differences(profile: Profile) -> tuple[str, ...]:
-    """What of the profile's fingerprint this machine is not."""
+    """What of the profile's fingerprint this machine is not; an imported profile is never this machine's."""
     theirs = profile.fingerprint
+    if profile.imported is not None:
+        return (f"imported: a table of {theirs.get('cpu')}, timed by others and validated by nobody",)
     ours = machine.fingerprint(
         threads=int(theirs.get("threads", 1)),
         provider=str(theirs.get("provider", CPU_PROVIDER)),
@@ -219,20 +221,22 @@ def verify_model(
                 subject=f"profile {profile.id}",
             )
         predicted_ms = float(profile.latency_ms(record.space.encode([record.architecture]))[0])
-        bound_ms = predicted_ms * profile.upper_ratio(confidence)
+        bound_ms = predicted_ms * profile.upper_ratio(confidence) if profile.validated else None
         differences = device_differences(profile)
     asked = (
         int(profile.fingerprint.get("threads", 1))
         if profile is not None
         else int(predicted.get("threads", 1))
     )
+    # an imported table has neither provider nor sentinel of this machine
+    timed_here = None if profile is None or profile.imported is not None else profile
     measured = measure(
         data,
         threads=threads or asked,
-        provider=str(profile.fingerprint.get("provider", CPU_PROVIDER))
-        if profile is not None
+        provider=str(timed_here.fingerprint.get("provider", CPU_PROVIDER))
+        if timed_here is not None
         else CPU_PROVIDER,
-        profile=profile,
+        profile=timed_here,
         seed=seed,
     )
     speed = None
