@@ -78,7 +78,13 @@ def command(
         return
     click.echo("\nswaps that save most for least predicted accuracy:")
     rows = [
-        [s.what, s.saved_ms, 100 * s.saved_ms / found.total_ms, -percent * s.lost, percent * s.lost / s.saved_ms]
+        [
+            s.what,
+            s.saved_ms,
+            100 * s.saved_ms / found.total_ms,
+            -percent * s.lost,
+            percent * s.lost / s.saved_ms,
+        ]
         for s in chosen
     ]
     click.echo(show.table(["swap", "saves ms", "%", "top-1 points", "points lost a ms"], rows))

@@ -15,17 +15,24 @@ from deploy_nas.cli.search import describe, question_options, request_of
 @question_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Front file  [front.json]")
 @click.option(
-    "--max-latency-ms", type=float, multiple=True, help="Where the front ends; one for each --profile, in order."
+    "--max-latency-ms",
+    type=float,
+    multiple=True,
+    help="Where the front ends; one for each --profile, in order.",
 )
 @click.option(
     "--confidence", default="0.95", show_default=True, metavar="P|none", help="Of the bounds on latency."
 )
 @click.option("--image-sizes", metavar="N,N", help="Sizes to search  [all that were profiled]")
-@click.option("--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Predictions.")
+@click.option(
+    "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Predictions."
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same front.")
 @click.option("--pick", metavar="MS|knee", help="Also write one architecture of it: by budget, or the knee.")
 @click.option("--pick-output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
-@click.option("--from", "given", type=click.Path(path_type=Path), help="Pick from this front; search nothing.")
+@click.option(
+    "--from", "given", type=click.Path(path_type=Path), help="Pick from this front; search nothing."
+)
 @click.option("--force", is_flag=True, help="Replace the outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

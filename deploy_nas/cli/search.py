@@ -21,7 +21,6 @@ _BUDGETS = {
 }
 
 
-
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What search, pareto and explain have in common; see :func:`request_of`."""
     options = [
@@ -117,7 +116,9 @@ def describe(record: ArchitectureRecord) -> str:
 
 def _latency(p: dict[str, Any], where: str) -> str:
     bound = p["bound_ms"]
-    least = "no bound: the profile is unvalidated" if bound is None else f"at most {bound:.4g} ms by its bound"
+    least = (
+        "no bound: the profile is unvalidated" if bound is None else f"at most {bound:.4g} ms by its bound"
+    )
     return f"predicted latency {p['latency_ms']:.4g} ms{where}, {least}"
 
 
@@ -194,7 +195,9 @@ def command(
         return
     if result.interrupted:
         click.echo("stopped: the best found so far")
-    click.echo(f"{record.space.id} at {record.architecture['image_size']} px, of {result.evaluations} evaluated")
+    click.echo(
+        f"{record.space.id} at {record.architecture['image_size']} px, of {result.evaluations} evaluated"
+    )
     click.echo(describe(record))
     timed = [c for c in result.candidates if c.measured]
     if timed:

@@ -308,9 +308,7 @@ def _parse(fields: Fields) -> Profile:
     )
 
 
-def _check_rows(
-    space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool
-) -> None:
+def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool) -> None:
     """All layers of the image sizes (``by_size``: of each anew), each once; raises :class:`RecordError`."""
     keys = [(r.key, r.image_size) for r in rows]
     if len(set(keys)) != len(keys):

@@ -20,10 +20,10 @@ from deploy_nas.search.pool import Pool
 from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 
 # By experiment (docs/search.md): more niches or more in each spread the work too thin, fewer lose steps.
-_NICHES, _PER_NICHE = 150, 3
+_NICHES, _PER_NICHE = 80, 3
 _EXPLORING = 0.6
 _ARCH_PROB, _SIZE_PROB = 0.06, 0.1
-_NEAR = 0.06
+_NEAR = 0.04
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,9 +189,7 @@ class _Archive:
     @classmethod
     def of(cls, problem: Problem, name: str, rows: IntArray) -> _Archive:
         """Rows with their accuracy and cost."""
-        return cls(
-            problem=problem, name=name, pool=Pool.of(problem, rows), cost=problem.figures(rows)[name]
-        )
+        return cls(problem=problem, name=name, pool=Pool.of(problem, rows), cost=problem.figures(rows)[name])
 
     def take(self, index: IntArray) -> _Archive:
         """Those rows."""

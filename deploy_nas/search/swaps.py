@@ -53,7 +53,12 @@ def swaps(
     index = np.flatnonzero(saved > max(least_ms, 0.0))
     order = index[np.lexsort((-saved[index], _price(lost[index], saved[index])))]
     return [
-        Swap(what=_words(space, base[0], near[i]), encoded=near[i], saved_ms=float(saved[i]), lost=float(lost[i]))
+        Swap(
+            what=_words(space, base[0], near[i]),
+            encoded=near[i],
+            saved_ms=float(saved[i]),
+            lost=float(lost[i]),
+        )
         for i in order
     ]
 
@@ -64,17 +69,24 @@ def _price(lost: FloatArray, saved: FloatArray) -> FloatArray:
 
 
 def _words(space: Space, before: IntArray, after: IntArray) -> str:
-    """``stage3.block2: ks 5 to 3, e 6 to 4``; ``d[2] 4 to 3``; ``image size 192 to 176``."""
+    """``stage3.block2: ks 5 to 3, e 6 to 4``; ``stage3: d 4 to 3``; ``image size 192 to 176``."""
     if before[0] != after[0]:
         return f"image size {space.image_sizes[before[0]]} to {space.image_sizes[after[0]]}"
     active = space.active(np.stack([before, after])).all(axis=0)
     changed = [g for g in range(len(space.genes)) if before[1 + g] != after[1 + g] and active[g]]
+    where = _where(space, changed)
     parts = []
     for g in changed:
         gene = space.genes[g]
-        places = [slot.name for slot in space.slots if g in slot.genes]
-        name = gene.key if len(places) == 1 else f"{gene.key}[{gene.index}]"
+        name = gene.key if where else f"{gene.key}[{gene.index}]"
         parts.append(f"{name} {gene.choices[before[1 + g]]} to {gene.choices[after[1 + g]]}")
-    places = [slot.name for slot in space.slots if changed and set(changed) <= set(slot.genes)]
-    where = f"{places[0]}: " if len(places) == 1 else ""
-    return where + ", ".join(parts)
+    return f"{where}: {', '.join(parts)}" if where else ", ".join(parts)
+
+
+def _where(space: Space, changed: list[int]) -> str:
+    """The one slot, or the one stage, that the genes are about; empty for more than one."""
+    slots = [slot.name for slot in space.slots if changed and set(changed) <= set(slot.genes)]
+    if len(slots) == 1:
+        return slots[0]
+    stages = {name.partition(".")[0] for name in slots}
+    return stages.pop() if len(stages) == 1 else ""

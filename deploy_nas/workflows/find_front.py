@@ -105,7 +105,8 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
     if what == KNEE:
         latency = np.array([r.predicted[LATENCY] for r in records])
         accuracy = np.array([r.predicted["accuracy"] for r in records])
-        return records[knee_of(latency, accuracy)]
+        knee = records[knee_of(latency, accuracy)]
+        return replace(knee, predicted={**knee.predicted, "picked": KNEE})
     try:
         budget_ms = float(what.removesuffix("ms"))
     except ValueError:
@@ -116,10 +117,12 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
     within = [r for r, bound in zip(records, bounds, strict=True) if bound <= budget_ms]
     if not within:
         raise BudgetError(
-            f"the front begins at {min(bounds):.4g} ms, above {budget_ms:g}", subject="--pick", hint="allow more"
+            f"the front begins at {min(bounds):.4g} ms, above {budget_ms:g}",
+            subject="--pick",
+            hint="allow more",
         )
     best = max(within, key=lambda r: float(r.predicted["accuracy"]))
-    return replace(best, predicted={**best.predicted, "budget_ms": budget_ms})
+    return replace(best, predicted={**best.predicted, "budget_ms": budget_ms, "picked": f"{budget_ms:g}"})
 
 
 def _bound(record: ArchitectureRecord) -> float:

@@ -146,9 +146,7 @@ class Question:
 
 
 def _elsewhere(request: SearchRequest) -> dict[str, float]:
-    return {
-        on_device(o.name): o.max_latency_ms for o in request.others if o.max_latency_ms is not None
-    }
+    return {on_device(o.name): o.max_latency_ms for o in request.others if o.max_latency_ms is not None}
 
 
 def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) -> Question:

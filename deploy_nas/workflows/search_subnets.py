@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
