@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 def summary(profile: Profile) -> str:
     """A profile in a few lines."""
     f, v, n = profile.fingerprint, profile.validation, profile.noise
+    sizes = ", ".join(map(str, profile.image_sizes))
+    if profile.imported is not None:
+        return (
+            f"profile {profile.id}: {profile.space.id}, image sizes {sizes}\n"
+            f"device: {f['cpu']}, IMPORTED from {profile.imported.get('format', 'elsewhere')} "
+            f"({len(profile.rows)} rows)\n"
+            "UNVALIDATED: no network was measured against it, so its predictions have no bound"
+        )
     lines = [
-        f"profile {profile.id}: {profile.space.id}, image sizes {', '.join(map(str, profile.image_sizes))}",
+        f"profile {profile.id}: {profile.space.id}, image sizes {sizes}",
         f"device: {f['cpu']}, {f['cores']} cores, {f['threads']} thread(s)"
         f"{', pinned' if f['pinned'] else ''}, "
         f"{f['provider']}, onnxruntime {f['onnxruntime']}, {f['precision']}",
@@ -53,7 +61,7 @@ def list_profiles(folder: Path) -> None:
             p = load_profile(path)
         except DeployNASError:
             continue
-        verdict = "stable" if p.stable else "unstable"
+        verdict = "imported" if p.imported is not None else "stable" if p.stable else "unstable"
         error = p.validation.get("mean_error_percent")
         rows.append(
             [str(path), p.space.id, str(p.fingerprint["cpu"]), int(p.fingerprint["threads"]), error, verdict]
@@ -78,15 +86,15 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     chosen = load_architecture(architecture).architecture if architecture else None
     chosen = chosen or p.space.largest(image_size or p.image_sizes[-1])
     total = float(p.latency_ms(p.space.encode([chosen]))[0])
-    by_key = {r.key: r for r in p.rows}
     rows: list[list[object]] = []
+    rest = total
     for name, layer in p.space.layers(chosen):
-        row = by_key[layer.key]
+        row = p.row(layer.key, chosen["image_size"])
+        rest -= row.latency_ms
         share = 100 * row.latency_ms / total
         rows.append(
             [name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
         )
-    rest = total - sum(by_key[layer.key].latency_ms for _, layer in p.space.layers(chosen))
     rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None, None])
     rows.append(["total", "", total, 100.0, None, None, None, None])
     click.echo(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
@@ -120,8 +128,35 @@ def compare(first: Path, second: Path) -> None:
         f"(5% to 95%: {low:.3f} to {high:.3f}); "
         f"rank correlation {rank_correlation(a.latency_ms(nets), b.latency_ms(nets)):.4f}"
     )
-    second_rows = {r.key: r.latency_ms for r in b.rows}
-    common = [(r.key, r.latency_ms, second_rows[r.key]) for r in a.rows if r.key in second_rows]
+    second_rows = {(r.key, r.image_size): r.latency_ms for r in b.rows}
+    common = [
+        (r.key, r.latency_ms, second_rows[r.key, r.image_size])
+        for r in a.rows
+        if (r.key, r.image_size) in second_rows
+    ]
+    if not common:  # one of them is imported: its rows are by image size
+        return
     odd = sorted(common, key=lambda r: abs(np.log(r[2] / r[1] / middle)), reverse=True)[:8]
     click.echo("layers that differ most from that:")
     click.echo(show.table(["layer", "first ms", "second ms", "ratio"], [[k, x, y, y / x] for k, x, y in odd]))
+
+
+@command.command("import-ofa")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [DEVICE.profile.json]")
+@click.option("--space", metavar="ID", help="Search space of the tables  [found by their keys]")
+@click.option("--device", metavar="NAME", help="What to call the device  [the folder's name]")
+@click.option("--force", is_flag=True, help="Replace the output.")
+def import_ofa(folder: Path, output: Path | None, space: str | None, device: str | None, force: bool) -> None:
+    """Make a profile of OFA's latency tables (SIZE_lookup_table.yaml) in FOLDER.
+
+    It predicts what OFA's own LatencyTable does. It is marked imported and unvalidated: search with
+    it has no bound, and verify says that it is another device's.
+    """
+    from deploy_nas.workflows.import_tables import import_ofa as workflow
+
+    name = device or folder.resolve().name
+    path = output or Path(f"{name}.profile.json")
+    profile = workflow(folder, path, space=space, device=name, force=force)
+    click.echo(summary(profile))
+    click.echo(f"wrote {path}")

@@ -61,6 +61,7 @@ def command(output: Path, max_latency_ms: float | None, threads: int, seed: int,
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())
     click.echo(f"\ntimes: {stages}")
     folder = done.folder
+    click.echo(f"the whole story, a page for your browser: {folder}/report.html")
     click.echo(
         "\nnext:\n"
         f"  deploy-nas search --profile {folder}/profile.json "

@@ -282,9 +282,28 @@ class Space:
 
         A value array with one extra last element (the absent row's) can be indexed with it.
         """
-        strides, starts, flat = self._row_index
-        rows: IntArray = flat[(np.atleast_2d(encoded) @ strides + starts).astype(np.int64)]
+        rows: IntArray = self.place_rows[self.places(encoded)]
         return rows
+
+    def places(self, encoded: IntArray) -> IntArray:
+        """Number of the choice made in each slot, image size included, int64 ``[n, slots]``.
+
+        Indexes :attr:`place_rows`, and any figure laid out like it: pricing is then one gather and a sum.
+        """
+        strides, starts, _ = self._row_index
+        places: IntArray = (np.atleast_2d(encoded) @ strides + starts).astype(np.int64)
+        return places
+
+    @property
+    def place_rows(self) -> IntArray:
+        """Row number of every choice of every slot, int64 ``[places]``; -1 where it is absent."""
+        return self._row_index[2]
+
+    @cached_property
+    def place_sizes(self) -> IntArray:
+        """Index of the image size of every choice of every slot, int64 ``[places]``."""
+        sizes = len(self.image_sizes)
+        return np.concatenate([np.repeat(np.arange(sizes), len(t) // sizes) for t in self._row_table[1]])
 
     @cached_property
     def _row_index(self) -> tuple[FloatArray, FloatArray, IntArray]:

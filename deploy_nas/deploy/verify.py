@@ -190,8 +190,13 @@ def measure(
 
 
 def device_differences(profile: Profile, device: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """What of the profile's fingerprint this machine is not, or the device of that fingerprint."""
+    """What of the profile's fingerprint this machine is not, or the device of that fingerprint.
+
+    An imported profile is nobody's that was measured here.
+    """
     theirs = profile.fingerprint
+    if profile.imported is not None:
+        return (f"imported: a table of {theirs.get('cpu')}, timed by others and validated by nobody",)
     if device is not None:
         same = {"threads", "provider", "provider_options", "precision"}
         ours = {**device, **{key: theirs.get(key) for key in same}}
@@ -291,17 +296,19 @@ def verify_data(
                 hint=f"profile with --precision {precision}",
             )
         predicted_ms = float(profile.latency_ms(record.space.encode([record.architecture]))[0])
-        bound_ms = predicted_ms * profile.upper_ratio(confidence)
+        bound_ms = predicted_ms * profile.upper_ratio(confidence) if profile.validated else None
         differences = device_differences(profile, device)
     here = measured is None
     if measured is None:
+        # an imported table has neither provider nor sentinel of this machine
+        timed_here = None if profile is None or profile.imported is not None else profile
         measured = measure(
             data,
             threads=threads or threads_asked(metadata, profile),
-            provider=str(profile.fingerprint.get("provider", CPU_PROVIDER))
-            if profile is not None
-            else CPU_PROVIDER,
-            profile=profile,
+            provider=CPU_PROVIDER
+            if timed_here is None
+            else str(timed_here.fingerprint.get("provider", CPU_PROVIDER)),
+            profile=timed_here,
             seed=seed,
         )
     speed = None

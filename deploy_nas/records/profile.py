@@ -19,13 +19,19 @@ from deploy_nas.records.architecture import parse_space
 from deploy_nas.records.files import Fields, read_json, write_json
 
 FORMAT = "deploy-nas profile"
-VERSION = 1
+VERSION = 2
+_MEASURED_VERSION = 1  # what measured profiles are written as: nothing in them is newer
 LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
+IMPORTED_DEFINITION = "as the makers of the imported table timed it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One layer's times. ``latency_ms`` is its share inside a network; the rest was timed alone."""
+    """One layer's times. ``latency_ms`` is its share inside a network; the rest was timed alone.
+
+    ``image_size``: of the networks it counts for; ``None``: of all. Imported tables time a layer anew
+    for each image size.
+    """
 
     key: str
     latency_ms: float
@@ -36,6 +42,7 @@ class Row:
     spread_percent: float
     runs: int
     stable: bool
+    image_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +78,11 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``."""
+    """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``.
+
+    ``imported``: where the table came from, if it was not measured by deploy-nas. Such a profile is
+    unvalidated: nothing is known of its errors, so it has no bound.
+    """
 
     space: Space
     image_sizes: tuple[int, ...]
@@ -84,6 +95,7 @@ class Profile:
     sentinel_ms: float
     noise: Noise
     pairs: tuple[Pair, ...]
+    imported: Mapping[str, Any] | None = None
 
     @cached_property
     def id(self) -> str:
@@ -93,13 +105,24 @@ class Profile:
     # -- prediction ----------------------------------------------------------------------------
 
     @cached_property
-    def _row_ms(self) -> FloatArray:
-        """``latency_ms`` by the space's row number, 0 for the absent row, NaN where not profiled."""
-        numbers = {layer.key: i for i, layer in enumerate(self.space.rows)}
-        values = np.full(len(numbers) + 1, np.nan)
-        values[-1] = 0.0
+    def _rows(self) -> dict[tuple[str, int | None], Row]:
+        return {(r.key, r.image_size): r for r in self.rows}
+
+    def row(self, key: str, image_size: int) -> Row:
+        """The row of a layer in networks of that image size; raises ``KeyError`` where there is none."""
+        return self._rows.get((key, None)) or self._rows[key, image_size]
+
+    @cached_property
+    def _place_ms(self) -> FloatArray:
+        """``latency_ms`` of every choice of every slot, 0 where absent, NaN where not profiled."""
+        keys, sizes = [layer.key for layer in self.space.rows], self.space.image_sizes
+        table = np.full((len(sizes), len(keys) + 1), np.nan)
+        table[:, -1] = 0.0
+        numbers = {key: i for i, key in enumerate(keys)}
         for row in self.rows:
-            values[numbers[row.key]] = row.latency_ms
+            which = slice(None) if row.image_size is None else sizes.index(row.image_size)
+            table[which, numbers[row.key]] = row.latency_ms
+        values: FloatArray = table[self.space.place_sizes, self.space.place_rows]
         return values
 
     @cached_property
@@ -115,7 +138,7 @@ class Profile:
             MismatchError: an image size that was not profiled.
         """
         encoded = np.atleast_2d(encoded)
-        total = self._row_ms[self.space.row_ids(encoded)].sum(axis=1) + self._offset[encoded[:, 0]]
+        total = self._place_ms[self.space.places(encoded)].sum(axis=1) + self._offset[encoded[:, 0]]
         if np.isnan(total).any():
             size = self.space.image_sizes[int(encoded[int(np.argmax(np.isnan(total))), 0])]
             raise MismatchError(
@@ -138,6 +161,11 @@ class Profile:
     def stable(self) -> bool:
         """No fault was found with the measurement."""
         return not self.noise.faults
+
+    @property
+    def validated(self) -> bool:
+        """Networks held out of the fit were measured; without them there is no bound."""
+        return bool(self.pairs)
 
     @cached_property
     def validation(self) -> dict[str, float]:
@@ -162,10 +190,11 @@ class Profile:
     def _body(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": _MEASURED_VERSION if self.imported is None else VERSION,
+            **({} if self.imported is None else {"imported": dict(self.imported)}),
             "space": self.space.id,
             "image_sizes": list(self.image_sizes),
-            "latency_ms": LATENCY_DEFINITION,
+            "latency_ms": LATENCY_DEFINITION if self.imported is None else IMPORTED_DEFINITION,
             "created": self.created,
             "duration_s": round(self.duration_s, 1),
             "fingerprint": dict(self.fingerprint),
@@ -180,7 +209,7 @@ class Profile:
                     for p in self.pairs
                 ],
             },
-            "rows": [asdict(r) for r in self.rows],
+            "rows": [{k: v for k, v in asdict(r).items() if v is not None} for r in self.rows],
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -238,20 +267,12 @@ def _parse(fields: Fields) -> Profile:
             spread_percent=r.number("spread_percent"),
             runs=r.integer("runs", 1),
             stable=r.boolean("stable"),
+            image_size=r.integer("image_size") if r.value.get("image_size") is not None else None,
         )
         for r in fields.objects("rows")
     )
-    keys = [r.key for r in rows]
-    if len(set(keys)) != len(keys):
-        raise RecordError("a layer stands twice in 'rows'", subject=fields.where)
-    mask = int(sum(1 << int(i) for i in indices))
-    needed = {
-        layer.key for layer, sizes in zip(space.rows, space.row_sizes(), strict=True) if int(sizes) & mask
-    }
-    if set(keys) != needed:
-        odd = sorted(needed.symmetric_difference(keys))[0]
-        how = "is missing from" if odd in needed else "is not of this space, but stands in"
-        raise RecordError(f"layer {odd} {how} 'rows'", subject=fields.where)
+    imported = fields.fields("imported").value if "imported" in fields.value else None
+    _check_rows(space, indices, rows, fields.where, by_size=imported is not None)
     offset_ms = tuple(fields.numbers("offset_ms"))
     if len(offset_ms) != len(image_sizes):
         raise RecordError("'offset_ms' must have one number for each image size", subject=fields.where)
@@ -283,7 +304,25 @@ def _parse(fields: Fields) -> Profile:
             faults=tuple(noise.texts("faults")),
         ),
         pairs=pairs,
+        imported=imported,
     )
+
+
+def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool) -> None:
+    """All layers of the image sizes (``by_size``: of each anew), each once; raises :class:`RecordError`."""
+    keys = [(r.key, r.image_size) for r in rows]
+    if len(set(keys)) != len(keys):
+        raise RecordError("a layer stands twice in 'rows'", subject=where)
+    needed: set[tuple[str, int | None]] = {
+        (layer.key, space.image_sizes[i] if by_size else None)
+        for layer, held in zip(space.rows, space.row_sizes(), strict=True)
+        for i in map(int, indices)
+        if int(held) >> i & 1
+    }
+    if set(keys) != needed:
+        odd = min(needed.symmetric_difference(keys), key=str)
+        how = "is missing from" if odd in needed else "is not of this space, but stands in"
+        raise RecordError(f"layer {odd[0]} {how} 'rows'", subject=where)
 
 
 def _fingerprint(fields: Fields) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _LEAST = {
     "millionMACs": ("the smallest architecture found has", "million MACs"),
     "params_million": ("the smallest architecture found has", "million parameters"),
     "KBPeakMemory": ("the leanest architecture found has a peak memory of", "KB"),
+    "model_mb": ("the smallest architecture found has a file of", "MB"),
 }
 
 
@@ -84,7 +85,8 @@ def infeasible(budgets: Budgets, nearest: Mapping[str, float], *, alone: bool) -
     """
     binding = max(budgets, key=lambda name: nearest[name] / budgets[name])
     value, bound = nearest[binding], budgets[binding]
-    lead, unit = _LEAST.get(binding, (f"the lowest {binding} found is", ""))
+    figure = binding.partition("@")[0]  # latency_ms@DEVICE is a latency
+    lead, unit = _LEAST.get(figure, (f"the lowest {binding} found is", ""))
     if alone:
         found = f"{lead} {value:.4g} {unit}".rstrip()
     else:

@@ -6,15 +6,25 @@ whole populations: one gather over the figures of the space's rows, no supernet 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, OptionError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
+from deploy_nas.core.layers import Conv, Layer
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.search.budgets import Figures, meets, parse_budgets
+
+# What an exported file holds besides weights: metadata, and a few nodes an operator (a test compares).
+_FILE_BYTES, _OPERATOR_BYTES = 4096, 512
+
+
+def file_bytes(layer: Layer) -> int:
+    """Bytes that a layer takes in an exported fp32 file, at most: batch norms are folded to biases."""
+    folded = sum(op.out_channels for op in layer.ops if isinstance(op, Conv) and op.norm)
+    return 4 * (layer.params - folded) + _OPERATOR_BYTES * (len(layer.ops) + 1)
 
 
 class LatencyProfile(Protocol):
@@ -40,6 +50,7 @@ class AnalyticalEfficiencyPredictor:
       ``bytes_per_element``, / 1024 (within a residual block the depthwise convolution also holds the
       block's input): lab 3's definition, which takes int8, one byte an element.
     * ``params_million``: trainable parameters of the subnet / 1e6.
+    * ``model_mb``: size of the exported fp32 file, at most, in 10^6 bytes.
 
     Args:
         space: a space or its id.
@@ -61,17 +72,21 @@ class AnalyticalEfficiencyPredictor:
             )
         self.space = get_space(space) if isinstance(space, str) else space
         self.bytes_per_element = bytes_per_element
-        rows = self.space.rows
-        # one element more, at index -1: the absent row costs nothing
-        self._macs = np.array([*(row.macs for row in rows), 0], dtype=np.float64) / 1e6
-        self._params = np.array([*(row.params for row in rows), 0], dtype=np.float64) / 1e6
-        peak = np.array([*(row.peak_elements for row in rows), 0], dtype=np.float64)
-        self._peak = peak * bytes_per_element / 1024
+        self._macs = self._by_place(lambda layer: layer.macs / 1e6)
+        self._params = self._by_place(lambda layer: layer.params / 1e6)
+        self._bytes = self._by_place(file_bytes) / 1e6
+        self._peak = self._by_place(lambda layer: layer.peak_elements) * bytes_per_element / 1024
+
+    def _by_place(self, figure: Callable[[Layer], float]) -> FloatArray:
+        """A figure of every choice of every slot; the absent row costs nothing."""
+        rows = np.array([*(figure(row) for row in self.space.rows), 0], dtype=np.float64)
+        values: FloatArray = rows[self.space.place_rows]
+        return values
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the figures: what may be bounded."""
-        return ("millionMACs", "KBPeakMemory", "params_million")
+        return ("millionMACs", "KBPeakMemory", "params_million", "model_mb")
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
@@ -90,11 +105,12 @@ class AnalyticalEfficiencyPredictor:
                 f"encoded architectures have {1 + len(self.space.genes)} columns, not {encoded.shape[1]}",
                 subject=self.space.id,
             )
-        ids = self.space.row_ids(encoded)
+        places = self.space.places(encoded)
         return {
-            "millionMACs": self._macs[ids].sum(axis=1),
-            "KBPeakMemory": self._peak[ids].max(axis=1),
-            "params_million": self._params[ids].sum(axis=1),
+            "millionMACs": self._macs[places].sum(axis=1),
+            "KBPeakMemory": self._peak[places].max(axis=1),
+            "params_million": self._params[places].sum(axis=1),
+            "model_mb": self._bytes[places].sum(axis=1) + _FILE_BYTES / 1e6,
         }
 
     def get_efficiency(self, arch: Architecture) -> dict[str, float]:
@@ -125,21 +141,41 @@ class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
     Args:
         profile: a loaded profile, or anything like it.
         bytes_per_element: of activations, for ``KBPeakMemory``.
+        others: profiles of further devices by name; each adds a figure ``latency_ms@NAME``.
+
+    Raises:
+        MismatchError: the profiles are of different spaces, or share no image size.
     """
 
-    def __init__(self, profile: LatencyProfile, *, bytes_per_element: int = 1) -> None:
+    def __init__(
+        self,
+        profile: LatencyProfile,
+        *,
+        bytes_per_element: int = 1,
+        others: Mapping[str, LatencyProfile] | None = None,
+    ) -> None:
         super().__init__(profile.space, bytes_per_element=bytes_per_element)
         self.profile = profile
+        self.others = dict(others or {})
+        for name, other in self.others.items():
+            if other.space.id != profile.space.id:
+                raise MismatchError(
+                    f"is of space {other.space.id}, the first of {profile.space.id}",
+                    subject=f"profile {name}",
+                )
+        if not self.image_sizes:
+            raise MismatchError("they hold no image size in common", subject="profiles")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the figures: what may be bounded."""
-        return ("latency_ms", *super().names)
+        return ("latency_ms", *map(on_device, self.others), *super().names)
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Sides profiled, pixels."""
-        return tuple(self.profile.image_sizes)
+        """Sides that all devices were profiled for, pixels."""
+        held = [set(p.image_sizes) for p in self.others.values()]
+        return tuple(s for s in self.profile.image_sizes if all(s in sizes for sizes in held))
 
     def get_efficiency_batch(self, encoded: IntArray) -> Figures:
         """Figures of encoded architectures ``[n, 1 + genes]``: name to float64 ``[n]``.
@@ -147,5 +183,12 @@ class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
         Raises:
             MismatchError: an image size that was not profiled.
         """
+        encoded = np.atleast_2d(encoded)
         analytical = super().get_efficiency_batch(encoded)
-        return {"latency_ms": self.profile.latency_ms(np.atleast_2d(encoded)), **analytical}
+        elsewhere = {on_device(name): p.latency_ms(encoded) for name, p in self.others.items()}
+        return {"latency_ms": self.profile.latency_ms(encoded), **elsewhere, **analytical}
+
+
+def on_device(name: str) -> str:
+    """The figure that is a further device's latency."""
+    return f"latency_ms@{name}"

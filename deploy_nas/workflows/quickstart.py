@@ -1,4 +1,4 @@
-"""The main job in one call, with the embedded supernet: profile, search, export, verify."""
+"""The main job in one call, with the embedded supernet: profile, search, export, verify, report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from deploy_nas.deploy.verify import Verification, verify_model
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.profile import Profile
 from deploy_nas.workflows.profile_device import ProfileRequest, profile_device
+from deploy_nas.workflows.report_facts import commands_for
 from deploy_nas.workflows.search_subnets import SearchRequest, search
+from deploy_nas.workflows.write_report import ReportRequest, write_report
 
 # The budget is this far between the fastest and the slowest subnet: small enough to matter.
 _BUDGET_POSITION = 0.4
@@ -43,10 +45,10 @@ def quickstart(
     progress: Callable[[int, int, str], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Quickstart:
-    """Profile this machine for the embedded space, search, export and verify, into one folder.
+    """Profile this machine for the embedded space, search, export, verify and report, into one folder.
 
     Args:
-        folder: made where it is not there; holds profile, architecture and model.
+        folder: made where it is not there; holds profile, architecture, model and report.
         max_latency_ms: the budget; chosen from what was measured unless given.
         threads: intra-op threads.
         seed: of profile and search.
@@ -70,7 +72,13 @@ def quickstart(
         stages[stage], begun = time.monotonic() - begun, time.monotonic()
 
     paths = {
-        n: folder / f for n, f in (("profile", "profile.json"), ("best", "best.json"), ("model", "best.onnx"))
+        n: folder / f
+        for n, f in (
+            ("profile", "profile.json"),
+            ("best", "best.json"),
+            ("model", "best.onnx"),
+            ("report", "report.html"),
+        )
     }
     if not force and (held := next((p for p in paths.values() if p.exists()), None)):
         raise OutputError("exists already", subject=str(held), hint="use --force, or another --output folder")
@@ -88,7 +96,8 @@ def quickstart(
         max_latency_ms = float(f"{low * (high / low) ** _BUDGET_POSITION:.2g}")
     # The verdict on the profile is shown; a first run on a busy machine still deserves an answer.
     request = SearchRequest(budgets={"latency_ms": max_latency_ms}, seed=seed, allow_unstable=True)
-    record, _ = search(profile, load_accuracy_predictor(get_space(EMBEDDED), "embedded"), request)
+    predictor = load_accuracy_predictor(get_space(EMBEDDED), "embedded")
+    record, _ = search(profile, predictor, request)
     save_architecture(record, paths["best"], force=True)
     finished("search")
     say("export")
@@ -105,6 +114,20 @@ def quickstart(
     say("verify")
     verification = verify_model(paths["model"], profile=profile, seed=seed)
     finished("verify")
+    say("report")
+    names = {name: str(path) for name, path in paths.items()}
+    write_report(
+        ReportRequest(
+            record=record,
+            profile=profile,
+            predictor=predictor,
+            verification=verification,
+            commands=commands_for(record, profile, paths=names),
+        ),
+        paths["report"],
+        force=True,
+    )
+    finished("report")
     return Quickstart(
         folder=folder,
         profile=profile,

@@ -1,145 +1,157 @@
-"""Search one profile's space for the most accurate subnet within budgets."""
+"""Search one space for the most accurate subnet within budgets, on one device or several."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
-from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError, MismatchError, OptionError
-from deploy_nas.core.spaces import EMBEDDED
+from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
-from deploy_nas.records.profile import Profile, load_profile
-from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
+from deploy_nas.records.profile import Profile
+from deploy_nas.records.result import SEARCH, Candidate, SearchRecord, save_result
 from deploy_nas.search.evolution import HyperParameters, SearchResult, evolve
+from deploy_nas.workflows.measured_finish import (
+    Say,
+    best_measured,
+    check_measurable,
+    contenders,
+    time_candidates,
+)
+from deploy_nas.workflows.question import (
+    DEFAULT_CONFIDENCE,
+    OtherDevice,
+    Question,
+    SearchRequest,
+    ask,
+    generator,
+    predictor_for,
+)
 
-LATENCY = "latency_ms"
-DEFAULT_CONFIDENCE = 0.95
+__all__ = [
+    "DEFAULT_CONFIDENCE",
+    "Found",
+    "OtherDevice",
+    "SearchRequest",
+    "predictor_for",
+    "result_path",
+    "search",
+    "search_file",
+]
+
+_KEPT = 100
+
+Progress = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SearchRequest:
-    """What to search for.
+class Found:
+    """A search's answer, all that it looked at last, and what is known of the predictor."""
 
-    ``budgets`` are upper bounds by figure (``latency_ms``, ``millionMACs``, ``params_million``,
-    ``KBPeakMemory``). The latency budget is kept by the profile's bound at ``confidence``; ``None``
-    takes the plain prediction.
-    """
-
-    budgets: Mapping[str, float]
-    confidence: float | None = DEFAULT_CONFIDENCE
-    predictor: str | None = None
-    image_sizes: Sequence[int] | None = None
-    bytes_per_element: int = 1
-    hyper: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    allow_unstable: bool = False
-
-
-def predictor_for(profile: Profile, source: str | None) -> AccuracyPredictor:
-    """The accuracy predictor asked for; the embedded space has its own."""
-    if source is None and profile.space.id != EMBEDDED:
-        raise OptionError(
-            f"{profile.space.id} comes with no predictor of its own",
-            subject="--predictor",
-            hint="name one: a PATH, or pretrained for OFA's published ones",
-        )
-    return load_accuracy_predictor(profile.space, source or "embedded")
+    record: ArchitectureRecord
+    result: SearchRecord
+    predictor: AccuracyPredictor
 
 
 def search(
     profile: Profile,
     predictor: AccuracyPredictor,
     request: SearchRequest,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[ArchitectureRecord, SearchResult]:
     """Find the best subnet; returns its record (with what was predicted) and the whole result.
 
     Raises:
         BudgetError: a budget that is none; no budget at all.
-        InfeasibleBudgetError: nothing meets them; names the nearest found.
-        MismatchError: an unstable profile without ``allow_unstable``, or image sizes it does not hold.
+        InfeasibleBudgetError: nothing meets them; names the one that binds and the nearest found.
+        MismatchError, OptionError: see :func:`deploy_nas.workflows.question.ask`.
     """
-    if not profile.stable and not request.allow_unstable:
-        raise MismatchError(
-            f"is unstable ({'; '.join(profile.noise.faults)})",
-            subject=f"profile {profile.id}",
-            hint="profile again on a quiet device, or use --allow-unstable",
-        )
-    if not request.budgets:
+    question = ask(profile, predictor, request)
+    result = _evolve(question, progress)
+    return question.records(result.encoded[None])[0], result
+
+
+def _evolve(question: Question, progress: Progress | None) -> SearchResult:
+    if not question.budgets:
         raise BudgetError("no budget was given", hint="name one, for instance --max-latency-ms")
-    confidence = request.confidence
-    if confidence is not None and not 0 < confidence < 1:
-        raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="--confidence")
-    sizes = tuple(request.image_sizes or profile.image_sizes)
-    if missing := sorted(set(sizes) - set(profile.image_sizes)):
-        raise MismatchError(
-            f"image size {missing[0]} was not profiled",
-            subject=f"profile {profile.id}",
-            hint=f"it holds {', '.join(map(str, profile.image_sizes))}",
-        )
-    ratio = max(1.0, profile.upper_ratio(confidence))
-    efficiency = MeasuredEfficiencyPredictor(profile, bytes_per_element=request.bytes_per_element)
-    budgets = dict(request.budgets)
-    budget_ms = budgets.get(LATENCY)
-    if budget_ms is not None and math.isfinite(budget_ms):
-        budgets[LATENCY] = budget_ms / ratio
     try:
-        result = evolve(
-            profile.space,
-            efficiency.get_efficiency_batch,
-            predictor.predict_encoded,
-            budgets,
-            hyper=HyperParameters().updated(request.hyper),
-            rng=np.random.default_rng(request.seed),
-            image_sizes=sizes,
+        return evolve(
+            question.profile.space,
+            question.efficiency.get_efficiency_batch,
+            question.predictor.predict_encoded,
+            question.budgets,
+            hyper=HyperParameters().updated(question.request.hyper),
+            rng=generator(question.request.seed),
+            image_sizes=question.image_sizes,
             progress=progress,
         )
     except InfeasibleBudgetError as error:
-        if ratio == 1.0 or budget_ms is None:
-            raise
-        raise InfeasibleBudgetError(
-            f"{error} (the budget of {budget_ms:g} ms is kept with {100 * (confidence or 0):g}% confidence "
-            f"by searching below {budgets[LATENCY]:.4g} ms)"
-        ) from error
-    predicted: dict[str, Any] = {
-        **{name: round(value, 6) for name, value in result.efficiency.items()},
-        "accuracy": round(result.accuracy, 4),
-        "accuracy_unit": predictor.unit,
-        "bound_ms": round(result.efficiency[LATENCY] * ratio, 6),
-        "confidence": confidence,
-        "profile": profile.id,
-        "threads": int(profile.fingerprint.get("threads", 1)),
-        "precision": str(profile.fingerprint.get("precision", "fp32")),
-        "seed": request.seed,
-    }
-    spread = float(predictor.predict_spread([result.architecture])[0])
-    if spread > 0.0:  # an ensemble
-        predicted["accuracy_spread"] = round(spread, 4)
-    if budget_ms is not None:
-        predicted["budget_ms"] = budget_ms
-    record = ArchitectureRecord(space=profile.space, architecture=result.architecture, predicted=predicted)
-    return record, result
+        raise question.explained(error) from error
+
+
+def result_path(output: Path) -> Path:
+    """Where the whole result goes: beside the architecture file."""
+    return output.with_name(f"{output.name.removesuffix('.json')}.search.json")
 
 
 def search_file(
-    profile: Path,
+    profile: Profile,
     output: Path,
     request: SearchRequest,
     *,
+    measure_top: int = 0,
+    weights: str | None = None,
     force: bool = False,
-    progress: Callable[[int, int, float], None] | None = None,
-) -> tuple[ArchitectureRecord, SearchResult, AccuracyPredictor]:
-    """Search a profile file's space and write the architecture file."""
+    progress: Progress | None = None,
+    measuring: Say | None = None,
+) -> Found:
+    """Search, and write the architecture file and beside it the whole result.
+
+    Args:
+        profile: of the first device.
+        output: the architecture file.
+        request: what to search for.
+        measure_top: export and time this many of the best on this machine, and take the best that truly
+            meets the latency budget; 0: take the predictions' word.
+        weights: as :func:`deploy_nas.export_onnx` takes them; latency does not depend on them.
+        force: replace the outputs.
+        progress: of the search.
+        measuring: called as ``(timed, to time, what)``.
+
+    Raises:
+        BudgetMissedError: none of those timed meets the budget; the result is written.
+        InputError: see :func:`search`.
+    """
     check_output(output, force=force)
-    loaded = load_profile(profile)
-    predictor = predictor_for(loaded, request.predictor)
-    record, result = search(loaded, predictor, request, progress)
+    check_output(result_path(output), force=force)
+    predictor = predictor_for(profile, request.predictor, request.anchors)
+    question = ask(profile, predictor, request)
+    if measure_top:
+        check_measurable(question, measure_top)
+    result = _evolve(question, progress)
+    kept = question.records(result.candidates[:_KEPT])
+    candidates: list[Candidate] = [Candidate(record=record) for record in kept]
+    record, interrupted, missed = kept[0], result.interrupted, None
+    if measure_top and not interrupted:
+        bold = _evolve(ask(profile, predictor, replace(request, confidence=None)), None)
+        rows = contenders(bold.candidates, result.candidates, measure_top)
+        timed, interrupted = time_candidates(question, rows, weights, measuring)
+        record, missed = best_measured(timed, kept[0], interrupted)
+        others = [c for c in candidates if all(c.record.architecture != t.record.architecture for t in timed)]
+        candidates = [*timed, *others]
+    whole = SearchRecord(
+        kind=SEARCH,
+        space=profile.space,
+        asked={**question.asked(), "measure_top": measure_top},
+        history=[round(float(value), 6) for value in result.history],
+        evaluations=result.evaluations,
+        interrupted=interrupted,
+        candidates=candidates,
+    )
+    save_result(whole, result_path(output), force=force)
+    if missed is not None:
+        raise missed
     save_architecture(record, output, force=force)
-    return record, result, predictor
+    return Found(record=record, result=whole, predictor=predictor)

@@ -1,0 +1,17 @@
+"""HTML from a template: the one importer of Jinja2, which is loaded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Fill a Jinja2 template; text is escaped, and a name it asks for that is not given is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    return environment.from_string(template).render(**values)

@@ -1,0 +1,90 @@
+"""``deploy-nas explain``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("explain")
+@click.argument("architecture", type=click.Path(path_type=Path))
+@click.option("--profile", required=True, type=click.Path(path_type=Path), help="Profile of the device.")
+@click.option(
+    "--predictor",
+    metavar="PATH|pretrained|embedded",
+    help="Accuracy predictor  [the embedded space: its own]",
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="ARCH.json=TOP1|FILE",
+    help="Re-base the predictor on accuracies you measured, in percent; may repeat.",
+)
+@click.option("--swaps", default=10, show_default=True, type=click.IntRange(0), help="How many to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    architecture: Path,
+    profile: Path,
+    predictor: str | None,
+    anchors: tuple[str, ...],
+    swaps: int,
+    as_json: bool,
+) -> None:
+    """Say which layers of ARCHITECTURE spend the budget, and which swaps save most.
+
+    Swaps are single changes: the least predicted accuracy lost for each millisecond saved comes first.
+    """
+    from deploy_nas.records.architecture import load_architecture
+    from deploy_nas.records.profile import load_profile
+    from deploy_nas.workflows.explain_subnet import explain
+    from deploy_nas.workflows.question import predictor_for
+
+    record, loaded = load_architecture(architecture), load_profile(profile)
+    found = explain(loaded, predictor_for(loaded, predictor, anchors), record)
+    chosen = found.swaps[:swaps]
+    if as_json:
+        value = {**asdict(found), "profile": loaded.id}
+        value["layers"] = [asdict(layer) for layer in found.layers]
+        value["swaps"] = [
+            {
+                "what": s.what,
+                "saved_ms": s.saved_ms,
+                "lost": s.lost,
+                "architecture": loaded.space.decode(s.encoded[None])[0],
+            }
+            for s in chosen
+        ]
+        show.emit_json(value)
+        return
+    percent = 100.0 if found.unit == "fraction" else 1.0
+    widest = max(layer.latency_ms for layer in found.layers)
+    rows = [
+        [x.place, x.latency_ms, x.share_percent, "#" * round(24 * max(x.latency_ms, 0) / widest), x.key]
+        for x in found.layers
+    ]
+    click.echo(show.table(["place", "ms", "%", "", "layer"], rows))
+    click.echo(
+        f"total {found.total_ms:.4g} ms predicted on {loaded.fingerprint['cpu']}, "
+        f"predicted top-1 {percent * found.accuracy:.2f}%"
+    )
+    if found.note:
+        click.echo(f"  ({found.note})")
+    if not chosen:
+        return
+    click.echo("\nswaps that save most for least predicted accuracy:")
+    rows = [
+        [
+            s.what,
+            s.saved_ms,
+            100 * s.saved_ms / found.total_ms,
+            -percent * s.lost,
+            percent * s.lost / s.saved_ms,
+        ]
+        for s in chosen
+    ]
+    click.echo(show.table(["swap", "saves ms", "%", "top-1 points", "points lost a ms"], rows))

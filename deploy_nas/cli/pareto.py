@@ -1,0 +1,112 @@
+"""``deploy-nas pareto``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy_nas.cli import show
+from deploy_nas.cli.search import describe, question_options, request_of
+
+
+@click.command("pareto")
+@question_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Front file  [front.json]")
+@click.option(
+    "--max-latency-ms",
+    type=float,
+    multiple=True,
+    help="Where the front ends; one for each --profile, in order.",
+)
+@click.option(
+    "--confidence", default="0.95", show_default=True, metavar="P|none", help="Of the bounds on latency."
+)
+@click.option("--image-sizes", metavar="N,N", help="Sizes to search  [all that were profiled]")
+@click.option(
+    "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Predictions."
+)
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same front.")
+@click.option("--pick", metavar="MS|knee", help="Also write one architecture of it: by budget, or the knee.")
+@click.option("--pick-output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
+@click.option(
+    "--from", "given", type=click.Path(path_type=Path), help="Pick from this front; search nothing."
+)
+@click.option("--force", is_flag=True, help="Replace the outputs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    output: Path | None,
+    image_sizes: str | None,
+    evaluations: int,
+    seed: int,
+    pick: str | None,
+    pick_output: Path,
+    given: Path | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find the whole accuracy-latency front of a space in one run.
+
+    Ctrl-C gives the front so far.
+    """
+    from deploy_nas.records.files import check_output
+    from deploy_nas.workflows.find_front import front_file, load_front, pick_file
+
+    if given is not None and pick is None:
+        raise click.BadParameter("names a front to pick from: say which with --pick", param_hint="--from")
+    if pick is not None:
+        check_output(pick_output, force=force)
+    if given is not None:
+        front = load_front(given)
+    else:
+        profile, request = request_of(
+            **options, image_sizes=show.whole_numbers(image_sizes, "--image-sizes"), seed=seed
+        )
+        output = output or Path("front.json")
+        with show.progress("searching the front", quiet=as_json) as update:
+            front = front_file(
+                profile,
+                output,
+                request,
+                evaluations=evaluations,
+                force=force,
+                progress=lambda done, total, best: update(min(done, total), total),
+            )
+    picked = pick_file(front, pick, pick_output, force=force) if pick is not None else None
+    if as_json:
+        value: dict[str, Any] = {"path": str(given or output), "interrupted": front.interrupted}
+        value["front"] = [c.record.to_json() for c in front.candidates]
+        value["picked"] = None if picked is None else picked.to_json()
+        show.emit_json(value)
+        return
+    if front.interrupted:
+        click.echo("stopped: the front so far")
+    if given is None:
+        _print(front, output)
+    if picked is not None:
+        click.echo(f"picked {pick}: {picked.space.id} at {picked.architecture['image_size']} px")
+        click.echo(describe(picked))
+        click.echo(f"wrote {pick_output}")
+
+
+def _print(front: Any, output: Path | None) -> None:
+    """About twelve of its points."""
+    points = [c.record for c in front.candidates]
+    shown = sorted({round(i * (len(points) - 1) / 11) for i in range(12)}) if points else []
+    rows = [
+        [
+            points[i].predicted["latency_ms"],
+            points[i].predicted["bound_ms"],
+            points[i].predicted["accuracy"],
+            points[i].architecture["image_size"],
+            points[i].predicted["millionMACs"],
+        ]
+        for i in shown
+    ]
+    click.echo(show.table(["predicted ms", "at most ms", "predicted accuracy", "px", "million MACs"], rows))
+    note = points[0].predicted.get("accuracy_note") if points else None
+    if note:
+        click.echo(f"({note})")
+    click.echo(f"{len(points)} points of {front.evaluations} evaluated; wrote {output}")

@@ -1,0 +1,59 @@
+"""``deploy-nas report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy_nas.cli import show
+
+
+@click.command("report")
+@click.argument("architecture", type=click.Path(path_type=Path))
+@click.option("--profile", required=True, type=click.Path(path_type=Path), help="Profile of the device.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The page  [ARCHITECTURE.html]")
+@click.option("--model", type=click.Path(path_type=Path), help="The exported file: measured here first.")
+@click.option("--front", type=click.Path(path_type=Path), help="Of deploy-nas pareto  [found now]")
+@click.option(
+    "--result", type=click.Path(path_type=Path), help="Of the search  [the file beside ARCHITECTURE]"
+)
+@click.option(
+    "--predictor",
+    metavar="PATH|pretrained|embedded",
+    help="Accuracy predictor  [the search's, or the space's]",
+)
+@click.option("--anchor", "anchors", multiple=True, metavar="ARCH.json=TOP1|FILE", help="As in search.")
+@click.option("--force", is_flag=True, help="Replace the output.")
+def command(
+    architecture: Path,
+    profile: Path,
+    output: Path | None,
+    model: Path | None,
+    front: Path | None,
+    result: Path | None,
+    predictor: str | None,
+    anchors: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Write one self-contained HTML page about ARCHITECTURE; it needs no network.
+
+    The front, predicted against measured, where the milliseconds go, the architecture drawn, the profile's
+    noise and validation, versions, and the commands to repeat it.
+    """
+    from deploy_nas.workflows.write_report import report_file
+
+    path = output or architecture.with_suffix(".html")
+    with show.status("gathering what is known"):
+        report_file(
+            architecture,
+            profile,
+            path,
+            front=front,
+            result=result,
+            model=model,
+            predictor=predictor,
+            anchors=anchors,
+            force=force,
+        )
+    click.echo(f"wrote {path}")

@@ -1,0 +1,1 @@
+"""Room: results in, one self-contained HTML page out."""

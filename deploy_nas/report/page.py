@@ -1,0 +1,141 @@
+"""The report: one HTML file that needs no network, in light and dark, wide and narrow.
+
+What it shows is plain values (:class:`ReportData`); drawing is done by a small script in the page, so
+the file stays near 200 KB. Everything that is text also stands there without the script.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from deploy_nas.adapters.html import render
+from deploy_nas.core.space import Architecture, Space
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """One place of a drawn network. ``kind`` is the layer's; sizes in pixels, ``latency_ms`` its share."""
+
+    place: str
+    kind: str
+    key: str
+    latency_ms: float
+    in_size: int = 0
+    out_size: int = 0
+    channels: int = 0
+    middle: int = 0
+    kernel: int = 0
+    squeeze: bool = False
+    stride: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One subnet: figures for the details, and its network for the drawing.
+
+    ``top1`` is predicted, in percent; ``measured_ms`` is ``None`` where it was not timed.
+    """
+
+    name: str
+    latency_ms: float
+    bound_ms: float | None
+    top1: float
+    image_size: int
+    macs: float
+    params: float
+    architecture: Architecture
+    blocks: Sequence[Block]
+    measured_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportData:
+    """All that a report shows.
+
+    Args:
+        title, subtitle: heading.
+        winner: the subnet reported on.
+        budget_ms: its latency budget, if there was one.
+        verdict: "kept", "MISSED" or empty where nothing was measured.
+        front: other subnets, cheapest first.
+        cloud: latency (ms) and top-1 (percent) of random subnets.
+        pairs: predicted and measured latency (ms), and a name, of networks held out of the profile's fit.
+        timed: the same of candidates timed by the search.
+        facts: (name, value, explanation) of the winner, for the tiles.
+        profile_facts: (name, value) of the profile's noise and validation.
+        warnings: sentences that must be read.
+        swaps: (what, saved ms, change of top-1 in points).
+        versions: (name, version).
+        commands: to repeat it.
+        accuracy_note: the predictor's known bias; empty for none.
+        max_slots: blocks each stage can have, by stage name, to draw those left out.
+    """
+
+    title: str
+    subtitle: str
+    winner: Point
+    budget_ms: float | None
+    verdict: str
+    front: Sequence[Point]
+    cloud: Sequence[tuple[float, float]]
+    pairs: Sequence[tuple[float, float, str]]
+    timed: Sequence[tuple[float, float, str]]
+    facts: Sequence[tuple[str, str, str]]
+    profile_facts: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+    swaps: Sequence[tuple[str, float, float]]
+    versions: Sequence[tuple[str, str]]
+    commands: Sequence[str]
+    accuracy_note: str = ""
+    max_slots: dict[str, int] = field(default_factory=dict)
+
+
+def block_of(place: str, layer: Any, latency_ms: float) -> Block:
+    """A layer as it is drawn; operators of kinds unknown here are only named."""
+    convs = [op for op in layer.ops if hasattr(op, "kernel")]
+    depthwise = [op for op in convs if getattr(op, "depthwise", False)]
+    widest = max((op.out_channels for op in convs), default=0)
+    return Block(
+        place=place,
+        kind=layer.kind,
+        key=layer.key,
+        latency_ms=round(latency_ms, 6),
+        in_size=layer.in_size,
+        out_size=layer.out_size,
+        channels=layer.out_channels,
+        middle=depthwise[0].out_channels if depthwise else widest,
+        kernel=max((op.kernel for op in (depthwise or convs)), default=0),
+        squeeze=any("Squeeze" in type(op).__name__ for op in layer.ops),
+        stride=max((op.stride for op in convs), default=1),
+    )
+
+
+def slots_by_stage(space: Space) -> dict[str, int]:
+    """Blocks that each stage can have: ``{"stage1": 4, ...}``."""
+    counts: dict[str, int] = {}
+    for slot in space.slots:
+        stage, dot, _ = slot.name.partition(".")
+        if dot:
+            counts[stage] = counts.get(stage, 0) + 1
+    return counts
+
+
+def render_report(data: ReportData) -> str:
+    """The page."""
+    folder = importlib.resources.files("deploy_nas.report").joinpath("page")
+    template, style, script = (
+        folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
+    )
+    drawn = {
+        "winner": asdict(data.winner),
+        "front": [asdict(point) for point in data.front],
+        "cloud": data.cloud,
+        "pairs": data.pairs,
+        "timed": data.timed,
+        "budget": data.budget_ms,
+        "slots": data.max_slots,
+    }
+    return render(template, {"data": data, "drawn": drawn, "style": style, "script": script})

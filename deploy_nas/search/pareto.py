@@ -1,0 +1,254 @@
+"""The whole accuracy-latency front in one run: evolution in niches of cost, finished by local refinement.
+
+Compared with pymoo's NSGA-II on the same work (``tools/benchmark_pareto``, docs/search.md), this finds the
+larger hypervolume and needs no dependency.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_nas.core.errors import BudgetError, OptionError
+from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
+from deploy_nas.search.evolution import Progress
+from deploy_nas.search.operators import Variation
+from deploy_nas.search.pool import Pool
+from deploy_nas.search.problem import Accuracy, Efficiency, Problem
+
+# By experiment (docs/search.md): more niches or more in each spread the work too thin, fewer lose steps.
+_NICHES, _PER_NICHE = 80, 3
+_EXPLORING = 0.6
+_ARCH_PROB, _SIZE_PROB = 0.06, 0.1
+_NEAR = 0.04
+# generations in a row without a child that is new: a small space, or budgets that leave little of it
+_MAX_BARREN = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Front:
+    """Architectures none of which another beats in both cost and accuracy, cheapest first.
+
+    Args:
+        space: searched.
+        encoded: int64 ``[n, 1 + genes]``.
+        accuracy: predicted, float64 ``[n]``, strictly ascending.
+        figures: name to float64 ``[n]``; ``figures[cost]`` is strictly ascending.
+        cost: name of the figure traded against accuracy.
+        budgets: that all of them meet.
+        evaluations: accuracies predicted.
+        interrupted: stopped by the user before its end.
+    """
+
+    space: Space
+    encoded: IntArray
+    accuracy: FloatArray
+    figures: dict[str, FloatArray]
+    cost: str
+    budgets: dict[str, float]
+    evaluations: int
+    interrupted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.accuracy)
+
+    def architecture(self, index: int) -> Architecture:
+        """One of them as a dict in OFA's keys."""
+        return self.space.decode(self.encoded[[index]])[0]
+
+    def within(self, budget: float) -> int:
+        """Index of the most accurate whose cost is at most ``budget``.
+
+        Raises:
+            BudgetError: none is; names the cheapest.
+        """
+        costs = self.figures[self.cost]
+        count = int(np.searchsorted(costs, budget, side="right"))
+        if not count:
+            raise BudgetError(f"the front begins at {costs[0]:.4g}, above {budget:g}", subject=self.cost)
+        return count - 1
+
+    def knee(self) -> int:
+        """Index of the knee; see :func:`knee_of`."""
+        return knee_of(self.figures[self.cost], self.accuracy)
+
+
+def knee_of(cost: FloatArray, accuracy: FloatArray) -> int:
+    """Index of the point farthest above the straight line between a front's ends.
+
+    Both axes scaled to the front's range (Satopaa et al., "Finding a 'Kneedle' in a Haystack", 2011).
+    """
+    if len(cost) < 3:
+        return len(cost) - 1
+    x = (cost - cost[0]) / (cost[-1] - cost[0])
+    y = (accuracy - accuracy[0]) / (accuracy[-1] - accuracy[0])
+    return int(np.argmax(y - x))
+
+
+def nondominated(cost: FloatArray, accuracy: FloatArray) -> IntArray:
+    """Indices of the points that no other beats in both, cheapest first; of equals one."""
+    order = np.lexsort((-accuracy, cost))
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], accuracy[order]]))
+    return order[accuracy[order] > best[:-1]]
+
+
+def hypervolume(cost: FloatArray, accuracy: FloatArray, *, worst: tuple[float, float]) -> float:
+    """Area that points (cost, accuracy) dominate, up to ``worst`` (a highest cost, a lowest accuracy)."""
+    inside = (cost < worst[0]) & (accuracy > worst[1])
+    cost, accuracy = cost[inside], accuracy[inside]
+    front = nondominated(cost, accuracy)
+    widths = np.diff(np.concatenate([cost[front], worst[:1]]))
+    return float(((accuracy[front] - worst[1]) * widths).sum())
+
+
+def pareto(
+    space: Space,
+    efficiency: Efficiency,
+    accuracy: Accuracy,
+    constraint: Mapping[str, float] | None = None,
+    *,
+    cost: str = "latency_ms",
+    evaluations: int = 100_000,
+    population: int = 1000,
+    rng: np.random.Generator,
+    image_sizes: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Front:
+    """Search for the front of one cost against accuracy.
+
+    The range of the cost is cut into niches of equal ratio; each keeps its few most accurate, which breed
+    with others of about their cost. What remains of the evaluations goes into refinement: all single
+    changes of all points of the front, until nothing moves or the evaluations are spent.
+
+    Args:
+        space: searched.
+        efficiency: encoded ``[n, 1 + genes]`` to figures, name to float64 ``[n]``.
+        accuracy: encoded ``[n, 1 + genes]`` to predicted accuracy ``[n]``, higher is better.
+        constraint: upper bounds on figures that every point must meet, by name.
+        cost: the figure traded against accuracy.
+        evaluations: accuracies to predict, at most.
+        population: children a generation.
+        rng: source of all randomness.
+        image_sizes: sides to search; ``None``: all of the space.
+        progress: called as ``(evaluations, all evaluations, best accuracy)``.
+
+    Raises:
+        BudgetError, OptionError: see :func:`deploy_nas.search.budgets.parse_budgets`.
+        InfeasibleBudgetError: nothing meets the constraint.
+
+    Interrupted by the keyboard once a first population stands, it returns the front so far.
+    """
+    if evaluations < 1 or population < 2:
+        raise OptionError("must be at least 2", subject="population" if population < 2 else "evaluations")
+    problem = Problem(Variation(space, image_sizes), efficiency, accuracy, dict(constraint or {}))
+    if cost not in problem.figures(problem.vary.smallest()[:1]):
+        raise OptionError("is no figure", subject=cost)
+    archive = _Archive.begin(problem, rng, min(population, evaluations), cost)
+    interrupted = True
+    with contextlib.suppress(KeyboardInterrupt):
+        barren = 0
+        while problem.evaluations < _EXPLORING * evaluations and barren < _MAX_BARREN:
+            children = archive.children(rng, population)
+            barren = 0 if len(children) else barren + 1
+            archive = archive.merged(children)
+            if progress is not None:
+                progress(problem.evaluations, evaluations, archive.pool.best_accuracy)
+        archive = _refined(archive, evaluations, progress)
+        interrupted = False
+    front = archive.front()
+    rows = archive.pool.rows[front]
+    return Front(
+        space=space,
+        encoded=rows,
+        accuracy=archive.pool.accuracy[front],
+        figures=problem.figures(rows),
+        cost=cost,
+        budgets=problem.budgets,
+        evaluations=problem.evaluations,
+        interrupted=interrupted,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Archive:
+    """The best of every niche, and every point of the front; ``cost`` ``[n]``."""
+
+    problem: Problem
+    name: str
+    pool: Pool
+    cost: FloatArray
+
+    @classmethod
+    def begin(cls, problem: Problem, rng: np.random.Generator, count: int, name: str) -> _Archive:
+        """Random rows, and the smallest and largest of each image size where they meet the budgets."""
+        space = problem.vary.space
+        ends = [space.encode([space.largest(size) for size in problem.vary.image_sizes])]
+        ends.append(problem.vary.smallest())
+        rows = np.concatenate([problem.begin(rng, count), problem.feasible(np.concatenate(ends))])
+        rows = problem.vary.fresh(space.canonical(rows), np.empty(0, dtype=np.int64))
+        return cls.of(problem, name, rows)
+
+    @classmethod
+    def of(cls, problem: Problem, name: str, rows: IntArray) -> _Archive:
+        """Rows with their accuracy and cost."""
+        return cls(problem=problem, name=name, pool=Pool.of(problem, rows), cost=problem.figures(rows)[name])
+
+    def take(self, index: IntArray) -> _Archive:
+        """Those rows."""
+        return _Archive(
+            problem=self.problem, name=self.name, pool=self.pool.take(index), cost=self.cost[index]
+        )
+
+    def front(self) -> IntArray:
+        """Indices of the front."""
+        return nondominated(self.cost, self.pool.accuracy)
+
+    def merged(self, rows: IntArray) -> _Archive:
+        """With new rows, then the best of each niche and the front alone, cheapest first."""
+        new = _Archive.of(self.problem, self.name, rows)
+        both = Pool(
+            rows=np.concatenate([self.pool.rows, new.pool.rows]),
+            keys=np.concatenate([self.pool.keys, new.pool.keys]),
+            accuracy=np.concatenate([self.pool.accuracy, new.pool.accuracy]),
+        )
+        cost = np.concatenate([self.cost, new.cost])
+        low, high = np.log(cost.min()), np.log(cost.max())
+        niche = ((np.log(cost) - low) / max(high - low, 1e-12) * _NICHES).astype(np.int64)
+        order = np.lexsort((both.keys, -both.accuracy, niche))
+        _, starts, counts = np.unique(niche[order], return_index=True, return_counts=True)
+        place = np.arange(len(order)) - np.repeat(starts, counts)
+        kept = np.union1d(order[place < _PER_NICHE], nondominated(cost, both.accuracy))
+        kept = kept[np.lexsort((both.keys[kept], cost[kept]))]
+        return _Archive(problem=self.problem, name=self.name, pool=both.take(kept), cost=cost[kept])
+
+    def children(self, rng: np.random.Generator, count: int) -> IntArray:
+        """New canonical rows within the budgets: crossovers of rows of about one cost, mutated."""
+        vary, rows = self.problem.vary, self.pool.rows
+        first = rng.integers(0, len(rows), size=count)
+        reach = max(2, int(_NEAR * len(rows)))
+        second = np.clip(first + rng.integers(-reach, reach + 1, size=count), 0, len(rows) - 1)
+        crossed = vary.crossover(rows[first], rows[second], rng)
+        crossed = np.where(rng.random((count, 1)) < 0.5, crossed, rows[first])
+        drawn = vary.space.canonical(vary.mutate(crossed, rng, _ARCH_PROB, _SIZE_PROB))
+        return self.problem.feasible(vary.fresh(drawn, self.pool.keys))
+
+
+def _refined(archive: _Archive, evaluations: int, progress: Progress | None) -> _Archive:
+    """All single changes of every point of the front, until nothing moves or the evaluations are spent."""
+    problem = archive.problem
+    expanded = np.empty(0, dtype=np.int64)
+    while (left := evaluations - problem.evaluations) > 0:
+        front = archive.front()
+        todo = front[~np.isin(archive.pool.keys[front], expanded)]
+        if not len(todo):
+            break
+        todo = todo[np.linspace(0, len(todo) - 1, min(len(todo), 40)).astype(np.int64)]
+        expanded = np.concatenate([expanded, archive.pool.keys[todo]])
+        near = problem.vary.fresh(problem.vary.neighbours(archive.pool.rows[todo]), archive.pool.keys)
+        archive = archive.merged(problem.feasible(near)[:left])
+        if progress is not None:
+            progress(min(problem.evaluations, evaluations), evaluations, archive.pool.best_accuracy)
+    return archive

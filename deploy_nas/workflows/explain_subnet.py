@@ -1,0 +1,84 @@
+"""Where a subnet's milliseconds go, and which single changes save most of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.core.errors import MismatchError
+from deploy_nas.records.architecture import ArchitectureRecord
+from deploy_nas.records.profile import Profile
+from deploy_nas.search.swaps import Swap, swaps
+
+_LEAST_SHARE = 0.005
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerShare:
+    """One layer's part of the network's latency."""
+
+    place: str
+    key: str
+    latency_ms: float
+    share_percent: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """Layers in order (last: the run itself), their total, and swaps, the best bargain first."""
+
+    layers: tuple[LayerShare, ...]
+    total_ms: float
+    accuracy: float
+    unit: str
+    note: str
+    swaps: tuple[Swap, ...]
+
+
+def shares(profile: Profile, record: ArchitectureRecord) -> tuple[tuple[LayerShare, ...], float]:
+    """Layers with their predicted share, in order, and the total, ms.
+
+    Raises:
+        MismatchError: an architecture of another space, or an image size that was not profiled.
+    """
+    if profile.space.id != record.space.id:
+        raise MismatchError(
+            f"is of space {profile.space.id}, the architecture of {record.space.id}",
+            subject=f"profile {profile.id}",
+        )
+    total = float(profile.latency_ms(profile.space.encode([record.architecture]))[0])
+    parts = [
+        (name, layer.key, profile.row(layer.key, record.architecture["image_size"]).latency_ms)
+        for name, layer in profile.space.layers(record.architecture)
+    ]
+    rest = total - sum(ms for _, _, ms in parts)
+    if abs(rest) > 1e-9:
+        parts.append(("(run itself)", "", rest))
+    layers = tuple(
+        LayerShare(place=n, key=k, latency_ms=ms, share_percent=100 * ms / total) for n, k, ms in parts
+    )
+    return layers, total
+
+
+def explain(profile: Profile, predictor: AccuracyPredictor, record: ArchitectureRecord) -> Explanation:
+    """See :class:`Explanation`; raises as :func:`shares` does."""
+    layers, total = shares(profile, record)
+    encoded = profile.space.encode([record.architecture])
+    found = swaps(
+        profile.space,
+        encoded[0],
+        profile.latency_ms,
+        predictor.predict_encoded,
+        image_sizes=profile.image_sizes,
+        least_ms=_LEAST_SHARE * total,
+    )
+    return Explanation(
+        layers=layers,
+        total_ms=total,
+        accuracy=float(np.asarray(predictor.predict_encoded(encoded))[0]),
+        unit=predictor.unit,
+        note=predictor.note,
+        swaps=tuple(found),
+    )

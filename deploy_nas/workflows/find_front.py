@@ -1,0 +1,137 @@
+"""The accuracy-latency front of a profiled space in one run, and picks from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError, OptionError
+from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
+from deploy_nas.records.files import check_output
+from deploy_nas.records.profile import Profile
+from deploy_nas.records.result import FRONT, Candidate, SearchRecord, load_result, save_result
+from deploy_nas.search.pareto import Front, knee_of, pareto
+from deploy_nas.workflows.question import LATENCY, SearchRequest, ask, generator, predictor_for
+
+EVALUATIONS = 100_000
+KNEE = "knee"
+
+Progress = Callable[[int, int, float], None]
+
+
+def find_front(
+    profile: Profile,
+    predictor: AccuracyPredictor,
+    request: SearchRequest,
+    *,
+    evaluations: int = EVALUATIONS,
+    progress: Progress | None = None,
+) -> tuple[SearchRecord, Front]:
+    """The front of latency on the first device against accuracy, within the request's budgets.
+
+    Raises:
+        InfeasibleBudgetError: nothing meets the budgets; names the one that binds.
+        InputError: see :func:`deploy_nas.workflows.question.ask`.
+    """
+    question = ask(profile, predictor, request)
+    try:
+        front = pareto(
+            profile.space,
+            question.efficiency.get_efficiency_batch,
+            predictor.predict_encoded,
+            question.budgets,
+            cost=LATENCY,
+            evaluations=evaluations,
+            rng=generator(request.seed),
+            image_sizes=question.image_sizes,
+            progress=progress,
+        )
+    except InfeasibleBudgetError as error:
+        raise question.explained(error) from error
+    asked = {key: value for key, value in question.asked().items() if key != "hyper"}
+    record = SearchRecord(
+        kind=FRONT,
+        space=profile.space,
+        asked={**asked, "evaluations": evaluations},
+        history=(),
+        evaluations=front.evaluations,
+        interrupted=front.interrupted,
+        candidates=[Candidate(record=r) for r in question.records(front.encoded)],
+    )
+    return record, front
+
+
+def front_file(
+    profile: Profile,
+    output: Path,
+    request: SearchRequest,
+    *,
+    evaluations: int = EVALUATIONS,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> SearchRecord:
+    """Find the front and write it."""
+    check_output(output, force=force)
+    predictor = predictor_for(profile, request.predictor, request.anchors)
+    record, _ = find_front(profile, predictor, request, evaluations=evaluations, progress=progress)
+    save_result(record, output, force=force)
+    return record
+
+
+def load_front(path: Path) -> SearchRecord:
+    """Read a front; raises :class:`OptionError` for the result of a search for one budget."""
+    record = load_result(path)
+    if record.kind != FRONT or not record.candidates:
+        raise OptionError("is no front", subject=str(path), hint="deploy-nas pareto makes one")
+    return record
+
+
+def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
+    """One architecture of a front.
+
+    Args:
+        front: cheapest first.
+        what: "knee", or a latency budget in ms, kept by the bound that the front was made with.
+
+    Raises:
+        OptionError: neither.
+        BudgetError: nothing on the front is that fast; names the fastest.
+    """
+    records = [candidate.record for candidate in front.candidates]
+    if what == KNEE:
+        latency = np.array([r.predicted[LATENCY] for r in records])
+        accuracy = np.array([r.predicted["accuracy"] for r in records])
+        knee = records[knee_of(latency, accuracy)]
+        return replace(knee, predicted={**knee.predicted, "picked": KNEE})
+    try:
+        budget_ms = float(what.removesuffix("ms"))
+    except ValueError:
+        raise OptionError(f"must be {KNEE} or a latency in ms, is {what!r}", subject="--pick") from None
+    if not budget_ms > 0:
+        raise OptionError(f"must be a positive latency in ms, is {what!r}", subject="--pick")
+    bounds = [_bound(record) for record in records]
+    within = [r for r, bound in zip(records, bounds, strict=True) if bound <= budget_ms]
+    if not within:
+        raise BudgetError(
+            f"the front begins at {min(bounds):.4g} ms, above {budget_ms:g}",
+            subject="--pick",
+            hint="allow more",
+        )
+    best = max(within, key=lambda r: float(r.predicted["accuracy"]))
+    return replace(best, predicted={**best.predicted, "budget_ms": budget_ms, "picked": f"{budget_ms:g}"})
+
+
+def _bound(record: ArchitectureRecord) -> float:
+    bound = record.predicted.get("bound_ms")
+    return float(record.predicted[LATENCY] if bound is None else bound)
+
+
+def pick_file(front: SearchRecord, what: str, output: Path, *, force: bool = False) -> ArchitectureRecord:
+    """Write the architecture picked."""
+    record = pick(front, what)
+    save_architecture(record, output, force=force)
+    return record

@@ -1,0 +1,246 @@
+"""What a search, a front or an explanation is asked: devices, budgets and predictor as one checked value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy_nas.accuracy.anchor import anchored, load_anchors
+from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
+from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
+from deploy_nas.core.precision import FP32
+from deploy_nas.core.space import IntArray
+from deploy_nas.core.spaces import EMBEDDED
+from deploy_nas.records.architecture import ArchitectureRecord
+from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor, on_device
+
+LATENCY = "latency_ms"
+DEFAULT_CONFIDENCE = 0.95
+# 50,000 evaluations as the seed's 100 x 500, found as good in all trials and twice as fast (docs/search.md)
+DEFAULT_HYPER = {"population_size": 1000, "max_time_budget": 50}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherDevice:
+    """A further device: its profile, a name for it, and a latency budget there (``None``: report only)."""
+
+    profile: Profile
+    name: str
+    max_latency_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchRequest:
+    """What to search for.
+
+    ``budgets`` are upper bounds by figure (``latency_ms`` on the first device, ``millionMACs``,
+    ``params_million``, ``KBPeakMemory``, ``model_mb``). Latency budgets are kept by each profile's bound
+    at ``confidence``; ``None`` takes the plain prediction, and so does a profile without validation.
+    """
+
+    budgets: Mapping[str, float]
+    confidence: float | None = DEFAULT_CONFIDENCE
+    predictor: str | None = None
+    anchors: Sequence[str] = ()
+    others: Sequence[OtherDevice] = ()
+    image_sizes: Sequence[int] | None = None
+    bytes_per_element: int = 1
+    hyper: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_HYPER))
+    seed: int = 0
+    allow_unstable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """A request, checked: ``budgets`` that the search keeps to, ``ratios`` that bound its latencies."""
+
+    request: SearchRequest
+    profile: Profile
+    predictor: AccuracyPredictor
+    efficiency: MeasuredEfficiencyPredictor
+    image_sizes: tuple[int, ...]
+    budgets: dict[str, float]
+    ratios: dict[str, float]
+
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        """By the name of their latency's figure, the first device's first."""
+        return {LATENCY: self.profile, **{on_device(o.name): o.profile for o in self.request.others}}
+
+    def asked(self) -> dict[str, Any]:
+        """For result files: what makes the answer repeatable."""
+        request = self.request
+        budgets = {**request.budgets, **_elsewhere(request)}
+        return {
+            "profiles": {name: profile.id for name, profile in self.profiles.items()},
+            "budgets": budgets,
+            "confidence": request.confidence,
+            "predictor": request.predictor,
+            "anchors": list(request.anchors),
+            "image_sizes": list(self.image_sizes),
+            "bytes_per_element": request.bytes_per_element,
+            "hyper": dict(request.hyper),
+            "seed": request.seed,
+        }
+
+    def records(self, encoded: IntArray) -> list[ArchitectureRecord]:
+        """Encoded architectures ``[n, 1 + genes]`` with all that is predicted of them."""
+        figures = self.efficiency.get_efficiency_batch(encoded)
+        accuracy = self.predictor.predict_encoded(encoded)
+        spread = self.predictor.spread_encoded(encoded)
+        request, predictor = self.request, self.predictor
+        records = []
+        for i, architecture in enumerate(self.profile.space.decode(encoded)):
+            predicted: dict[str, Any] = {
+                **{name: round(float(v[i]), 6) for name, v in figures.items() if "@" not in name},
+                "accuracy": round(float(accuracy[i]), 4),
+                "accuracy_unit": predictor.unit,
+                "bound_ms": self._bound(LATENCY, float(figures[LATENCY][i])),
+                "confidence": request.confidence if self.profile.validated else None,
+                "profile": self.profile.id,
+                "threads": int(self.profile.fingerprint.get("threads", 1)),
+                "precision": str(self.profile.fingerprint.get("precision", FP32)),
+                "seed": request.seed,
+            }
+            if spread[i] > 0.0:  # an ensemble
+                predicted["accuracy_spread"] = round(float(spread[i]), 4)
+            if predictor.note:
+                predicted["accuracy_note"] = predictor.note
+            if LATENCY in request.budgets:
+                predicted["budget_ms"] = request.budgets[LATENCY]
+            if request.others:
+                predicted["others"] = [self._other(o, figures[on_device(o.name)][i]) for o in request.others]
+            records.append(
+                ArchitectureRecord(space=self.profile.space, architecture=architecture, predicted=predicted)
+            )
+        return records
+
+    def _other(self, device: OtherDevice, latency_ms: float) -> dict[str, Any]:
+        figure = on_device(device.name)
+        return {
+            "device": device.name,
+            "profile": device.profile.id,
+            "latency_ms": round(float(latency_ms), 6),
+            "bound_ms": self._bound(figure, float(latency_ms)),
+            "budget_ms": device.max_latency_ms,
+        }
+
+    def _bound(self, figure: str, latency_ms: float) -> float | None:
+        """``None`` for a profile that was never validated: it has no bound."""
+        if not self.profiles[figure].validated:
+            return None
+        return round(latency_ms * self.ratios[figure], 6)
+
+    def explained(self, error: InfeasibleBudgetError) -> InfeasibleBudgetError:
+        """The error, and what was searched below where a bound tightened a budget."""
+        figure = error.subject
+        ratio = self.ratios.get(figure, 1.0)
+        given = {**self.request.budgets, **_elsewhere(self.request)}.get(figure)
+        if ratio == 1.0 or given is None:
+            return error
+        return InfeasibleBudgetError(
+            f"{error} (the budget of {given:g} ms is kept with {100 * (self.request.confidence or 0):g}% "
+            f"confidence by searching below {self.budgets[figure]:.4g} ms)"
+        )
+
+
+def _elsewhere(request: SearchRequest) -> dict[str, float]:
+    return {on_device(o.name): o.max_latency_ms for o in request.others if o.max_latency_ms is not None}
+
+
+def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) -> Question:
+    """Check a request against its devices.
+
+    Raises:
+        MismatchError: an unstable profile without ``allow_unstable``, profiles of different spaces, or
+            image sizes that one does not hold.
+        OptionError: a confidence that is none.
+    """
+    confidence = request.confidence
+    if confidence is not None and not 0 < confidence < 1:
+        raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="--confidence")
+    profiles = {LATENCY: profile, **{on_device(o.name): o.profile for o in request.others}}
+    if len(profiles) != 1 + len(request.others):
+        raise OptionError("two devices have one name", subject="--profile", hint="rename a file")
+    for held in profiles.values():
+        if not held.stable and not request.allow_unstable:
+            raise MismatchError(
+                f"is unstable ({'; '.join(held.noise.faults)})",
+                subject=f"profile {held.id}",
+                hint="profile again on a quiet device, or use --allow-unstable",
+            )
+    efficiency = MeasuredEfficiencyPredictor(
+        profile,
+        bytes_per_element=request.bytes_per_element,
+        others={o.name: o.profile for o in request.others},
+    )
+    sizes = tuple(request.image_sizes or efficiency.image_sizes)
+    for held in profiles.values():
+        if missing := sorted(set(sizes) - set(held.image_sizes)):
+            raise MismatchError(
+                f"image size {missing[0]} was not profiled",
+                subject=f"profile {held.id}",
+                hint=f"it holds {', '.join(map(str, held.image_sizes))}",
+            )
+    ratios = {name: max(1.0, held.upper_ratio(confidence)) for name, held in profiles.items()}
+    budgets = {**request.budgets, **_elsewhere(request)}
+    for name, ratio in ratios.items():
+        if name in budgets and math.isfinite(budgets[name]):
+            budgets[name] = budgets[name] / ratio
+    return Question(
+        request=request,
+        profile=profile,
+        predictor=predictor,
+        efficiency=efficiency,
+        image_sizes=sizes,
+        budgets=budgets,
+        ratios=ratios,
+    )
+
+
+def predictor_for(profile: Profile, source: str | None, anchors: Sequence[str] = ()) -> AccuracyPredictor:
+    """The accuracy predictor asked for, re-based on ``anchors``; the embedded space has its own."""
+    if source is None and profile.space.id != EMBEDDED:
+        raise OptionError(
+            f"{profile.space.id} comes with no predictor of its own",
+            subject="--predictor",
+            hint="name one: a PATH, or pretrained for OFA's published ones",
+        )
+    predictor = load_accuracy_predictor(profile.space, source or "embedded")
+    return anchored(predictor, *load_anchors(profile.space, anchors)) if anchors else predictor
+
+
+def load_devices(
+    profiles: Sequence[Path], max_latency_ms: Sequence[float]
+) -> tuple[Profile, float | None, tuple[OtherDevice, ...]]:
+    """The first device with its budget, and the others with theirs, in the order given.
+
+    Raises:
+        OptionError: with several profiles, not one budget for each.
+        RecordError: a profile that cannot be read.
+    """
+    if len(max_latency_ms) not in (0, len(profiles)):
+        raise OptionError(
+            f"{len(profiles)} profile(s) and {len(max_latency_ms)} latency budget(s)",
+            subject="--max-latency-ms",
+            hint="give one for each --profile, in the same order",
+        )
+    budgets: list[float | None] = [*max_latency_ms] or [None] * len(profiles)
+    loaded = [load_profile(path) for path in profiles]
+    names = [path.name.removesuffix(".json").removesuffix(".profile") for path in profiles]
+    others = [
+        OtherDevice(profile=profile, name=name, max_latency_ms=budget)
+        for profile, name, budget in zip(loaded[1:], names[1:], budgets[1:], strict=True)
+    ]
+    return loaded[0], budgets[0], tuple(others)
+
+
+def generator(seed: int) -> np.random.Generator:
+    """PCG64 by name, whose stream numpy keeps the same across releases, processes and platforms."""
+    return np.random.Generator(np.random.PCG64(seed))
