@@ -20,7 +20,7 @@ _DEVICE_FILES = (
     "core/errors.py",
     *(
         f"device/{m}.py"
-        for m in ("__init__", "check", "journal", "kit", "machine", "runner", "session", "timing")
+        for m in ("__init__", "check", "journal", "kit", "machine", "run", "runner", "session", "timing")
     ),
 )
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)

@@ -89,7 +89,7 @@ def command(
     try:
         with show.progress(f"profiling {space}", quiet=as_json) as update:
             if target is None:
-                profile = profile_device(request, update)
+                profile = profile_device(request, update, say=lambda line: click.echo(line, err=True))
             else:
                 profile = profile_target(request, target, ssh_options=ssh_option, progress=update)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,6 +20,18 @@ from deploy_nas.device.timing import Burst
 
 FORMAT = "deploy-nas journal"
 VERSION = 1
+
+Bursts = dict[tuple[str, int], tuple[Burst, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalContent:
+    """What a journal's whole lines (``whole_bytes`` of them) say; ``duration_s`` is the time spent timing."""
+
+    header: dict[str, Any]
+    bursts: Bursts
+    whole_bytes: int
+    duration_s: float
 
 
 class Journal:
@@ -34,7 +47,9 @@ class Journal:
     def __init__(self, path: Path, header: Mapping[str, Any], *, wait_s: float = 0.0) -> None:
         self.path = path
         self.header = {"format": FORMAT, "version": VERSION, **header}
-        self.bursts: dict[tuple[str, int], tuple[Burst, float]] = {}
+        self.bursts: Bursts = {}
+        self.duration_s = 0.0
+        self._since = time.monotonic()
         try:
             self._file = path.open("a+b")
         except OSError as error:
@@ -51,16 +66,17 @@ class Journal:
         path = self.path
         known = path.stat().st_size > 0
         if known:
-            found, self.bursts, whole = read_journal(path)
+            found = read_journal(path)
+            self.bursts, self.duration_s = found.bursts, found.duration_s
             for key in ("plan", "fingerprint", "settings"):
-                if found.get(key) != self.header.get(key):
+                if found.header.get(key) != self.header.get(key):
                     raise MismatchError(
                         f"holds another run's times ({key} differs)",
                         subject=str(path),
                         hint="finish that run, or remove the file to begin anew",
                     )
-            self.header = found
-            self._file.truncate(whole)
+            self.header = found.header
+            self._file.truncate(found.whole_bytes)
         else:
             self._append(self.header)
 
@@ -78,6 +94,9 @@ class Journal:
     def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
         """Keep one burst; ``sentinel_ms`` is what the sentinel took just before it."""
         sentinel_ms = round(sentinel_ms, 6)
+        now = time.monotonic()
+        took_s, self._since = now - self._since, now
+        self.duration_s += took_s
         self.bursts.pop((unit, round_number), None)  # timed again: the order is that of time
         self.bursts[unit, round_number] = (burst, sentinel_ms)
         self._append(
@@ -87,6 +106,7 @@ class Journal:
                 "n": burst.runs,
                 "b": burst.busy,
                 "s": sentinel_ms,
+                "w": round(took_s, 4),
                 "t": list(burst.points_ms),
             }
         )
@@ -122,8 +142,8 @@ def _lock(file: IO[bytes], path: Path, wait_s: float) -> None:
             return
 
 
-def read_journal(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], tuple[Burst, float]], int]:
-    """Header, bursts and the bytes of whole lines; a cut last line is dropped.
+def read_journal(path: Path) -> JournalContent:
+    """Read a journal; a cut last line is dropped.
 
     Raises:
         RecordError: no journal, or a line that is not one (named by number).
@@ -147,17 +167,22 @@ def read_journal(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], tupl
         raise VersionError(
             f"has format version {header.get('version')}, this one reads {VERSION}", subject=str(path)
         )
-    bursts: dict[tuple[str, int], tuple[Burst, float]] = {}
+    bursts: Bursts = {}
+    duration_s = 0.0
     for number, line in enumerate(lines[1:], 2):
         try:
             value = json.loads(line)
             points = tuple(float(t) for t in value["t"])
             if not points or not all(0.0 < t < 1e7 for t in points) or not 0.0 < float(value["s"]) < 1e7:
                 raise ValueError
+            took_s = float(value.get("w", 0.0))
+            if not 0.0 <= took_s < 1e7:
+                raise ValueError
+            duration_s += took_s
             burst = Burst(runs=int(value["n"]), points_ms=points, busy=float(value["b"]))
             key = (str(value["u"]), int(value["r"]))
             bursts.pop(key, None)
             bursts[key] = (burst, float(value["s"]))
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"line {number} is damaged", subject=str(path)) from error
-    return header, bursts, whole
+    return JournalContent(header=header, bursts=bursts, whole_bytes=whole, duration_s=duration_s)

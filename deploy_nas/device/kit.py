@@ -13,15 +13,12 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deploy_nas.core.errors import DeployNASError, OptionError, RecordError
-from deploy_nas.device import machine
-from deploy_nas.device.journal import Journal
-from deploy_nas.device.runner import Runner, Settings, Unit
-from deploy_nas.device.session import full_provider_name
+from deploy_nas.core.errors import DeployNASError, RecordError
+from deploy_nas.device.run import time_plan
+from deploy_nas.device.runner import Settings, Unit
 
 PLAN_FILE = "plan.json"
 RESULT = "deploy-nas-result.jsonl"
@@ -131,36 +128,18 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
 
 
 def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s: float) -> int:
-    if fresh:
-        journal_path.unlink(missing_ok=True)
     with zipfile.ZipFile(archive) as opened:
         plan = KitPlan(opened)
-        settings = Settings(**plan.settings)
-        if settings.threads > len(machine.cores()):
-            raise OptionError(
-                f"the kit asks for {settings.threads} threads, this device has {len(machine.cores())} cores",
-                hint="make a kit with fewer --threads",
-            )
-        provider = full_provider_name(settings.provider)
-        with machine.pinned_to(settings.threads) as pinning:
-            fingerprint = machine.fingerprint(
-                threads=settings.threads,
-                provider=provider,
-                provider_options=settings.provider_options,
-                precision=settings.precision,
-                pinned=pinning.pinned,
-            )
-            header = {
-                "plan": plan.id,
-                "fingerprint": fingerprint,
-                "settings": asdict(settings),
-                "arguments": plan.arguments,
-                "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
-            }
-            with Journal(journal_path, header, wait_s=wait_s) as journal:
-                Runner(
-                    plan, settings, journal, progress=ProgressLine(), worker_cores=pinning.worker_cores
-                ).run()
+        time_plan(
+            plan,
+            Settings(**plan.settings),
+            journal_path,
+            more={"arguments": plan.arguments},
+            fresh=fresh,
+            wait_s=wait_s,
+            progress=ProgressLine(),
+            say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+        )
     close_result(journal_path, output)
     journal_path.unlink(missing_ok=True)
     sys.stdout.write(f"wrote {output}\n")

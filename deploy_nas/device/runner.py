@@ -6,6 +6,7 @@ is at that moment, whatever unit comes next (heat, a neighbour on the host).
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from deploy_nas.device.timing import Burst, Clock, Timer, latency_of
 
 SENTINEL = "sentinel"
 ROW = "row"
+SAME = "aa"
 QUIET_QUANTILE = 0.2
 
 _PAUSE_S = 0.25
@@ -88,6 +90,12 @@ class Plan(Protocol):
         """The graph of one unit."""
 
 
+def differences_percent(latencies_ms: Sequence[float]) -> float:
+    """A/A test: 95th percentile of the differences between timings of one and the same model, percent."""
+    pairs = itertools.combinations(latencies_ms, 2)
+    return 100.0 * float(np.quantile([abs(a / b - 1.0) for a, b in pairs], 0.95))
+
+
 class Runner:
     """Times a plan into a journal; already journalled bursts are not taken again."""
 
@@ -98,6 +106,7 @@ class Runner:
         journal: Journal,
         *,
         progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
         worker_cores: Sequence[int] = (),
         clock: Clock = time.perf_counter_ns,
         cpu_clock: Clock = time.process_time_ns,
@@ -106,6 +115,7 @@ class Runner:
     ) -> None:
         self.plan, self.settings, self.journal = plan, settings, journal
         self.progress = progress or (lambda done, total, what: None)
+        self.say = say or (lambda line: None)
         self.worker_cores = worker_cores
         self.clock, self.cpu_clock, self.opener = clock, cpu_clock, opener
         self.rng = np.random.default_rng(settings.seed)
@@ -185,12 +195,24 @@ class Runner:
             timers = {u.id: self.open(u) for u in {u.id: u for turn in turns for u in turn}.values()}
             for number, turn in zip(numbers, turns, strict=True):
                 done = self._turn(turn, number, timers, sentinel, done, total)
+            if number_of_pass == 0 and block[0].kind == SAME:
+                self.say(
+                    f"A/A test: differences under {self.resolution_percent(block):.1f}% are noise here now"
+                )
             if number_of_pass == min(passes, rounds) - 1:
                 for number in range(rounds, rounds + self.settings.extra_rounds):
                     turn = self.unstable(block, timers)
                     total += len(turn)
                     done = self._turn(turn, number, timers, sentinel, done, total)
         self._time_slow_ones_again(sentinel, done, total)
+
+    def resolution_percent(self, same: Sequence[Unit]) -> float:
+        """What units that are one and the same model differ by so far."""
+        points: dict[str, list[float]] = {unit.id: [] for unit in same}
+        for (unit, _), (burst, _) in self.journal.bursts.items():
+            if unit in points:
+                points[unit].extend(burst.points_ms)
+        return differences_percent([latency_of(p) for p in points.values()])
 
     def _time_slow_ones_again(self, sentinel: Timer, done: int, total: int) -> None:
         """Once: what was timed in a slow stretch that had not been known for one."""

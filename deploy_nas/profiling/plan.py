@@ -17,7 +17,7 @@ from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.precision import FP32, INT8, PRECISIONS
 from deploy_nas.core.space import IntArray, Space
-from deploy_nas.device.runner import SENTINEL, Unit
+from deploy_nas.device.runner import SAME, SENTINEL, Unit
 
 AA_UNITS = 6
 LEAST_VALIDATION = 40
@@ -153,7 +153,7 @@ class ProfilePlan:
             for number, architecture in enumerate(self.space.decode(encoded)):
                 layers[f"{kind}:{number}"] = self.space.layers(architecture)
         small = self.space.layers(self.space.smallest(min(self.image_sizes)))
-        for name in (SENTINEL, *(f"aa:{i}" for i in range(AA_UNITS))):
+        for name in (SENTINEL, *(f"{SAME}:{i}" for i in range(AA_UNITS))):
             layers[name] = small
         return layers
 
@@ -171,7 +171,7 @@ class ProfilePlan:
     def blocks(self) -> Sequence[Sequence[Unit]]:
         """A/A pair, then rows (their sessions are small: all at once), then networks in blocks."""
         units = [self._unit(i) for i in self._layers if i != SENTINEL]
-        blocks: list[list[Unit]] = [[u for u in units if u.kind == "aa"]]
+        blocks: list[list[Unit]] = [[u for u in units if u.kind == SAME]]
         rows = [u for u in units if u.kind == "row"]
         blocks += [rows[i : i + 8 * self.block_units] for i in range(0, len(rows), 8 * self.block_units)]
         networks = [u for u in units if u.kind in ("fit", "validation")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.space import FloatArray
-from deploy_nas.device.runner import QUIET_QUANTILE
+from deploy_nas.device.runner import QUIET_QUANTILE, SAME, differences_percent
 from deploy_nas.device.timing import Burst, latency_of
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
@@ -90,12 +89,6 @@ def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray
     return timed, quiet, local
 
 
-def resolution_percent(timed: Mapping[str, Timed]) -> float:
-    """A/A test: 95th percentile of the differences between sessions of one and the same model."""
-    same = [timed[f"aa:{i}"].latency_ms for i in range(AA_UNITS)]
-    return 100.0 * float(np.quantile([abs(a / b - 1.0) for a, b in itertools.combinations(same, 2)], 0.95))
-
-
 def moments_ms(bursts: Bursts, unit: str, passes: int) -> tuple[float, ...]:
     """A unit's latency in each pass, as it was timed: drift is left in."""
     points: dict[int, list[float]] = {}
@@ -109,7 +102,7 @@ def judge(
     timed: Mapping[str, Timed], local: FloatArray, bursts: Bursts, threads: int, rows: list[Row], slow: float
 ) -> Noise:
     """What the run says about the machine; each fault is a sentence with its figure."""
-    resolution = resolution_percent(timed)
+    resolution = differences_percent([timed[f"{SAME}:{i}"].latency_ms for i in range(AA_UNITS)])
     drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
     # Small layers do not keep every thread at work: only the first is asked for in full.
     busy = min(1.0, float(np.quantile([b.busy for b, _ in bursts.values()], 0.1)) / (1 + 0.7 * (threads - 1)))

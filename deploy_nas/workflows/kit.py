@@ -49,10 +49,10 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         path = Path(folder) / "journal"
         path.write_bytes(lines)
         try:
-            header, bursts, _ = read_journal(path)
+            content = read_journal(path)
         except RecordError as error:
             raise type(error)(error.message, subject=subject) from error
-    fields = Fields(header, subject)
+    fields = Fields(content.header, subject)
     arguments = fields.fields("arguments")
     plan = ProfilePlan(
         space=get_space(arguments.text("space")),
@@ -70,11 +70,11 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         )
     return make_profile(
         plan,
-        bursts,
+        content.bursts,
         fingerprint=fields.fields("fingerprint").value,
         settings=fields.fields("settings").value,
         created=fields.text("created"),
-        duration_s=0.0,
+        duration_s=content.duration_s,
     )
 
 

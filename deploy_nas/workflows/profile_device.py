@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deploy_nas.core.errors import OptionError, OutputError
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
-from deploy_nas.device.journal import Journal
-from deploy_nas.device.runner import Progress, Runner, Settings
-from deploy_nas.device.session import CPU_PROVIDER, full_provider_name
+from deploy_nas.device.run import time_plan
+from deploy_nas.device.runner import Progress, Settings
+from deploy_nas.device.session import CPU_PROVIDER
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
@@ -78,8 +75,10 @@ def plan_for(request: ProfileRequest) -> ProfilePlan:
     )
 
 
-def profile_device(request: ProfileRequest, progress: Progress | None = None) -> Profile:
-    """Time a space on this device and write its profile.
+def profile_device(
+    request: ProfileRequest, progress: Progress | None = None, say: Callable[[str], None] | None = None
+) -> Profile:
+    """Time a space on this device and write its profile; ``say`` hears what the A/A test found.
 
     A run that was stopped goes on from its journal; ``fresh`` begins anew. The journal is removed
     when the profile is written.
@@ -88,47 +87,18 @@ def profile_device(request: ProfileRequest, progress: Progress | None = None) ->
         InputError: a space, size, provider, thread count or output that cannot be (nothing is timed).
         MismatchError: the journal is of another run.
     """
-    if not 1 <= request.threads <= len(machine.cores()):
-        raise OptionError(
-            f"must be from 1 to the {len(machine.cores())} cores there are, is {request.threads}",
-            subject="--threads",
-        )
-    provider = full_provider_name(request.provider)
     check_output(request.output, force=request.force)
     plan = plan_for(request)
-    settings = replace(settings_for(request), provider=provider)
     path = journal_path(request.output)
-    if request.fresh:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot be removed ({error.strerror})", subject=str(path)) from error
-    with machine.pinned_to(request.threads) as pinning:
-        fingerprint = machine.fingerprint(
-            threads=request.threads,
-            provider=provider,
-            provider_options=request.provider_options,
-            precision=settings.precision,
-            pinned=pinning.pinned,
-        )
-        header = {
-            "plan": plan.id,
-            "fingerprint": fingerprint,
-            "settings": asdict(settings),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        started = time.monotonic()
-        with Journal(path, header) as journal:
-            Runner(plan, settings, journal, progress=progress, worker_cores=pinning.worker_cores).run()
-        duration_s = time.monotonic() - started
-        profile = make_profile(
-            plan,
-            journal.bursts,
-            fingerprint=fingerprint,
-            settings=asdict(settings),
-            created=str(journal.header["created"]),
-            duration_s=duration_s,
-        )
+    timed = time_plan(plan, settings_for(request), path, fresh=request.fresh, progress=progress, say=say)
+    profile = make_profile(
+        plan,
+        timed.bursts,
+        fingerprint=timed.header["fingerprint"],
+        settings=timed.header["settings"],
+        created=str(timed.header["created"]),
+        duration_s=timed.duration_s,
+    )
     save_profile(profile, request.output, force=request.force)
     path.unlink(missing_ok=True)
     return profile

@@ -248,7 +248,7 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     monkeypatch.setattr(Journal, "add", stopping)
     command = ("profile", "--space", SPACE, "--image-sizes", "24", "--quick", "-o", "p.json")
     assert "the same command goes on" in run(*command, code=130).stderr
-    first = read_journal(tmp_path / "p.json.journal")[1]
+    first = read_journal(tmp_path / "p.json.journal").bursts
     assert len(first) == 20 and not (tmp_path / "p.json").exists()
     run(*command)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.json"]

@@ -120,7 +120,7 @@ def test_journal_goes_on_where_it_was_cut(tmp_path):
         with Journal(path, HEADER) as journal:
             assert ("a", 0) in journal.bursts
             journal.add("c", 1, BURST, 0.25)
-        _, bursts, _ = read_journal(path)
+        bursts = read_journal(path).bursts
         assert bursts["a", 0] == (BURST, 0.5) and bursts["c", 1] == (BURST, 0.25)
 
 

@@ -1,0 +1,79 @@
+"""Time a plan on this device into a journal: what a profile and a kit do alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.device import machine
+from deploy_nas.device.journal import Journal, JournalContent
+from deploy_nas.device.runner import Plan, Progress, Runner, Settings
+from deploy_nas.device.session import full_provider_name
+
+
+def time_plan(
+    plan: Plan,
+    settings: Settings,
+    path: Path,
+    *,
+    more: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    wait_s: float = 0.0,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> JournalContent:
+    """Time what the journal at ``path`` does not hold yet; returns all that it holds then.
+
+    Args:
+        plan: what to time.
+        settings: how.
+        path: of the journal, made where it is not there.
+        more: further keys of a new journal's header.
+        fresh: begin anew instead of going on.
+        wait_s: how long to wait for another process that writes this journal.
+        progress: called with bursts done, bursts in all and the kind of unit.
+        say: called with what the A/A test found, before the rest is timed.
+
+    Raises:
+        OptionError: more threads than the device has cores.
+        ProviderError: the provider is not there; MismatchError: the journal is of another run.
+    """
+    cores = len(machine.cores())
+    if not 1 <= settings.threads <= cores:
+        raise OptionError(
+            f"must be from 1 to the {cores} cores of this device, is {settings.threads}", subject="--threads"
+        )
+    settings = replace(settings, provider=full_provider_name(settings.provider))
+    if fresh:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot be removed ({error.strerror})", subject=str(path)) from error
+    with machine.pinned_to(settings.threads) as pinning:
+        header = {
+            "plan": plan.id,
+            "fingerprint": machine.fingerprint(
+                threads=settings.threads,
+                provider=settings.provider,
+                provider_options=settings.provider_options,
+                precision=settings.precision,
+                pinned=pinning.pinned,
+            ),
+            "settings": asdict(settings),
+            **(more or {}),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        }
+        with Journal(path, header, wait_s=wait_s) as journal:
+            Runner(
+                plan, settings, journal, progress=progress, say=say, worker_cores=pinning.worker_cores
+            ).run()
+            return JournalContent(
+                header=journal.header,
+                bursts=journal.bursts,
+                whole_bytes=path.stat().st_size,
+                duration_s=journal.duration_s,
+            )
