@@ -24,7 +24,8 @@ from deploy_nas.device.timing import Timer, latency_of
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 
 _BATCH = 50
-_LEAST_IMAGES = 20
+_BATCH_PIXELS = 500_000  # every activation of a batch is held at once: about 1 GB at most
+_LEAST_IMAGES, _MOST_IMAGES = 20, 500
 _ROUNDS = 8
 
 Log = Callable[[str], None]
@@ -95,7 +96,7 @@ def quantize_onnx(
     Args:
         source: an fp32 file that :func:`deploy_nas.export_onnx` wrote; it is kept as it is.
         output: the INT8 file.
-        calibration: images the ranges are taken from, uint8 ``[n, 3, h, w]``.
+        calibration: images the ranges are taken from, uint8 ``[n, 3, h, w]``; 500 drawn of them at most.
         held_out: labelled images, none of them used for calibration, to measure top-1 on.
         max_drop_points: most points of top-1 that may be lost.
         predicted: figures for the metadata, of an INT8 profile; the float file's are not kept.
@@ -125,15 +126,14 @@ def quantize_onnx(
         raise ImagesError(
             f"{count} images, at least {_LEAST_IMAGES} are needed for ranges", subject="calibration images"
         )
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(seed).permutation(count)[:_MOST_IMAGES]
     prepared = images.preprocess(calibration.images[order], *preprocessing_of(metadata))
     say("calibrating")
     made, scheme = int8_of(data, prepared, predicted=predicted, processor=processor, subject=str(source))
     graphs.check_model(made)
     say("comparing accuracy")
     tops = (None, None) if held_out is None else tuple(measure_top1(d, held_out) for d in (data, made))
-    few = prepared[:500]
-    alike = predict(data, few) == predict(made, few)
+    alike = predict(data, prepared) == predict(made, prepared)
     say("comparing speed")
     float_ms, int8_ms = compare_speed([data, made], threads=threads, seed=seed)
     report = QuantizeReport(
@@ -141,13 +141,13 @@ def quantize_onnx(
         sha256=hashlib.sha256(made).hexdigest(),
         size_bytes=len(made),
         scheme=scheme.to_json(),
-        calibrated=count,
+        calibrated=len(prepared),
         float_ms=float_ms,
         int8_ms=int8_ms,
         float_top1=tops[0],
         int8_top1=tops[1],
         agreement_percent=100.0 * float(alike.mean()),
-        compared=len(few),
+        compared=len(prepared),
     )
     _judge(report, source, max_drop_points)
     write_atomic(output, made, force=force)
@@ -180,7 +180,7 @@ def int8_of(
     stated = {
         **scheme.to_json(),
         "calibration_images": len(prepared),
-        "ranges": f"mean over batches of {_BATCH} of the least and largest",
+        "ranges": f"mean over batches of {_batch(prepared)} of the least and largest",
     }
     made, _ = int8.build_int8(
         layers,
@@ -214,7 +214,7 @@ def calibrate(
         prepared: float32 ``[n, 3, s, s]``, in mixed order.
     """
     tensors = int8.range_tensors(layers)
-    batch = min(_BATCH, len(prepared))
+    batch = _batch(prepared)
     asked = list(tensors.values())
     inner = [name for name in asked if name != graphs.INPUT]
     model = graphs.with_outputs(graphs.build_model(layers, weights, batch=batch), inner)
@@ -231,6 +231,10 @@ def calibrate(
         highs.append([float(found[name].max()) for name in asked])
     low, high = np.mean(lows, axis=0), np.mean(highs, axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(tensors, low, high, strict=True)}
+
+
+def _batch(prepared: NDArray[np.float32]) -> int:
+    return min(_BATCH, len(prepared), max(1, _BATCH_PIXELS // prepared.shape[-1] ** 2))
 
 
 def compare_speed(

@@ -266,7 +266,8 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     from deploy_nas.workflows import profile_device as workflow
 
     whole = workflow.settings_for
-    short = lambda r: dataclasses.replace(whole(r), **quick_settings)  # noqa: E731
+    once = {**quick_settings, "rounds": 1, "row_rounds": 1, "passes": 1}
+    short = lambda r: dataclasses.replace(whole(r), **once)  # noqa: E731
     monkeypatch.setattr(workflow, "settings_for", short)
     make = workflow.make_plan
     few = lambda *a, **k: dataclasses.replace(make(*a, **k), fit_per_size=6, validation_per_size=3)  # noqa: E731
