@@ -72,7 +72,7 @@ def test_it_profiles_searches_exports_and_verifies(toy, tmp_path, monkeypatch, q
     save_accuracy_predictor(predictor, tmp_path / "a.onnx")
 
     run("search", "--profile", "p.json", "--predictor", "a.onnx", "--max-latency-ms", 50, "-o", "best.json",
-        "--allow-unstable")  # fmt: skip
+        "--allow-unstable", "--generations", 20)  # fmt: skip
     assert json.loads((tmp_path / "best.json").read_text())["d"] == [3]
     assert "UNTRAINED" in run("export", "best.json", "--weights", "random")
     run("verify", "best.onnx", "--profile", "p.json", codes=(0, 1))

@@ -72,7 +72,7 @@ def test_choices(space, architectures):
 
 def test_layers_and_graphs_are_ofas_own(space, net, architectures):
     x = np.random.default_rng(1).standard_normal((1, 3, SIDE, SIDE), dtype=np.float32)
-    for architecture in architectures:
+    for number, architecture in enumerate(architectures):
         taken = supernets.subnet(net, architecture)
         layers = space.layers(architecture)
         assert sum(layer.params for _, layer in layers) == sum(p.numel() for p in taken.parameters())
@@ -81,6 +81,8 @@ def test_layers_and_graphs_are_ofas_own(space, net, architectures):
         model = graphs.build_model(layers, weights)
         difference, allowed = check_agreement(model, taken, x, batch=1)
         assert difference <= allowed
+        if number > 1:  # what follows is slow, and says the same of each
+            continue
         # the supernet itself, set to that subnet, gives the same
         supernets.activate(net, architecture)
         whole = supernets.forward(net.eval(), x)
