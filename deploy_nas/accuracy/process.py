@@ -32,7 +32,7 @@ _CHUNK = 4096
 _START = {"smooth": -2.5, "linear": -3.0}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
     """A fitted process; see :func:`fit_process`.
 
