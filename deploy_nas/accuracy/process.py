@@ -80,7 +80,8 @@ def _kernel(a: Tensor, b: Tensor, smooth: Tensor, linear: Tensor, height: Any) -
     root = smooth.sqrt()
     x, y = a * root, b * root
     squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2.0 * x @ y.T
-    return height * (-0.5 * squares.clamp_min(0.0)).exp() + (a * linear) @ b.T + 1.0
+    kernel: Tensor = height * (-0.5 * squares.clamp_min(0.0)).exp() + (a * linear) @ b.T + 1.0
+    return kernel
 
 
 def _strangeness(log_weights: Tensor, kind: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ def fit_process(
         white = torch.linalg.solve_triangular(factor, y[:some, None], upper=False)
         loss = 0.5 * white.square().sum() + factor.diagonal().log().sum()
         loss = loss + sum(_strangeness(part, kind) for part in (smooth, linear))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     with torch.no_grad():
         factor = factor_of(len(y))
