@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deploy_nas.accuracy.workers import worker_pool
+from deploy_nas.accuracy.workers import one_torch_thread, worker_pool
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters import images as image_files
 from deploy_nas.adapters.images import Float32Array, ImageSet, UInt8Array
@@ -69,13 +69,12 @@ class SubnetEvaluator:
         from deploy_nas.adapters import supernets
 
         size = int(architecture["image_size"])
-        net = supernets.subnet(self.net, architecture)
-        if self._mixed is not None:
-            with _one_torch_thread():
-                supernets.recalibrate(
-                    net, self._batches("calibration", self._mixed, size, _CALIBRATION_BATCH)
-                )
-        weights = supernets.folded_weights(self.space, architecture, net)
+        with one_torch_thread():
+            net = supernets.subnet(self.net, architecture)
+            if self._mixed is not None:
+                batches = self._batches("calibration", self._mixed, size, _CALIBRATION_BATCH)
+                supernets.recalibrate(net, batches)
+            weights = supernets.folded_weights(self.space, architecture, net)
         model = graphs.build_model(self.space.layers(architecture), weights, batch=None)
         session = open_session(model, threads=1)
         batch_size = max(1, _BATCH_PIXELS // size**2)
@@ -95,18 +94,6 @@ class SubnetEvaluator:
             yield image_files.preprocess(
                 pixels[start : start + batch_size], size, self.space.mean, self.space.std
             )
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # -- in several processes ---------------------------------------------------------------------------

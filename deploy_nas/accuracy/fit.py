@@ -20,6 +20,7 @@ from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
 from deploy_nas.accuracy.judge import HeldOut, judge
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.accuracy.process import fit_process
+from deploy_nas.accuracy.workers import one_torch_thread
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import FloatArray
@@ -55,6 +56,7 @@ class FitSettings:
     seed: int = 0
 
 
+@one_torch_thread()
 def fit_accuracy(
     data: AccuracyData, settings: FitSettings | None = None, *, log: Log | None = None
 ) -> tuple[AccuracyPredictor, HeldOut]:

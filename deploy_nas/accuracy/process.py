@@ -32,7 +32,7 @@ _CHUNK = 4096
 _START = {"smooth": -2.5, "linear": -3.0}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
     """A fitted process; see :func:`fit_process`.
 
@@ -80,8 +80,8 @@ def _kernel(a: Tensor, b: Tensor, smooth: Tensor, linear: Tensor, height: Any) -
     root = smooth.sqrt()
     x, y = a * root, b * root
     squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2.0 * x @ y.T
-    covariance: Tensor = height * (-0.5 * squares.clamp_min(0.0)).exp() + (a * linear) @ b.T + 1.0
-    return covariance
+    kernel: Tensor = height * (-0.5 * squares.clamp_min(0.0)).exp() + (a * linear) @ b.T + 1.0
+    return kernel
 
 
 def _strangeness(log_weights: Tensor, kind: Tensor) -> Tensor:

@@ -62,6 +62,19 @@ def worker_pool(
             process.join()
 
 
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """What torch computes meanwhile is done by one thread, and so the same on any number of cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _run(pipes: Sequence[Connection], items: Sequence[Any]) -> Iterator[Any]:
     at_work: dict[Connection, int] = {}
     finished: dict[int, Outcome] = {}

@@ -67,7 +67,7 @@ def plot_predictions(groups: Sequence[Scatter], path: Path, *, title: str, force
             )
         axes.set(xlim=ends, ylim=ends, aspect="equal", title=title)
         axes.set(xlabel="predicted top-1, %", ylabel="measured top-1, %")
-        axes.legend(frameon=False, loc="upper left")
+        figure.legend(frameon=False, loc="outside lower center", fontsize=9)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         file = io.BytesIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,7 @@ def train_predictor(
     seed: int,
     log: Callable[[str], None],
     workers: int | None = None,
+    fit: FitSettings | None = None,
 ) -> dict[str, Any]:
     """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures.
 
@@ -136,7 +137,7 @@ def train_predictor(
         workers=workers,
         progress=progress,
     )
-    settings = FitSettings(seed=seed, held_out=min(0.5, HELD_OUT_SUBNETS / subnets))
+    settings = replace(fit or FitSettings(), seed=seed, held_out=min(0.5, HELD_OUT_SUBNETS / subnets))
     plot = files.work / "accuracy.svg"
     figures = fit_file(measured, files.predictor, settings, plot=plot, force=True, log=log)
     return figures.to_json()

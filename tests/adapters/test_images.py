@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy_nas.adapters.images import load_images, normalise, preprocess, resize
+from deploy_nas.adapters.images import load_images, normalise, preprocess, resize, with_mirrored
 from deploy_nas.core.errors import ImagesError, OptionError
 
 DATA = Path(os.environ.get("DEPLOY_NAS_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
@@ -163,6 +163,19 @@ def test_size_brings_the_centre_square_to_one_side(tmp_path: Path) -> None:
     found = load_images(write_folder(tmp_path / "s", {"a/1.png": file.getvalue(), "a/2.png": png(7)}), size=4)
     assert found.images.shape == (2, 3, 4, 4)
     assert (found.images[0] == 200).all()
+
+
+def test_mirror_images_come_after_the_images(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    pixels[:, :2] = 200
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    given = load_images(write_folder(tmp_path / "s", {"a/1.png": file.getvalue(), "b/1.png": png(7)}))
+    both = with_mirrored(given)
+    assert both.labels.tolist() == [0, 1, 0, 1] and both.classes == ("a", "b")
+    np.testing.assert_array_equal(both.images[:2], given.images)
+    assert both.images[2, 0, 0].tolist() == [0] * 6 + [200] * 2
+    assert both.digest != given.digest
 
 
 def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:

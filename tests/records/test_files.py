@@ -11,8 +11,16 @@ from typing import Any
 
 import pytest
 
-from deploy_nas.core.errors import OutputError, RecordError
-from deploy_nas.records.files import Fields, check_output, read_bytes, read_json, write_atomic, write_json
+from deploy_nas.core.errors import OutputError, RecordError, VersionError
+from deploy_nas.records.files import (
+    Fields,
+    check_format,
+    check_output,
+    read_bytes,
+    read_json,
+    write_atomic,
+    write_json,
+)
 
 # -- writing -----------------------------------------------------------------------------------
 
@@ -253,3 +261,13 @@ def test_optional_fields() -> None:
     for read in (fields.optional_text, fields.optional_number):
         with pytest.raises(RecordError, match="'bad' must be"):
             read("bad")
+
+
+def test_format_and_version() -> None:
+    assert check_format(Fields({"format": "f", "version": 2}, "a.json"), "f", 2) == 2
+    with pytest.raises(RecordError, match=r"a\.json: is no file of the format 'f'"):
+        check_format(Fields({"format": "g", "version": 2}, "a.json"), "f", 2)
+    with pytest.raises(VersionError, match=r"a\.json: has format version 3, this deploy-nas reads up to 2"):
+        check_format(Fields({"format": "f", "version": 3}, "a.json"), "f", 2)
+    with pytest.raises(RecordError, match="'version' must be a whole number of at least 1"):
+        check_format(Fields({"format": "f", "version": True}, "a.json"), "f", 2)

@@ -1,0 +1,50 @@
+"""Folders and zips are read alike, and not beyond what an image set can be."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy_nas.core.errors import ImagesError
+from deploy_nas.records import sources
+from deploy_nas.records.sources import open_source
+
+FILES = {"a/1.txt": b"one", "a/b/2.txt": b"two", ".hidden/3.txt": b"", "a/.4.txt": b""}
+
+
+@pytest.fixture(params=["folder", "zip"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    root = tmp_path / "set"
+    if request.param == "zip":
+        with zipfile.ZipFile(root, "w") as archive:
+            for name in ("a/", "a/b/"):
+                archive.writestr(name, b"")
+            for name, data in FILES.items():
+                archive.writestr(name, data)
+        return root
+    for name, data in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def test_names_and_contents(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_source(source) as opened:
+        assert sorted(opened.files) == [("a", "1.txt"), ("a", "b", "2.txt")]
+        assert sorted(opened.folders) == [("a",), ("a", "b")]
+        assert opened.read(("a", "b", "2.txt")) == b"two"
+        monkeypatch.setattr(sources, "MAX_FILE_BYTES", 2)
+        with pytest.raises(ValueError, match="too large"):
+            opened.read(("a", "1.txt"))
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/again").symlink_to(tmp_path / "a")
+    with open_source(tmp_path) as opened:
+        assert max(map(len, opened.folders)) == 3
+
+
+def test_a_source_that_ends_while_it_is_read_is_named(source: Path) -> None:
+    with pytest.raises(ImagesError, match="set: cannot be read"), open_source(source):
+        raise OSError("gone")
