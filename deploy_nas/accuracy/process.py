@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.accuracy.workers import one_torch_thread
 from deploy_nas.core.space import FloatArray
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _strangeness(log_weights: Tensor, kind: Tensor) -> Tensor:
     return 0.5 * ((log_weights - means[kind]) / _PRIOR_WIDTH).square().sum()
 
 
+@one_torch_thread()
 def fit_process(
     features: NDArray[Any], percent: FloatArray, columns: Sequence[str], rng: np.random.Generator
 ) -> Process:
