@@ -49,7 +49,7 @@ def downloaded(work: Path) -> Path:
 @click.option("--largest-epochs", default=Recipe().largest_epochs, show_default=True)
 @click.option("--sandwich-epochs", default=Recipe().sandwich_epochs, show_default=True)
 @click.option("--frozen-steps", default=Recipe().frozen_steps, show_default=True)
-@click.option("--subnets", default=380, show_default=True, help="Measured for the accuracy predictor.")
+@click.option("--subnets", default=800, show_default=True, help="Measured for the accuracy predictor.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--only", type=click.Choice(["weights", "predictor"]), help="One of the two steps.")
 def main(
