@@ -20,7 +20,7 @@ SEARCH, FRONT = "search", "front"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """One architecture found; ``measured`` is empty unless it was timed (``latency_ms``, ``within_budget``)."""
+    """One architecture found; ``measured`` holds ``latency_ms`` and ``within_budget`` if it was timed."""
 
     record: ArchitectureRecord
     measured: dict[str, Any] = field(default_factory=dict)

@@ -72,7 +72,7 @@ def _words(space: Space, before: IntArray, after: IntArray) -> str:
     """``stage3.block2: ks 5 to 3, e 6 to 4``; ``stage3: d 4 to 3``; ``image size 192 to 176``."""
     if before[0] != after[0]:
         return f"image size {space.image_sizes[before[0]]} to {space.image_sizes[after[0]]}"
-    active = space.active(np.stack([before, after])).all(axis=0)
+    active = np.logical_and(*space.active(np.stack([before, after])))
     changed = [g for g in range(len(space.genes)) if before[1 + g] != after[1 + g] and active[g]]
     where = _where(space, changed)
     parts = []

@@ -54,11 +54,11 @@ def import_ofa(
 
 def _space_of(tables: dict[int, Times], folder: Path) -> Space:
     """The first space all of whose layers are there."""
-    lacking = {id: missing_keys(get_space(id), tables) for id in space_ids()}
-    for id, missing in lacking.items():
+    lacking = {name: missing_keys(get_space(name), tables) for name in space_ids()}
+    for name, missing in lacking.items():
         if not missing:
-            return get_space(id)
-    nearest = min(lacking, key=lambda id: len(lacking[id]))
+            return get_space(name)
+    nearest = min(lacking, key=lambda name: len(lacking[name]))
     raise MismatchError(
         f"its tables hold no space whole; of {nearest}: {lacking[nearest][0]}",
         subject=str(folder),

@@ -57,7 +57,7 @@ class SearchRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """A request, checked: ``budgets`` are what the search keeps to, ``ratios`` what latencies are bounded by."""
+    """A request, checked: ``budgets`` that the search keeps to, ``ratios`` that bound its latencies."""
 
     request: SearchRequest
     profile: Profile

@@ -116,7 +116,8 @@ def test_import_is_marked_and_searched_without_a_bound(folder, tmp_path, monkeyp
     assert load_profile(tmp_path / "phone.profile.json").imported["device"] == "phone"
     assert "imported" in run(main, ["profiles", "list"]).output
     assert run(main, ["profiles", "show", "phone.profile.json"]).exit_code == 0
-    search = ["search", "--profile", "phone.profile.json", "--max-latency-ms", "3", "--generations", "5"]
+    search = ["search", "--profile", "phone.profile.json", "--max-latency-ms", "3"]
+    search += ["--generations", "3", "--population", "100"]
     said = run(main, search).output
     assert "no bound" in said
     predicted = json.loads((tmp_path / "best.json").read_text())["predicted"]
