@@ -210,7 +210,7 @@ class _Breeder:
 
     def children(self, parents: Pool) -> IntArray:
         """Distinct canonical children within the budgets, none of ``parents``; at most a population."""
-        vary, taken = self.problem.vary, parents.keys
+        vary, taken = self.problem.vary, np.sort(parents.keys)
         missing = np.array([self.hyper.mutants, self.hyper.population_size - self.hyper.mutants])
         kept: list[IntArray] = []
         for _ in range(_MAX_ROUNDS * (1 + self.hyper.population_size // BLOCK)):
@@ -218,12 +218,12 @@ class _Breeder:
             draws = np.where(missing > 0, wanted, 0)
             rows, kind = self._draw(parents.rows, draws)
             keys = vary.keys(rows)
-            new = vary.first_seen(keys, taken)
+            new = vary.first_new(keys, taken)
             new = new[self.problem.excess(rows[new]) <= 1]
             self._rate = 0.8 * self._rate + 0.2 * len(new) / len(rows)
             good = np.concatenate([new[kind[new] == k][: missing[k]] for k in (0, 1)])
             kept.append(rows[good])
-            taken = np.concatenate([taken, keys[good]])
+            taken = np.sort(np.concatenate([taken, keys[good]]), kind="stable")
             missing = missing - np.bincount(kind[good], minlength=2)
             if not missing.any():
                 break

@@ -86,6 +86,17 @@ class Variation:
         index = np.sort(index) - len(taken)
         return index[index >= 0]
 
+    @staticmethod
+    def first_new(keys: IntArray, taken: IntArray) -> IntArray:
+        """As :meth:`first_seen`, of a ``taken`` in ascending order, which may be large: it is not sorted."""
+        _, index = np.unique(keys, return_index=True)
+        index = np.sort(index)
+        if not len(taken):
+            return index
+        place = np.minimum(np.searchsorted(taken, keys[index]), len(taken) - 1)
+        fresh: IntArray = index[taken[place] != keys[index]]
+        return fresh
+
     def _all_edits(self) -> IntArray:
         """Every single change, ``[edits, 1 + genes]``; -1 where a column stays as it is."""
         width = 1 + len(self._counts)

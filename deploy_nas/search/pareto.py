@@ -24,6 +24,8 @@ _NICHES, _PER_NICHE = 80, 3
 _EXPLORING = 0.6
 _ARCH_PROB, _SIZE_PROB = 0.06, 0.1
 _NEAR = 0.04
+# generations in a row without a child that is new: a small space, or budgets that leave little of it
+_MAX_BARREN = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,8 +149,11 @@ def pareto(
     archive = _Archive.begin(problem, rng, min(population, evaluations), cost)
     interrupted = True
     with contextlib.suppress(KeyboardInterrupt):
-        while problem.evaluations < _EXPLORING * evaluations:
-            archive = archive.merged(archive.children(rng, population))
+        barren = 0
+        while problem.evaluations < _EXPLORING * evaluations and barren < _MAX_BARREN:
+            children = archive.children(rng, population)
+            barren = 0 if len(children) else barren + 1
+            archive = archive.merged(children)
             if progress is not None:
                 progress(problem.evaluations, evaluations, archive.pool.best_accuracy)
         archive = _refined(archive, evaluations, progress)
