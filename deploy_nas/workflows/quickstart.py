@@ -15,8 +15,9 @@ from deploy_nas.deploy.verify import Verification, verify_model
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.profile import Profile
 from deploy_nas.workflows.profile_device import ProfileRequest, profile_device
+from deploy_nas.workflows.report_facts import commands_for
 from deploy_nas.workflows.search_subnets import SearchRequest, search
-from deploy_nas.workflows.write_report import ReportRequest, commands_for, write_report
+from deploy_nas.workflows.write_report import ReportRequest, write_report
 
 # The budget is this far between the fastest and the slowest subnet: small enough to matter.
 _BUDGET_POSITION = 0.4
