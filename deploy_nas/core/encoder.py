@@ -54,14 +54,14 @@ def redraw_genes(
     """
     if not len(groups):
         return encoded.copy()
-    hit = (rng.random((len(encoded), int(groups.max()) + 1)) < probability)[:, groups]
+    hit = (rng.random((len(encoded), int(groups.max()) + 1), dtype=np.float32) < probability)[:, groups]
     if genes is not None:
         allowed = np.zeros(len(groups), dtype=bool)
         allowed[list(genes)] = True
         hit &= allowed
-    fresh = (rng.random((len(encoded), len(groups))) * counts).astype(np.int64)
+    rows, columns = np.nonzero(hit)
     result = encoded.copy()
-    np.copyto(result[:, 1:], fresh, where=hit)
+    result[rows, 1 + columns] = (rng.random(len(rows)) * counts[columns]).astype(np.int64)
     return result
 
 

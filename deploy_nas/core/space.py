@@ -178,7 +178,7 @@ class Space:
     def canonical(self, encoded: IntArray) -> IntArray:
         """A copy in which genes that do not matter are 0: equal rows are equal networks."""
         encoded = np.atleast_2d(encoded).copy()
-        encoded[:, 1:][~self.active(encoded)] = 0
+        encoded[:, 1:] *= self.active(encoded)
         return encoded
 
     # -- drawing -------------------------------------------------------------------------------

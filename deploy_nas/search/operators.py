@@ -17,7 +17,7 @@ from deploy_nas.core.space import IntArray, Space
 
 def crossover(a: IntArray, b: IntArray, rng: np.random.Generator) -> IntArray:
     """Each value from either parent with equal chance: ``[n, columns]`` and ``[n, columns]`` to the same."""
-    return np.where(rng.random(a.shape) < 0.5, a, b)
+    return np.where(rng.integers(0, 2, size=a.shape, dtype=np.bool_), a, b)
 
 
 class Variation:
