@@ -41,6 +41,7 @@ def redraw_genes(
     counts: IntArray,
     groups: IntArray,
     genes: Sequence[int] | None = None,
+    in_place: bool = False,
 ) -> IntArray:
     """A copy in which each group of genes is drawn anew with ``probability``.
 
@@ -51,6 +52,7 @@ def redraw_genes(
         counts: choices of each gene, int64 ``[genes]``.
         groups: group number of each gene, int64 ``[genes]``.
         genes: only these may change; ``None``: all.
+        in_place: change ``encoded`` itself, and return it.
     """
     if not len(groups):
         return encoded.copy()
@@ -60,7 +62,7 @@ def redraw_genes(
         allowed[list(genes)] = True
         hit &= allowed
     rows, columns = np.nonzero(hit)
-    result = encoded.copy()
+    result = encoded if in_place else encoded.copy()
     result[rows, 1 + columns] = (rng.random(len(rows)) * counts[columns]).astype(np.int64)
     return result
 

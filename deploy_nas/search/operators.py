@@ -55,7 +55,7 @@ class Variation:
         Every group of genes is drawn anew with ``arch_prob``, the image size with ``resolution_prob``.
         """
         moved = redraw_image_sizes(parents, rng, resolution_prob, allowed=self._sizes)
-        return redraw_genes(moved, rng, arch_prob, counts=self._counts, groups=self._groups)
+        return redraw_genes(moved, rng, arch_prob, counts=self._counts, groups=self._groups, in_place=True)
 
     def crossover(self, a: IntArray, b: IntArray, rng: np.random.Generator) -> IntArray:
         """See :func:`crossover`."""
