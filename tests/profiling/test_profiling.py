@@ -11,7 +11,7 @@ from deploy_nas.device.runner import Runner
 from deploy_nas.profiling.fit import count_rows
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.profiling.table import local_sentinel, make_profile
-from deploy_nas.records.profile import load_profile, save_profile
+from deploy_nas.records.profile import VERSION, load_profile, save_profile
 
 SPACE = get_space("ofa-mbv3-cifar10")
 FINGERPRINT = {
@@ -158,7 +158,9 @@ def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path, profile_of
         with pytest.raises(RecordError, match=r"rows\[0\].*latency_ms"):
             load_profile(broken(lambda v, bad=bad: v["rows"][0].update(latency_ms=bad)))
     with pytest.raises(VersionError, match="upgrade"):
-        load_profile(broken(lambda v: v.update(version=2)))
+        load_profile(broken(lambda v: v.update(version=VERSION + 1)))
+    with pytest.raises(RecordError, match="edited"):
+        load_profile(broken(lambda v: v.update(version=VERSION)))
     path.write_text(text.replace(str(good["rows"][0]["alone_ms"]), "NaN", 1))
     with pytest.raises(RecordError, match="NaN"):
         load_profile(path)
