@@ -70,8 +70,8 @@ class FeatureLayout:
         genes = np.array(self._genes)
         starts = np.cumsum([0, *(len(self.space.genes[g].choices) for g in self._genes)])
         result = np.zeros((len(encoded), len(self.columns)), dtype=np.float32)
-        rows, which = np.nonzero(self.space.active(encoded)[:, genes])
-        result[rows, starts[which] + encoded[rows, 1 + genes[which]]] = 1.0
+        places = encoded[:, 1 + genes] + starts[:-1] + len(self.columns) * np.arange(len(encoded))[:, None]
+        result.reshape(-1)[places] = self.space.active(encoded)[:, genes]
         sizes = self.image_sizes or self.space.image_sizes
         position = np.array([sizes.index(size) for size in self.space.image_sizes])
         result[np.arange(len(encoded)), starts[-1] + position[encoded[:, 0]]] = 1.0

@@ -41,6 +41,7 @@ def redraw_genes(
     counts: IntArray,
     groups: IntArray,
     genes: Sequence[int] | None = None,
+    in_place: bool = False,
 ) -> IntArray:
     """A copy in which each group of genes is drawn anew with ``probability``.
 
@@ -51,17 +52,18 @@ def redraw_genes(
         counts: choices of each gene, int64 ``[genes]``.
         groups: group number of each gene, int64 ``[genes]``.
         genes: only these may change; ``None``: all.
+        in_place: change ``encoded`` itself, and return it.
     """
     if not len(groups):
         return encoded.copy()
-    hit = (rng.random((len(encoded), int(groups.max()) + 1)) < probability)[:, groups]
+    hit = (rng.random((len(encoded), int(groups.max()) + 1), dtype=np.float32) < probability)[:, groups]
     if genes is not None:
         allowed = np.zeros(len(groups), dtype=bool)
         allowed[list(genes)] = True
         hit &= allowed
-    fresh = (rng.random((len(encoded), len(groups))) * counts).astype(np.int64)
-    result = encoded.copy()
-    np.copyto(result[:, 1:], fresh, where=hit)
+    rows, columns = np.nonzero(hit)
+    result = encoded if in_place else encoded.copy()
+    result[rows, 1 + columns] = (rng.random(len(rows)) * counts[columns]).astype(np.int64)
     return result
 
 

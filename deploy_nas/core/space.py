@@ -201,8 +201,16 @@ class Space:
     def canonical(self, encoded: IntArray) -> IntArray:
         """A copy in which genes that do not matter are 0: equal rows are equal networks."""
         encoded = np.atleast_2d(encoded).copy()
-        encoded[:, 1:][~self.active(encoded)] = 0
+        gated = self._gated
+        if len(gated):
+            columns, least = self._gates
+            encoded[:, 1 + gated] *= encoded[:, columns[gated]] >= least[gated]
         return encoded
+
+    @cached_property
+    def _gated(self) -> IntArray:
+        """Genes that do not always matter."""
+        return np.array([i for i, gene in enumerate(self.genes) if gene.gate is not None], dtype=np.int64)
 
     # -- drawing -------------------------------------------------------------------------------
 

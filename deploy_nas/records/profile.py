@@ -102,6 +102,11 @@ class Profile:
         """First 12 hex digits of the sha256 of the content."""
         return hashlib.sha256(json.dumps(self._body(), sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def version(self) -> int:
+        """Of the format: imported profiles are what an older deploy-nas could not read."""
+        return _MEASURED_VERSION if self.imported is None else VERSION
+
     # -- prediction ----------------------------------------------------------------------------
 
     @cached_property
@@ -190,7 +195,7 @@ class Profile:
     def _body(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "version": _MEASURED_VERSION if self.imported is None else VERSION,
+            "version": self.version,
             **({} if self.imported is None else {"imported": dict(self.imported)}),
             "space": self.space.id,
             "image_sizes": list(self.image_sizes),
@@ -241,7 +246,7 @@ def load_profile(path: Path | str) -> Profile:
             hint="upgrade deploy-nas",
         )
     profile = _parse(fields)
-    if fields.text("id") != profile.id:
+    if fields.text("id") != profile.id or version != profile.version:
         raise RecordError("was edited or damaged: its id does not fit its content", subject=str(path))
     return profile
 

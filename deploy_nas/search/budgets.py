@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,29 @@ from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError, OptionErr
 from deploy_nas.core.space import FloatArray
 
 Budgets = dict[str, float]
-Figures = dict[str, FloatArray]
+
+
+class Figures(Mapping[str, FloatArray]):
+    """Figures by name, float64 ``[n]`` each, worked out when first asked for: budgets need few of them.
+
+    Args:
+        ways: name to what works it out.
+    """
+
+    def __init__(self, ways: Mapping[str, Callable[[], FloatArray]]) -> None:
+        self._ways, self._known = dict(ways), dict[str, FloatArray]()
+
+    def __getitem__(self, name: str) -> FloatArray:
+        if name not in self._known:
+            self._known[name] = self._ways[name]()
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ways)
+
+    def __len__(self) -> int:
+        return len(self._ways)
+
 
 # what the least of a figure is called, for people
 _LEAST = {

@@ -7,6 +7,7 @@ whole populations: one gather over the figures of the space's rows, no supernet 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -105,12 +106,16 @@ class AnalyticalEfficiencyPredictor:
                 f"encoded architectures have {1 + len(self.space.genes)} columns, not {encoded.shape[1]}",
                 subject=self.space.id,
             )
-        places = self.space.places(encoded)
+        return Figures(self._ways(encoded))
+
+    def _ways(self, encoded: IntArray) -> dict[str, Callable[[], FloatArray]]:
+        """How each figure is worked out, by name."""
+        places = cache(lambda: self.space.places(encoded))
         return {
-            "millionMACs": self._macs[places].sum(axis=1),
-            "KBPeakMemory": self._peak[places].max(axis=1),
-            "params_million": self._params[places].sum(axis=1),
-            "model_mb": self._bytes[places].sum(axis=1) + _FILE_BYTES / 1e6,
+            "millionMACs": lambda: self._macs[places()].sum(axis=1),
+            "KBPeakMemory": lambda: self._peak[places()].max(axis=1),
+            "params_million": lambda: self._params[places()].sum(axis=1),
+            "model_mb": lambda: self._bytes[places()].sum(axis=1) + _FILE_BYTES / 1e6,
         }
 
     def get_efficiency(self, arch: Architecture) -> dict[str, float]:
@@ -177,16 +182,11 @@ class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
         held = [set(p.image_sizes) for p in self.others.values()]
         return tuple(s for s in self.profile.image_sizes if all(s in sizes for sizes in held))
 
-    def get_efficiency_batch(self, encoded: IntArray) -> Figures:
-        """Figures of encoded architectures ``[n, 1 + genes]``: name to float64 ``[n]``.
-
-        Raises:
-            MismatchError: an image size that was not profiled.
-        """
-        encoded = np.atleast_2d(encoded)
-        analytical = super().get_efficiency_batch(encoded)
-        elsewhere = {on_device(name): p.latency_ms(encoded) for name, p in self.others.items()}
-        return {"latency_ms": self.profile.latency_ms(encoded), **elsewhere, **analytical}
+    def _ways(self, encoded: IntArray) -> dict[str, Callable[[], FloatArray]]:
+        """Raises ``MismatchError`` when a latency is asked for of an image size that was not profiled."""
+        profiles = {"latency_ms": self.profile, **{on_device(n): p for n, p in self.others.items()}}
+        latencies = {name: partial(p.latency_ms, encoded) for name, p in profiles.items()}
+        return {**latencies, **super()._ways(encoded)}
 
 
 def on_device(name: str) -> str:

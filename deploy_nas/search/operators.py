@@ -17,7 +17,7 @@ from deploy_nas.core.space import IntArray, Space
 
 def crossover(a: IntArray, b: IntArray, rng: np.random.Generator) -> IntArray:
     """Each value from either parent with equal chance: ``[n, columns]`` and ``[n, columns]`` to the same."""
-    return np.where(rng.random(a.shape) < 0.5, a, b)
+    return np.where(rng.integers(0, 2, size=a.shape, dtype=np.bool_), a, b)
 
 
 class Variation:
@@ -55,7 +55,7 @@ class Variation:
         Every group of genes is drawn anew with ``arch_prob``, the image size with ``resolution_prob``.
         """
         moved = redraw_image_sizes(parents, rng, resolution_prob, allowed=self._sizes)
-        return redraw_genes(moved, rng, arch_prob, counts=self._counts, groups=self._groups)
+        return redraw_genes(moved, rng, arch_prob, counts=self._counts, groups=self._groups, in_place=True)
 
     def crossover(self, a: IntArray, b: IntArray, rng: np.random.Generator) -> IntArray:
         """See :func:`crossover`."""

@@ -21,7 +21,9 @@ from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 
 # By experiment (docs/search.md): more niches or more in each spread the work too thin, fewer lose steps.
 _NICHES, _PER_NICHE = 80, 3
+_ISLANDS, _ALONE = 2, 0.3
 _EXPLORING = 0.6
+_REFINED_AT_ONCE = 40
 _ARCH_PROB, _SIZE_PROB = 0.06, 0.1
 _NEAR = 0.04
 # generations in a row without a child that is new: a small space, or budgets that leave little of it
@@ -146,17 +148,21 @@ def pareto(
     problem = Problem(Variation(space, image_sizes), efficiency, accuracy, dict(constraint or {}))
     if cost not in problem.figures(problem.vary.smallest()[:1]):
         raise OptionError("is no figure", subject=cost)
+    run = _Run(problem=problem, rng=rng, evaluations=evaluations, population=population, progress=progress)
     archive = _Archive.begin(problem, rng, min(population, evaluations), cost)
     interrupted = True
     with contextlib.suppress(KeyboardInterrupt):
-        barren = 0
-        while problem.evaluations < _EXPLORING * evaluations and barren < _MAX_BARREN:
-            children = archive.children(rng, population)
-            barren = 0 if len(children) else barren + 1
-            archive = archive.merged(children)
-            if progress is not None:
-                progress(problem.evaluations, evaluations, archive.pool.best_accuracy)
-        archive = _refined(archive, evaluations, progress)
+        for island in range(_ISLANDS):
+            alone = archive if island == 0 else _Archive.begin(problem, rng, population, cost)
+            alone = run.evolve(alone, (island + 1) * _ALONE / _ISLANDS)
+            archive = alone if island == 0 else archive.joined(alone)
+        spent = _EXPLORING
+        while problem.evaluations < evaluations:
+            before = problem.evaluations
+            archive = run.refine(run.evolve(archive, spent))
+            spent = (spent + 1) / 2
+            if problem.evaluations == before:
+                break
         interrupted = False
     front = archive.front()
     rows = archive.pool.rows[front]
@@ -194,7 +200,7 @@ class _Archive:
     @classmethod
     def of(cls, problem: Problem, name: str, rows: IntArray) -> _Archive:
         """Rows with their accuracy and cost."""
-        return cls(problem=problem, name=name, pool=Pool.of(problem, rows), cost=problem.figures(rows)[name])
+        return cls(problem=problem, name=name, pool=Pool.of(problem, rows), cost=problem.figure(name, rows))
 
     def take(self, index: IntArray) -> _Archive:
         """Those rows."""
@@ -207,14 +213,15 @@ class _Archive:
         return nondominated(self.cost, self.pool.accuracy)
 
     def merged(self, rows: IntArray) -> _Archive:
-        """With new rows, then the best of each niche and the front alone, cheapest first."""
-        new = _Archive.of(self.problem, self.name, rows)
-        both = Pool(
-            rows=np.concatenate([self.pool.rows, new.pool.rows]),
-            keys=np.concatenate([self.pool.keys, new.pool.keys]),
-            accuracy=np.concatenate([self.pool.accuracy, new.pool.accuracy]),
-        )
+        """With new rows; see :meth:`joined`."""
+        return self.joined(_Archive.of(self.problem, self.name, rows)) if len(rows) else self
+
+    def joined(self, new: _Archive) -> _Archive:
+        """Both, then the best of each niche and the front alone, cheapest first."""
+        both = self.pool.merged(new.pool)
         cost = np.concatenate([self.cost, new.cost])
+        if len(both) < len(cost):
+            cost = self.problem.figure(self.name, both.rows)
         low, high = np.log(cost.min()), np.log(cost.max())
         niche = ((np.log(cost) - low) / max(high - low, 1e-12) * _NICHES).astype(np.int64)
         order = np.lexsort((both.keys, -both.accuracy, niche))
@@ -236,19 +243,42 @@ class _Archive:
         return self.problem.feasible(vary.fresh(drawn, self.pool.keys))
 
 
-def _refined(archive: _Archive, evaluations: int, progress: Progress | None) -> _Archive:
-    """All single changes of every point of the front, until nothing moves or the evaluations are spent."""
-    problem = archive.problem
-    expanded = np.empty(0, dtype=np.int64)
-    while (left := evaluations - problem.evaluations) > 0:
-        front = archive.front()
-        todo = front[~np.isin(archive.pool.keys[front], expanded)]
-        if not len(todo):
-            break
-        todo = todo[np.linspace(0, len(todo) - 1, min(len(todo), 40)).astype(np.int64)]
-        expanded = np.concatenate([expanded, archive.pool.keys[todo]])
-        near = problem.vary.fresh(problem.vary.neighbours(archive.pool.rows[todo]), archive.pool.keys)
-        archive = archive.merged(problem.feasible(near)[:left])
-        if progress is not None:
-            progress(min(problem.evaluations, evaluations), evaluations, archive.pool.best_accuracy)
-    return archive
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Run:
+    """How far a run may go, and how it reports."""
+
+    problem: Problem
+    rng: np.random.Generator
+    evaluations: int
+    population: int
+    progress: Progress | None
+
+    def report(self, archive: _Archive) -> None:
+        if self.progress is not None:
+            done = min(self.problem.evaluations, self.evaluations)
+            self.progress(done, self.evaluations, archive.pool.best_accuracy)
+
+    def evolve(self, archive: _Archive, share: float) -> _Archive:
+        """Generations, until that share of the evaluations is spent or nothing new is bred."""
+        barren = 0
+        while self.problem.evaluations < share * self.evaluations and barren < _MAX_BARREN:
+            children = archive.children(self.rng, self.population)
+            barren = 0 if len(children) else barren + 1
+            archive = archive.merged(children[: self.evaluations - self.problem.evaluations])
+            self.report(archive)
+        return archive
+
+    def refine(self, archive: _Archive) -> _Archive:
+        """All single changes of every point of the front, until nothing moves or all is spent."""
+        vary, expanded = self.problem.vary, np.empty(0, dtype=np.int64)
+        while (left := self.evaluations - self.problem.evaluations) > 0:
+            front = archive.front()
+            todo = front[~np.isin(archive.pool.keys[front], expanded)]
+            if not len(todo):
+                break
+            todo = todo[np.linspace(0, len(todo) - 1, min(len(todo), _REFINED_AT_ONCE)).astype(np.int64)]
+            expanded = np.concatenate([expanded, archive.pool.keys[todo]])
+            near = vary.fresh(vary.neighbours(archive.pool.rows[todo]), archive.pool.keys)
+            archive = archive.merged(self.problem.feasible(near)[:left])
+            self.report(archive)
+        return archive

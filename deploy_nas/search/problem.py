@@ -49,12 +49,18 @@ class Problem:
         """Name to float64 ``[n]``."""
         return {name: np.asarray(v, dtype=np.float64) for name, v in self._efficiency(rows).items()}
 
-    def _figure(self, name: str, rows: IntArray) -> FloatArray:
-        return self.figures(rows)[name]
+    def figure(self, name: str, rows: IntArray) -> FloatArray:
+        """One of them, float64 ``[n]``."""
+        return np.asarray(self._efficiency(rows)[name], dtype=np.float64)
 
     def excess(self, rows: IntArray) -> FloatArray:
         """Largest figure over budget, ``[n]``: at most 1 where all are met."""
-        return excess(self.figures(rows), self.budgets)
+        if not self.budgets:
+            return np.zeros(len(rows))
+        priced = self._efficiency(rows)  # of which only what is bounded need be worked out
+        return excess(
+            {name: np.asarray(priced[name], dtype=np.float64) for name in self.budgets}, self.budgets
+        )
 
     def feasible(self, rows: IntArray) -> IntArray:
         """Those of ``rows`` that meet all budgets, in order."""
@@ -118,7 +124,7 @@ class Problem:
         """Which budget binds: one that cannot be met alone, else the worst of the nearest row."""
         least: dict[str, float] = {}
         for name in self.budgets:
-            figure = partial(self._figure, name)
+            figure = partial(self.figure, name)
             ends = np.concatenate([self._descend(row, figure) for row in self.vary.smallest()])
             least[name] = float(figure(ends).min())
         if any(least[name] > bound for name, bound in self.budgets.items()):

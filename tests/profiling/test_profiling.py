@@ -11,7 +11,7 @@ from deploy_nas.device.runner import Runner
 from deploy_nas.profiling.fit import count_rows
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.profiling.table import local_sentinel, make_profile
-from deploy_nas.records.profile import load_profile, save_profile
+from deploy_nas.records.profile import VERSION, load_profile, save_profile
 
 SPACE = get_space("ofa-mbv3-cifar10")
 FINGERPRINT = {
@@ -158,7 +158,9 @@ def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path, profile_of
         with pytest.raises(RecordError, match=r"rows\[0\].*latency_ms"):
             load_profile(broken(lambda v, bad=bad: v["rows"][0].update(latency_ms=bad)))
     with pytest.raises(VersionError, match="upgrade"):
-        load_profile(broken(lambda v: v.update(version=99)))
+        load_profile(broken(lambda v: v.update(version=VERSION + 1)))
+    with pytest.raises(RecordError, match="edited"):
+        load_profile(broken(lambda v: v.update(version=VERSION)))
     path.write_text(text.replace(str(good["rows"][0]["alone_ms"]), "NaN", 1))
     with pytest.raises(RecordError, match="NaN"):
         load_profile(path)
@@ -200,14 +202,3 @@ def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake, settings):
 def test_counts():
     counts = count_rows(np.array([[3, 5, -1], [5, 5, 3]]), [3, 5])
     assert counts.tolist() == [[1, 1], [1, 2]]
-
-
-def test_an_int8_plan_is_another_plan(plan):
-    int8 = make_plan(SPACE, quick=True, precision="int8")
-    assert int8.id != plan.id and int8.arguments["precision"] == "int8"
-    assert int8.id != make_plan(SPACE, quick=True, precision="int8", activations="int8").id
-    unit = next(u for u in int8.blocks[-1])
-    assert any(name.endswith("_int8") for name in unit.tensors)
-    assert int8.model(unit.id) != plan.model(unit.id)
-    with pytest.raises(OptionError, match="--precision"):
-        make_plan(SPACE, precision="int4")

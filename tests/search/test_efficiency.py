@@ -23,6 +23,8 @@ def test_figures_are_sums_and_maxima_over_layers(real: Space) -> None:
     for architecture in [real.smallest(), real.largest(), *(real.sample(rng) for _ in range(10))]:
         layers = [layer for _, layer in real.layers(architecture)]
         efficiency = predictor.get_efficiency(architecture)
+        megabytes = efficiency.pop("model_mb")
+        assert 4e-6 * 0.95 < megabytes / sum(layer.params for layer in layers) < 4e-6 * 1.05
         assert efficiency == {
             "millionMACs": pytest.approx(sum(layer.macs for layer in layers) / 1e6, rel=1e-12),
             "params_million": pytest.approx(sum(layer.params for layer in layers) / 1e6, rel=1e-12),
@@ -48,7 +50,8 @@ def test_batch_agrees_with_single(real: Space, fakes: SimpleNamespace) -> None:
     predictor = MeasuredEfficiencyPredictor(fakes.Profile(real, real.image_sizes))
     encoded = real.sample_encoded(np.random.default_rng(1), 20)
     batch = predictor.get_efficiency_batch(encoded)
-    assert tuple(batch) == predictor.names == ("latency_ms", "millionMACs", "KBPeakMemory", "params_million")
+    names = ("latency_ms", "millionMACs", "KBPeakMemory", "params_million", "model_mb")
+    assert tuple(batch) == predictor.names == names
     assert all(v.dtype == np.float64 and v.shape == (20,) for v in batch.values())
     for number, architecture in enumerate(real.decode(encoded)):
         assert predictor.get_efficiency(architecture) == {n: float(v[number]) for n, v in batch.items()}

@@ -71,9 +71,9 @@ def test_no_worse_than_single_searches_and_repeatable(real, fakes):
     efficiency = MeasuredEfficiencyPredictor(fakes.Profile(real, real.image_sizes)).get_efficiency_batch
     ask = accuracy.predict_encoded
     ends = efficiency(real.encode([real.smallest(), real.largest()]))["latency_ms"]
-    hyper = HyperParameters(population_size=50, max_time_budget=5)
+    hyper = HyperParameters(population_size=40, max_time_budget=4)
     cost, value, evaluations = [], [], 0
-    for budget in np.geomspace(1.05 * ends[0], ends[1], 8):
+    for budget in np.geomspace(1.05 * ends[0], ends[1], 5):
         one = evolve(real, efficiency, ask, {"latency_ms": budget}, hyper=hyper, rng=np.random.default_rng(0))
         cost.append(one.efficiency["latency_ms"])
         value.append(one.accuracy)
