@@ -234,7 +234,8 @@ def calibrate(
 
 
 def _batch(prepared: NDArray[np.float32]) -> int:
-    return min(_BATCH, len(prepared), max(1, _BATCH_PIXELS // prepared.shape[-1] ** 2))
+    side = int(prepared.shape[-1])
+    return min(_BATCH, len(prepared), max(1, _BATCH_PIXELS // (side * side)))
 
 
 def compare_speed(

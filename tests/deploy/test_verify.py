@@ -59,7 +59,7 @@ def test_a_slower_device_is_told_from_a_wrong_table(model, made_profile, monkeyp
     monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0, sentinel_ms=0.125))
     profile = made_profile()
     assert verify_model(model(), profile=profile).speed is None  # another device's profile: nothing to say
-    monkeypatch.setattr(verify, "device_differences", lambda profile: ())
+    monkeypatch.setattr(verify, "device_differences", lambda profile, device=None: ())
     result = verify_model(model(), profile=profile)
     assert result.speed == pytest.approx(0.8)
     assert result.predicted_ms == pytest.approx(profile.latency_ms(SPACE.encode([SPACE.smallest(24)]))[0])
