@@ -41,7 +41,7 @@ def test_a_predictor_ranks_subnets_it_has_not_seen(labels):
     encoded = SPACE.encode([{k: v for k, v in line.items() if k != "top1"} for line in labels])
     header = AccuracyHeader(space=SPACE, weights="-", images="-", image_count=1)
     data = AccuracyData(header=header, encoded=encoded[:FITTED], top1_percent=top1[:FITTED])
-    settings = FitSettings(hidden=(128, 128, 128), epochs=20, held_out=0.02, batch_size=128)
+    settings = FitSettings(hidden=(64, 64, 64), epochs=20, held_out=0.02, batch_size=128)
     predictor, _ = fit_accuracy(data, settings)
     predicted, measured = predictor.predict_encoded(encoded[FITTED:]), top1[FITTED:]
     assert np.abs(predicted - measured).mean() < 1.2  # they span 35 points

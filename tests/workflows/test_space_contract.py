@@ -93,6 +93,8 @@ def test_layers_and_graphs_are_ofas_own(space, net, architectures):
 
 def test_from_profile_to_verified_file(space, net, tmp_path, monkeypatch, quick_settings):
     """As the commands do it, with a checkpoint of the class that ``ofa`` makes."""
+    if space.id == "ofa-mbv3-w1.0":
+        pytest.skip("differs from ofa-mbv3-w1.2 in its widths alone, and this is slow")
     whole = profiling.settings_for
     quick = quick_settings | dict.fromkeys(("rounds", "row_rounds", "passes", "least_runs", "warmup_runs"), 1)
     quick |= {"burst_ms": 0.1, "row_burst_ms": 0.1, "sentinel_burst_ms": 0.1}
