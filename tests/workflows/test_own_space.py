@@ -31,9 +31,7 @@ def site(tmp_path, monkeypatch):
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    get_space.cache_clear()
     yield folder
-    get_space.cache_clear()
     sys.modules.pop("toy_space", None)
 
 

@@ -32,12 +32,15 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 @pytest.fixture(scope="module", params=list(spaces._SPACES))
 def space(request):
     """The space with small images only, under its own id while this module's tests run."""
-    small = replace(spaces.get_space(request.param), image_sizes=(SIDE,), profile_image_sizes=(SIDE,))
+    before = {name: spaces.get_space(name) for name in spaces._SPACES}
+    small = replace(before[request.param], image_sizes=(SIDE,), profile_image_sizes=(SIDE,))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(spaces._SPACES, small.id, lambda: small)
         spaces.get_space.cache_clear()
         yield small
     spaces.get_space.cache_clear()
+    # the very objects of before: other modules hold them
+    spaces._SPACES.update({name: lambda kept=kept: kept for name, kept in before.items()})
 
 
 @pytest.fixture(scope="module")
