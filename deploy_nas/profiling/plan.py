@@ -197,13 +197,17 @@ def make_plan(
     precision: str = FP32,
     activations: str = "uint8",
 ) -> ProfilePlan:
-    """The plan of a full profile, or of a quick one (about a third of the networks)."""
+    """The plan of a full profile, or of a quick one (about a third of the networks).
+
+    A space of many rows is fitted on more networks: each must show a few of them.
+    """
     sizes = tuple(sorted(set(image_sizes))) if image_sizes is not None else space.profile_image_sizes
     count = max(1, len(sizes))
+    full = max(24, -(-60 // count), len(space.rows) // len(space.image_sizes) // 6)
     return ProfilePlan(
         space=space,
         image_sizes=sizes,
-        fit_per_size=max(8, -(-36 // count)) if quick else max(24, -(-60 // count)),
+        fit_per_size=max(8, -(-36 // count)) if quick else full,
         validation_per_size=-(-20 // count) if quick else -(-LEAST_VALIDATION // count),
         seed=seed,
         precision=precision,
