@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli.profile import request_of, timing_options
 
 
 @click.group("kit")
@@ -18,65 +19,13 @@ def command() -> None:
 
 
 @command.command("make")
-@click.option("--space", required=True, metavar="ID", help="Search space.")
+@timing_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("kit.pyz"), show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Intra-op threads on the device.")
-@click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]")
-@click.option("--provider", default="cpu", show_default=True, help="Execution provider on the device.")
-@click.option(
-    "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "int8"]),
-    default="fp32",
-    show_default=True,
-    help="Of the networks timed.",
-)
-@click.option(
-    "--int8-for",
-    type=click.Choice(["auto", "vnni", "x86", "arm"]),
-    default="auto",
-    show_default=True,
-    help="Processor INT8's number formats are for; auto: this one.",
-)
-@click.option("--quick", is_flag=True, help="Fewer networks: less precise.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--force", is_flag=True, help="Replace the output.")
-def make(
-    space: str,
-    output: Path,
-    threads: int,
-    image_sizes: str | None,
-    provider: str,
-    provider_option: tuple[str, ...],
-    precision: str,
-    int8_for: str,
-    quick: bool,
-    seed: int,
-    force: bool,
-) -> None:
+def make(output: Path, **timing: Any) -> None:
     """Write a kit."""
     from deploy_nas.workflows.kit import write_kit
-    from deploy_nas.workflows.profile_device import ProfileRequest
 
-    if int8_for != "auto" and precision != "int8":
-        raise click.UsageError("--int8-for needs --precision int8")
-    size = write_kit(
-        ProfileRequest(
-            space=space,
-            output=output,
-            threads=threads,
-            image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
-            provider=provider,
-            provider_options=show.key_values(provider_option, "--provider-option"),
-            quick=quick,
-            precision=precision,
-            int8_for=int8_for,
-            seed=seed,
-            force=force,
-        )
-    )
+    size = write_kit(request_of(output=output, **timing))
     click.echo(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
     click.echo("then here: deploy-nas kit import result.jsonl -o device.profile.json")
 

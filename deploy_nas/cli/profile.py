@@ -2,90 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy_nas.cli import show
 
+if TYPE_CHECKING:
+    from deploy_nas.workflows.profile_device import ProfileRequest
+
+
+def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What `profile` and `kit make` have in common; see :func:`request_of`."""
+    options = [
+        click.option(
+            "--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them."
+        ),
+        click.option(
+            "--threads", default=1, show_default=True, help="Intra-op threads, pinned to the device's cores."
+        ),
+        click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]"),
+        click.option(
+            "--provider",
+            default="cpu",
+            show_default=True,
+            help="Execution provider; one that the device lacks is an error.",
+        ),
+        click.option(
+            "--provider-option",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Option of the provider; may repeat.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "int8"]),
+            default="fp32",
+            show_default=True,
+            help="Of the networks timed.",
+        ),
+        click.option(
+            "--int8-for",
+            type=click.Choice(["auto", "vnni", "x86", "arm"]),
+            default="auto",
+            show_default=True,
+            help="Processor INT8's number formats are for; auto: this one.",
+        ),
+        click.option(
+            "--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise."
+        ),
+        click.option("--seed", default=0, show_default=True, help="Draws the networks and the order."),
+        click.option("--force", is_flag=True, help="Replace the output."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def request_of(
+    *,
+    output: Path,
+    image_sizes: str | None,
+    provider_option: tuple[str, ...],
+    precision: str,
+    int8_for: str,
+    **others: Any,
+) -> ProfileRequest:
+    """The options of :func:`timing_options` as a request; raises :class:`click.UsageError`."""
+    from deploy_nas.workflows.profile_device import ProfileRequest
+
+    if int8_for != "auto" and precision != "int8":
+        raise click.UsageError("--int8-for needs --precision int8")
+    return ProfileRequest(
+        output=output,
+        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+        provider_options=show.key_values(provider_option, "--provider-option"),
+        precision=precision,
+        int8_for=int8_for,
+        **others,
+    )
+
 
 @click.command("profile")
-@click.option("--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them.")
+@timing_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
 @click.option("--target", metavar="ssh://USER@HOST", help="Time on that device instead, over ssh.")
 @click.option(
     "--ssh-option", multiple=True, metavar="OPTION", help="For ssh and scp, as `-iKEY`; may repeat."
 )
-@click.option("--threads", default=1, show_default=True, help="Intra-op threads, pinned to cores.")
-@click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]")
-@click.option(
-    "--provider", default="cpu", show_default=True, help="Execution provider; a missing one is an error."
-)
-@click.option(
-    "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; may repeat."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "int8"]),
-    default="fp32",
-    show_default=True,
-    help="Of the networks timed.",
-)
-@click.option(
-    "--int8-for",
-    type=click.Choice(["auto", "vnni", "x86", "arm"]),
-    default="auto",
-    show_default=True,
-    help="Processor INT8's number formats are for; auto: this one.",
-)
-@click.option("--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise.")
-@click.option("--seed", default=0, show_default=True, help="Draws the networks and the order.")
-@click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--fresh", is_flag=True, help="Begin anew instead of going on with a stopped run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    space: str,
     output: Path | None,
     target: str | None,
     ssh_option: tuple[str, ...],
-    threads: int,
-    image_sizes: str | None,
-    provider: str,
-    provider_option: tuple[str, ...],
-    precision: str,
-    int8_for: str,
-    quick: bool,
-    seed: int,
-    force: bool,
     fresh: bool,
     as_json: bool,
+    **timing: Any,
 ) -> None:
     """Time every layer of a space on this device and write a latency table.
 
     Ctrl-C keeps what was timed; the same command goes on from there.
     """
     from deploy_nas.workflows.kit import profile_target
-    from deploy_nas.workflows.profile_device import ProfileRequest, journal_path, profile_device
+    from deploy_nas.workflows.profile_device import journal_path, profile_device
 
-    named = "" if precision == "fp32" else f"-{precision}"
-    if int8_for != "auto" and precision != "int8":
-        raise click.UsageError("--int8-for needs --precision int8")
-    path = output or Path(f"{space}-{threads}t{named}.profile.json")
-    request = ProfileRequest(
-        space=space,
-        output=path,
-        threads=threads,
-        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
-        provider=provider,
-        provider_options=show.key_values(provider_option, "--provider-option"),
-        quick=quick,
-        precision=precision,
-        int8_for=int8_for,
-        seed=seed,
-        force=force,
-        fresh=fresh,
-    )
+    space = timing["space"]
+    named = "" if timing["precision"] == "fp32" else f"-{timing['precision']}"
+    path = output or Path(f"{space}-{timing['threads']}t{named}.profile.json")
+    request = request_of(output=path, fresh=fresh, **timing)
     try:
         with show.progress(f"profiling {space}", quiet=as_json) as update:
             if target is None:
