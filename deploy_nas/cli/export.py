@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     help="Folder or zip of images: batch-norm statistics are estimated anew on them, and INT8 ranges taken.",
 )
 @click.option("--calibration-limit", default=2000, show_default=True, help="Images used of them at most.")
+@click.option(
+    "--keep-statistics",
+    is_flag=True,
+    help="Take only INT8 ranges from the images; best for the embedded space, whose statistics are tuned.",
+)
 @click.option("--labels", type=click.Path(path_type=Path), help="Text file, a class name a line.")
 @click.option("--dynamic-batch", is_flag=True, help="Any batch size instead of 1.")
 @click.option("--int8", is_flag=True, help="Write an INT8 file too (NAME.int8.onnx), if it is worth it here.")
@@ -61,6 +66,7 @@ def command(
     weights: str | None,
     calibration_images: Path | None,
     calibration_limit: int,
+    keep_statistics: bool,
     labels: Path | None,
     dynamic_batch: bool,
     int8: bool,
@@ -84,6 +90,10 @@ def command(
         raise click.UsageError("--images measures what --int8 or --bundle write; verify has --images too")
     if int8_for != "auto" and not int8:
         raise click.UsageError("--int8-for needs --int8")
+    if keep_statistics and not int8:
+        raise click.UsageError(
+            "--keep-statistics needs --int8: without it calibration images do nothing else"
+        )
     if bundle is not None:
         check_bundle_output(bundle, force=force)
     request = ExportRequest(
@@ -92,6 +102,7 @@ def command(
         weights=weights,
         calibration_images=calibration_images,
         calibration_limit=calibration_limit,
+        keep_statistics=keep_statistics,
         labels=labels,
         dynamic_batch=dynamic_batch,
         seed=seed,

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, VersionError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
-from deploy_nas.records.files import Fields, read_json, write_json
+from deploy_nas.records.files import Fields, check_format, read_json, write_json
 
 FORMAT = "deploy-nas profile"
 VERSION = 2
@@ -236,15 +236,7 @@ def load_profile(path: Path | str) -> Profile:
         VersionError: written by a newer deploy-nas.
     """
     fields = read_json(Path(path))
-    if fields.value.get("format") != FORMAT:
-        raise RecordError("is no deploy-nas profile", subject=str(path))
-    version = fields.integer("version", 1)
-    if version > VERSION:
-        raise VersionError(
-            f"has format version {version}, this deploy-nas reads up to {VERSION}",
-            subject=str(path),
-            hint="upgrade deploy-nas",
-        )
+    version = check_format(fields, FORMAT, VERSION)
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
         raise RecordError("was edited or damaged: its id does not fit its content", subject=str(path))

@@ -30,6 +30,7 @@ class ExportRequest:
     weights: str | None = None
     calibration_images: Path | None = None
     calibration_limit: int = 2000
+    keep_statistics: bool = False
     labels: Path | None = None
     dynamic_batch: bool = False
     seed: int = 0
@@ -68,7 +69,7 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
             raise OptionError("is not text", subject=str(request.labels)) from error
         labels = [label.strip() for label in labels if label.strip()]
     images = None
-    if request.calibration_images is not None:
+    if request.calibration_images is not None and not request.keep_statistics:
         side = int(record.architecture["image_size"])
         images = _load(request.calibration_images, side, labelled=False, limit=request.calibration_limit)
     predicted = _predicted(record.predicted, FP32)
