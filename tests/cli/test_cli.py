@@ -311,6 +311,11 @@ def test_int8_that_does_not_pay_exits_1_and_keeps_fp32(run, monkeypatch, archite
     (tmp_path / "images").mkdir()
     for number in range(25):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"images/{number}.png")
-    said = run("export", architecture, "--int8", "--calibration-images", "images", code=1)
+    assert "--int8" in run("export", architecture, "--keep-statistics", code=2).stderr
+    asked = ("export", architecture, "--int8", "--calibration-images", "images")
+    said = run(*asked, code=1)
+    assert "estimated anew" in said.output
+    said = run(*asked, "--keep-statistics", "--force", code=1)
+    assert "estimated anew" not in said.output
     assert "INT8 is not faster here" in said.stderr
     assert (tmp_path / "a.onnx").is_file() and not (tmp_path / "a.int8.onnx").exists()
