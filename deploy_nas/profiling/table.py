@@ -89,12 +89,19 @@ def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray
     return timed, quiet, local
 
 
-def moments_ms(bursts: Bursts, unit: str, passes: int) -> tuple[float, ...]:
-    """A unit's latency in each pass, as it was timed: drift is left in."""
+def moments_ms(bursts: Bursts, unit: str, rounds: int, passes: int) -> tuple[float, ...]:
+    """A unit's latency in the first and in the second half of the run, as it was timed: drift is left in.
+
+    Not in each pass: one holds two short bursts, whose own noise would widen the bound.
+    """
     points: dict[int, list[float]] = {}
+    last = min(passes, rounds) - 1
     for (name, number), (burst, _) in bursts.items():
         if name == unit:
-            points.setdefault(number % passes, []).extend(burst.points_ms)
+            at = (
+                number % passes if number < rounds else last
+            )  # rounds beyond the plan's come in its last pass
+            points.setdefault(2 * at // (last + 1), []).extend(burst.points_ms)
     return tuple(round(latency_of(p), 6) for _, p in sorted(points.items()))
 
 
@@ -200,7 +207,9 @@ def make_profile(
             choices=tuple(int(c) for c in row),
             predicted_ms=round(float(ms), 6),
             measured_ms=round(timed[f"validation:{i}"].latency_ms, 6),
-            moments_ms=moments_ms(bursts, f"validation:{i}", int(settings["passes"])),
+            moments_ms=moments_ms(
+                bursts, f"validation:{i}", int(settings["rounds"]), int(settings["passes"])
+            ),
         )
         for i, (row, ms) in enumerate(zip(plan.validation, predicted, strict=True))
     )

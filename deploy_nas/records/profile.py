@@ -49,7 +49,7 @@ class Row:
 class Pair:
     """A network held out of the fit: what was predicted and what was measured.
 
-    ``moments_ms`` are its latencies in each pass of the run, drift left in: what somebody who measures it
+    ``moments_ms`` are its latencies in each half of the run, drift left in: what somebody who measures it
     once, at some moment, may find.
     """
 

@@ -8,9 +8,10 @@ from deploy_nas.core.errors import MismatchError, OptionError, RecordError, Vers
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.runner import Runner
+from deploy_nas.device.timing import Burst, latency_of
 from deploy_nas.profiling.fit import count_rows
 from deploy_nas.profiling.plan import make_plan
-from deploy_nas.profiling.table import local_sentinel, make_profile
+from deploy_nas.profiling.table import local_sentinel, make_profile, moments_ms
 from deploy_nas.records.profile import VERSION, load_profile, save_profile
 
 SPACE = get_space("ofa-mbv3-cifar10")
@@ -202,3 +203,14 @@ def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake, settings):
 def test_counts():
     counts = count_rows(np.array([[3, 5, -1], [5, 5, 3]]), [3, 5])
     assert counts.tolist() == [[1, 1], [1, 2]]
+
+
+def test_moments_are_halves_of_the_run():
+    def of(rounds):
+        burst = lambda r: (Burst(runs=5, points_ms=(float(r),), busy=1.0), 1.0)  # noqa: E731
+        return {("u", r): burst(r) for r in range(rounds)}
+
+    # rounds 0, 1, 4, 5 are of the first two passes; 8 and 9 are beyond the plan: of the last
+    assert moments_ms(of(10), "u", 8, 4) == (0.75, latency_of([2, 3, 6, 7, 8, 9]))
+    assert moments_ms(of(1), "u", 1, 1) == (0.0,)
+    assert moments_ms(of(4), "u", 4, 4) == (0.25, 2.25)
