@@ -9,7 +9,7 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.runner import Runner
 from deploy_nas.device.timing import Burst, latency_of
-from deploy_nas.profiling.fit import count_rows
+from deploy_nas.profiling.fit import count_rows, fit_table, row_features
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.profiling.table import local_sentinel, make_profile, moments_ms
 from deploy_nas.records.profile import VERSION, load_profile, save_profile
@@ -214,3 +214,18 @@ def test_moments_are_halves_of_the_run():
     assert moments_ms(of(10), "u", 8, 4) == (0.75, latency_of([2, 3, 6, 7, 8, 9]))
     assert moments_ms(of(1), "u", 1, 1) == (0.0,)
     assert moments_ms(of(4), "u", 4, 4) == (0.25, 2.25)
+
+
+def test_rows_held_at_their_least_do_not_bias_networks():
+    plan = make_plan(SPACE)
+    layers = plan.rows
+    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
+    truth_ms = alone_ms - 0.25 * row_features(layers, alone_ms)[:, 3]  # so much saved a megabyte of images
+    assert truth_ms.min() < 0  # a stem "costs" less than nothing: no table may say so
+    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
+    sizes = plan.fit[:, 0]
+    measured_ms = counts @ truth_ms + 0.05
+    table = fit_table(layers, alone_ms, counts, sizes, 3, measured_ms)
+    assert (table.row_ms >= 0.0999 * alone_ms).all()
+    error = (counts @ table.row_ms + table.offset_ms[sizes]) / measured_ms - 1
+    assert abs(error.mean()) < 0.002 and abs(error).max() < 0.02
