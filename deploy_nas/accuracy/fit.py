@@ -4,7 +4,8 @@ A few hundred subnets are few for 3 x 400 hidden units, and plenty for a Gaussia
 ``accuracy.process``). So the process is fitted to them, tells the accuracies of 20,000 more, and the MLP
 learns those: it agrees with its teacher to a few hundredths of a point, and is what notebooks and other
 runtimes know. The members of an ensemble learn the process's mean and, to each side of it, how unsure
-it is: their mean is the prediction, their standard deviation the process's own.
+it is: their mean is the prediction, their standard deviation the process's own. Of more subnets than the
+process takes, the MLP learns the measured accuracies themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from deploy_nas.accuracy.collect import sample_broadly
 from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
 from deploy_nas.accuracy.judge import HeldOut, judge
 from deploy_nas.accuracy.predictor import AccuracyPredictor
-from deploy_nas.accuracy.process import fit_process
+from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
 from deploy_nas.accuracy.workers import one_torch_thread
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import OptionError, RecordError
@@ -94,9 +95,13 @@ def fit_accuracy(
         raise RecordError("all subnets to train on have one accuracy", hint="collect more")
     process = fit_process(layout.features(encoded[~held]), data.top1_percent[~held], layout.columns, rng)
     log(f"of the accuracies, {process.noise_points:.2f} points are noise")
-    pool = np.concatenate([encoded[~held], sample_broadly(space, settings.taught, rng)])
+    known = encoded[~held]
+    plenty = len(known) > MOST_SUBNETS  # more than the process takes: the MLP learns the labels themselves
+    pool = known if plenty else np.concatenate([known, sample_broadly(space, settings.taught, rng)])
     features = layout.features(pool)
     mean, deviation = process.predict(features)
+    if plenty:
+        mean = data.top1_percent[~held]
     members, misses = [], []
     for number, side in enumerate(_sides(settings.ensemble), start=1):
         layers, miss_points = _learn(features, mean + side * deviation, settings, int(rng.integers(2**31)))

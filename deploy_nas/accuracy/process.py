@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The cost grows with the cube: weights are found on at most so many subnets, and values with at most so many.
 _MOST_FOR_WEIGHTS = 500
-_MOST = 3000
+MOST_SUBNETS = 3000
 _STEPS = 150
 _STEP_SIZE = 0.08
 _PRIOR_WIDTH = 1.0
@@ -108,7 +108,7 @@ def fit_process(
     """
     import torch
 
-    order = rng.permutation(len(percent))[:_MOST]
+    order = rng.permutation(len(percent))[:MOST_SUBNETS]
     centre, scale = float(percent[order].mean()), float(percent[order].std())
     y = torch.from_numpy((percent[order] - centre) / scale)
     x = torch.from_numpy(np.asarray(features[order], dtype=np.float64))

@@ -22,7 +22,8 @@ from deploy_nas.deploy.export import check_agreement
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 from deploy_nas.workflows import profile_device as profiling
-from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, verify_subnet
+from deploy_nas.workflows.bundle import verify_path
+from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet
 from deploy_nas.workflows.search_subnets import SearchRequest, search_file
 
 SIDE = 32
@@ -130,7 +131,7 @@ def test_from_profile_to_verified_file(space, net, tmp_path, monkeypatch, quick_
     )
     report = export_subnet(export)
     assert report.weights.trained and report.architecture == record.architecture
-    found = verify_subnet(tmp_path / "m.onnx", profile=tmp_path / "p.json")
+    found = verify_path(tmp_path / "m.onnx", profile=tmp_path / "p.json")[0].verification
     assert found.measured.latency_ms > 0 and found.predicted_ms == pytest.approx(
         record.predicted["latency_ms"], rel=1e-4
     )
