@@ -42,7 +42,7 @@ def test_what_it_knows_it_is_sure_of() -> None:
 
 def test_large_sets_are_cut_and_large_questions_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     features, percent = draw(120, 0)
-    monkeypatch.setattr(process, "_MOST", 50)
+    monkeypatch.setattr(process, "MOST_SUBNETS", 50)
     monkeypatch.setattr(process, "_MOST_FOR_WEIGHTS", 40)
     fitted = fit_process(features, percent, COLUMNS, np.random.default_rng(0))
     assert len(fitted.features) == 50

@@ -122,7 +122,7 @@ def test_from_profile_to_verified_file(space, net, tmp_path, monkeypatch, quick_
         hyper={"population_size": 10, "max_time_budget": 3},
         allow_unstable=True,
     )
-    record, _, _ = search_file(tmp_path / "p.json", tmp_path / "best.json", search)
+    record = search_file(profile, tmp_path / "best.json", search).record
     assert json.loads((tmp_path / "best.json").read_text())["space"] == space.id
 
     torch.save({"state_dict": net.state_dict()}, tmp_path / "net.pth")
