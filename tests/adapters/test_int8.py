@@ -35,16 +35,30 @@ def optimized(model, path):
 @pytest.mark.parametrize("id", space_ids())
 @pytest.mark.parametrize("activations", ["uint8", "int8"])
 def test_networks_and_single_layers_are_valid(id, activations):
-    try:
-        layers, weights = network(get_space(id))
-        int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme())
-    except OptionError as error:
-        pytest.skip(f"no INT8 form yet: {error}")
+    layers, weights = network(get_space(id))
     scheme = int8.Scheme(activations=activations)
     graphs.check_model(int8.build_int8(layers, weights, flat_ranges(layers), scheme)[0])
     graphs.check_model(int8.build_int8(layers, weights, flat_ranges(layers), scheme, batch=None)[0])
     for named in layers[:4]:
         graphs.check_model(int8.build_int8([named], weights, flat_ranges([named]), scheme)[0])
+
+
+@pytest.mark.parametrize("id", ["ofa-resnet50", "mcunet-vww"])
+def test_poolings_and_shortcuts_give_what_the_float_network_gives(id):
+    space = get_space(id)
+    rng = np.random.default_rng(0)
+    layers = space.layers({**space.sample(rng), "image_size": min(space.image_sizes)})
+    weights = random_initializers(graphs.weight_shapes(layers), rng)
+    x = rng.standard_normal((1, 3, layers[0][1].in_size, layers[0][1].in_size), dtype=np.float32)
+    tensors = int8.range_tensors(layers)
+    plain = graphs.build_model(layers, weights)
+    values = open_session(graphs.with_outputs(plain, sorted(set(tensors.values())))).run(None, {"image": x})
+    seen = dict(zip(sorted(set(tensors.values())), values[1:], strict=True))
+    ranges = {name: (float(seen[t].min()), float(seen[t].max())) for name, t in tensors.items()}
+    model, _ = int8.build_int8(layers, weights, ranges, int8.Scheme())
+    found = open_session(model).run(None, {"image": x})[0]
+    assert np.corrcoef(found.ravel(), values[0].ravel())[0, 1] > 0.9 or found.size < 3
+    assert np.abs(found - values[0]).max() < 0.5 * np.abs(values[0]).max()
 
 
 def test_everything_but_the_head_runs_quantised(tmp_path):
