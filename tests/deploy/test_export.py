@@ -28,32 +28,14 @@ SMALL = get_space("ofa-mbv3-cifar10")
 ARCHITECTURE = SMALL.sample(np.random.default_rng(0)) | {"image_size": 28, "space": SMALL.id}
 
 
-def lively(space, seed=0):
-    """A supernet whose outputs depend on its inputs and whose batch norms are not the identity."""
-    net = supernets.build_supernet(space, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in net.state_dict().items():
-            if name.endswith("running_var"):
-                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
-            elif name.endswith("_matrix"):
-                value.add_(0.1 * torch.randn(value.shape, generator=generator))
-            elif value.ndim == 1:
-                noise = 0.3 * torch.randn(value.shape, generator=generator)
-                value.copy_(noise + (1.0 if name.endswith("bn.weight") else 0.0))
-            elif value.ndim > 1:
-                value.mul_(6**0.5)
-    return net
-
-
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory, randomise):
     """``checkpoint(space)``: a lively supernet and a file of its weights, made once."""
     folder, made = tmp_path_factory.mktemp("checkpoints"), {}
 
     def make(space):
         if space.id not in made:
-            net, path = lively(space), folder / f"{space.id}.pth"
+            net, path = randomise(supernets.build_supernet(space)), folder / f"{space.id}.pth"
             torch.save({"state_dict": net.state_dict()}, path)
             made[space.id] = net, path
         return made[space.id]
