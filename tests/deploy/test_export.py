@@ -227,8 +227,9 @@ def test_batches_cover_every_image_once_and_evenly():
 # -- which weights ------------------------------------------------------------------------------
 
 
-def test_the_embedded_space_takes_its_own_weights(tmp_path, monkeypatch):
-    net, path = lively(SMALL, seed=5), tmp_path / "own.safetensors"
+def test_the_embedded_space_takes_its_own_weights(tmp_path, monkeypatch, randomise):
+    net = randomise(supernets.build_supernet(SMALL, seed=5), seed=5)
+    path = tmp_path / "own.safetensors"
     supernets.save_weights(net, path, half=True)
     monkeypatch.setattr(weights, "embedded_path", lambda space: path)
     for chosen in (None, "embedded"):
