@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -213,9 +213,4 @@ def make_profile(
         )
         for i, (row, ms) in enumerate(zip(plan.validation, predicted, strict=True))
     )
-    return _replace(unjudged, pairs=pairs)
-
-
-def _replace(profile: Profile, **changes: Any) -> Profile:
-    values = {f: getattr(profile, f) for f in Profile.__dataclass_fields__}
-    return Profile(**{**values, **changes})
+    return replace(unjudged, pairs=pairs)

@@ -6,6 +6,7 @@ Zips are read in place and never extracted, so no entry's name is ever used as a
 from __future__ import annotations
 
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +20,15 @@ _LEVELS = 3
 Parts = tuple[str, ...]
 
 
-class Source:
+class Source(ABC):
     """Files and folders as path parts; those whose names begin with a dot are left out."""
 
     files: list[Parts]
     folders: list[Parts]
 
+    @abstractmethod
     def read(self, parts: Parts) -> bytes:
         """A file's content; raises ``ValueError`` for one above 64 MiB, and what reading it raises."""
-        raise NotImplementedError
 
 
 class _Folder(Source):
