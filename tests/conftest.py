@@ -122,3 +122,23 @@ def one_torch_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command in an empty folder; an error must be said, and without a traceback."""
+    from click.testing import CliRunner
+
+    from deploy_nas.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=0):
+        result = CliRunner().invoke(main, [str(a) for a in arguments])
+        assert result.exit_code == code, (result.output, result.exception)
+        assert "Traceback" not in result.output
+        if code == 2:
+            assert result.stderr.strip(), "silent"
+        return result
+
+    return call

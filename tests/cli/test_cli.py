@@ -7,30 +7,12 @@ import sys
 import numpy as np
 import onnxruntime
 import pytest
-from click.testing import CliRunner
 
-from deploy_nas.cli import main
 from deploy_nas.cli.main import COMMANDS
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.profile import save_profile
 
 SPACE = "ofa-mbv3-cifar10"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run a command in an empty folder; the error must be one line and no traceback."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, code=0):
-        result = CliRunner().invoke(main, [str(a) for a in arguments])
-        assert result.exit_code == code, (result.output, result.exception)
-        assert "Traceback" not in result.output
-        if code == 2:
-            assert result.stderr.strip(), "silent"
-        return result
-
-    return call
 
 
 @pytest.fixture

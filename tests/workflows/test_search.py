@@ -6,9 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from deploy_nas.cli import main
 from deploy_nas.core.errors import BudgetMissedError, OptionError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.architecture import load_architecture
@@ -22,19 +20,6 @@ from deploy_nas.workflows.search_subnets import search, search_file
 SPACE = "ofa-mbv3-cifar10"
 QUICK = {"population_size": 60, "max_time_budget": 4}
 FEW = ("--population", 60, "--generations", 4)
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, code=0):
-        result = CliRunner().invoke(main, [str(a) for a in arguments])
-        assert result.exit_code == code, (result.output, result.exception)
-        assert "Traceback" not in result.output
-        return result
-
-    return call
 
 
 @pytest.fixture
