@@ -17,6 +17,7 @@ import click
 from deploy_nas.adapters.images import load_images
 from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.spaces import EMBEDDED, get_space
+from deploy_nas.training.memory import keep_memory
 from deploy_nas.training.sandwich import Recipe
 from deploy_nas.workflows.train_embedded import Files, train_predictor, train_supernet
 
@@ -46,6 +47,7 @@ def downloaded(work: Path) -> Path:
 @click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights to begin with  [random]")
 @click.option("--batch-size", default=Recipe().batch_size, show_default=True)
 @click.option("--peak-lr", default=Recipe().peak_lr, show_default=True)
+@click.option("--muon-lr", default=Recipe().muon_lr, show_default=True)
 @click.option("--largest-epochs", default=Recipe().largest_epochs, show_default=True)
 @click.option("--sandwich-epochs", default=Recipe().sandwich_epochs, show_default=True)
 @click.option("--frozen-steps", default=Recipe().frozen_steps, show_default=True)
@@ -59,6 +61,7 @@ def main(
     start: Path | None,
     batch_size: int,
     peak_lr: float,
+    muon_lr: float,
     largest_epochs: float,
     sandwich_epochs: float,
     frozen_steps: int,
@@ -80,6 +83,7 @@ def main(
         Recipe(),
         batch_size=batch_size,
         peak_lr=peak_lr,
+        muon_lr=muon_lr,
         largest_epochs=largest_epochs,
         sandwich_epochs=sandwich_epochs,
         frozen_steps=frozen_steps,
@@ -96,4 +100,5 @@ def main(
 
 
 if __name__ == "__main__":
+    keep_memory()
     main()

@@ -7,6 +7,10 @@ Three phases, each from a checkpoint, so that a run can be stopped anywhere:
    largest's logits (Yu et al., BigNAS, 2020: sandwich rule and in-place distillation).
 3. ``frozen``: batch-norm statistics are gathered over random subnets, then the weights are tuned
    with those shared statistics frozen, so that a subnet works without recalibration data.
+
+The pointwise convolutions, which hold most of the weights, are trained by Muon in the first two phases
+(Jordan et al., 2024): twice as far in the same epochs as SGD alone. Everything else, and the last phase,
+is SGD with momentum.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ class Recipe:
     statistics_batches: int = 150
     batch_size: int = 128
     peak_lr: float = 0.2
+    muon_lr: float = 0.05
+    muon_weight_decay: float = 0.05
     frozen_lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 3e-4
@@ -104,6 +110,15 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
+        self.pointwise = [p for p in self.net.parameters() if is_pointwise(p)]
+        # Muon takes matrices: two-dimensional views of the same memory.
+        self.matrices = [nn.Parameter(p.detach().view(p.shape[:2])) for p in self.pointwise]
+        self.muon = torch.optim.Muon(
+            self.matrices,
+            lr=recipe.muon_lr,
+            weight_decay=recipe.muon_weight_decay,
+            momentum=recipe.momentum,
+        )
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         plain = [p for p in self.net.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.SGD(
@@ -128,6 +143,7 @@ class Trainer:
             "order": torch.from_numpy(self.order),
             "state_dict": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "muon": self.muon.state_dict(),
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
@@ -149,6 +165,7 @@ class Trainer:
             for name, value in state["state_dict"].items():
                 own[name].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.muon.load_state_dict(state["muon"])
         self.log(f"resumed at step {self.step}")
 
     # -- data ----------------------------------------------------------------------------------
@@ -230,8 +247,11 @@ class Trainer:
             for m in self.net.modules():
                 if isinstance(m, nn.BatchNorm2d):
                     m.eval()
+        lr = self.learning_rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = lr
+        for group in self.muon.param_groups:
+            group["lr"] = lr * self.recipe.muon_lr / self.recipe.peak_lr
         x, y = self.batch()
         self.optimizer.zero_grad(set_to_none=True)
         largest = dict(self.elastic.largest)
@@ -245,8 +265,17 @@ class Trainer:
             for architecture in (self.elastic.smallest, self.elastic.sample(self.rng)):
                 functional.cross_entropy(self.forward(x, architecture), target).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        if phase != "frozen":
+            self.step_matrices()
         self.optimizer.step()
         return float(loss.item())
+
+    def step_matrices(self) -> None:
+        """Muon's step of the pointwise weights, and no other: SGD passes over what has no gradient."""
+        for weight, matrix in zip(self.pointwise, self.matrices, strict=True):
+            matrix.grad = None if weight.grad is None else weight.grad.view(weight.shape[:2])
+            weight.grad = None
+        self.muon.step()  # type: ignore[no-untyped-call]
 
     def size_weights(self) -> list[float]:
         """The largest image size half of the time."""
@@ -294,6 +323,11 @@ class Trainer:
                 guess = self.forward(x, architecture).argmax(1).cpu().numpy()
                 right += int((guess == labels[start:stop]).sum())
         return 100.0 * right / len(labels)
+
+
+def is_pointwise(weight: torch.Tensor) -> bool:
+    """Whether these are the weights of a 1x1 convolution across channels."""
+    return weight.ndim == 4 and weight.shape[2:] == (1, 1) and weight.shape[1] > 1
 
 
 def batches(total: int, size: int) -> Iterator[tuple[int, int]]:
