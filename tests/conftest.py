@@ -138,7 +138,7 @@ def run(tmp_path, monkeypatch):
         assert result.exit_code == code, (result.output, result.exception)
         assert "Traceback" not in result.output
         if code == 2:
-            assert result.stderr.strip(), "silent"
+            assert result.stderr.splitlines()[-1].lower().startswith("error: "), result.stderr
         return result
 
     return call

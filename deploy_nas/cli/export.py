@@ -122,6 +122,8 @@ def command(
             quantized = quantize_subnet(request, say)
         if not as_json:
             tell_int8(quantized)
+    skipped = (*report.skipped, *(quantized.skipped if quantized is not None else ()))
+    show.say_skipped(list(dict.fromkeys(skipped)))  # both read the same images
     manifest = None
     if bundle is not None:
         with show.status("bundling", quiet=as_json) as say:

@@ -56,6 +56,7 @@ class ExportReport:
         parameters, million_macs: of the subnet.
         max_difference: largest absolute difference of a logit, onnxruntime against ofa's subnet.
         allowed_difference: what it was allowed to be.
+        skipped: calibration images that could not be read.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class ExportReport:
     million_macs: float
     max_difference: float
     allowed_difference: float
+    skipped: tuple[str, ...] = ()
 
     @property
     def warning(self) -> str | None:

@@ -43,6 +43,7 @@ class QuantizeReport:
         float_top1, int8_top1: on held-out images; ``None`` where none have labels.
         agreement_percent: images that both classify alike.
         compared: how many images that is of.
+        skipped: images that could not be read.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class QuantizeReport:
     int8_top1: Top1 | None
     agreement_percent: float
     compared: int
+    skipped: tuple[str, ...] = ()
 
     @property
     def speedup(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
         side = int(record.architecture["image_size"])
         images = _load(request.calibration_images, side, labelled=False, limit=request.calibration_limit)
     predicted = _predicted(record.predicted, FP32)
-    return export_onnx(
+    report = export_onnx(
         record.architecture,
         request.output,
         space=record.space,
@@ -87,6 +87,7 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
         seed=request.seed,
         log=log,
     )
+    return replace(report, skipped=images.skipped if images is not None else ())
 
 
 def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = None) -> QuantizeReport:
@@ -107,9 +108,11 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
             "needs images to take ranges from", subject="--int8", hint="add --calibration-images"
         )
     calibration, held_out = _calibration(source, side, request, read_bytes(request.output))
+    skipped = calibration.skipped
     if request.images is not None:
         held_out = _load(request.images, side)
-    return quantize_onnx(
+        skipped += held_out.skipped
+    report = quantize_onnx(
         request.output,
         request.int8_output,
         calibration,
@@ -122,6 +125,7 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
         seed=request.seed,
         log=log,
     )
+    return replace(report, skipped=skipped)
 
 
 def _calibration(

@@ -9,31 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from deploy_nas.cli import main
 from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 
 SPACE = get_space("ofa-mbv3-cifar10")
 COLLECT = ("accuracy", "collect", "--space", SPACE.id)
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run a command in an empty folder; an error must be one line and no traceback."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, code=0):
-        result = CliRunner().invoke(main, [str(a) for a in arguments])
-        assert result.exit_code == code, (result.output, result.exception)
-        if code == 2:
-            assert result.stderr.splitlines()[-1].startswith("error: "), result.stderr
-            assert "Traceback" not in result.output
-        return result
-
-    return call
 
 
 def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS) -> Path:
@@ -179,3 +161,14 @@ def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_pa
     said = run("verify", "a.onnx", "--images", "set", code=2).stderr
     assert "class folder 'deer' stands where the model has 'cat'" in said
     assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
+
+
+def test_export_names_the_calibration_images_it_skips(run, tmp_path):
+    write_images(tmp_path / "set", 10)
+    (tmp_path / "set/cat/3.png").write_bytes(b"cut")
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
+    done = run("export", "a.json", "--calibration-images", "set")
+    assert "estimated anew on 99 images" in done.output
+    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    again = ("export", "a.json", "--calibration-images", "set", "--force", "--json")
+    assert json.loads(run(*again).stdout)["skipped"] == ["cat/3.png"]
