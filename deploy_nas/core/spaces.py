@@ -51,7 +51,7 @@ def _mbv3_cifar10() -> Space:
         summary="a small MobileNetV3 supernet trained on CIFAR-10, shipped with deploy-nas",
         width=0.5,
         kernels=(3, 5),
-        image_sizes=(24, 28, 32),
+        image_sizes=(20, 24, 28, 32),
         stem_stride=1,
         stage_strides=(2, 2, 1, 2, 1),
         classes=10,
