@@ -225,7 +225,7 @@ def test_rows_held_at_their_least_do_not_bias_networks():
     counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
     sizes = plan.fit[:, 0]
     measured_ms = counts @ truth_ms + 0.05
-    table = fit_table(layers, alone_ms, counts, sizes, 3, measured_ms)
+    table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms)
     assert (table.row_ms >= 0.0999 * alone_ms).all()
     error = (counts @ table.row_ms + table.offset_ms[sizes]) / measured_ms - 1
     assert abs(error.mean()) < 0.002 and abs(error).max() < 0.02
