@@ -4,6 +4,7 @@
     tools/train_supernet.py --images CIFAR10_TRAIN.zip     (or a folder of class folders)
 
 Without --images, CIFAR-10 is downloaded by torchvision. Run again, it goes on where it stopped.
+With more --sandwich-epochs, it goes on from before the learning rate fell.
 """
 
 from __future__ import annotations

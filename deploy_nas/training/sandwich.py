@@ -8,14 +8,20 @@ Three phases, each from a checkpoint, so that a run can be stopped anywhere:
 3. ``frozen``: batch-norm statistics are gathered over random subnets, then the weights are tuned
    with those shared statistics frozen, so that a subnet works without recalibration data.
 
-The pointwise convolutions, which hold most of the weights, are trained by Muon in the first two phases
-(Jordan et al., 2024): twice as far in the same epochs as SGD alone. Everything else, and the last phase,
-is SGD with momentum.
+The pointwise convolutions that a batch norm follows are trained by Muon in the first two phases (Jordan
+et al., 2024): further in the same epochs than SGD alone. Its steps are as large as its learning rate says,
+whatever the gradient: without a norm behind them they kill the ReLUs of squeeze-and-excitation. Everything
+else, and the last phase, is SGD with momentum.
+
+The learning rate is steady until the last ``decay_epochs`` of the second phase. The state before the decay
+is kept beside the checkpoint, so that a run of more sandwich epochs goes on from there and ends as if it
+had been asked for so many from the start.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import time
@@ -36,18 +42,20 @@ SetArchitecture = Callable[[dict[str, Any]], None]
 class Recipe:
     """What a training run is: the same recipe, data and seed give the same weights on one machine."""
 
-    largest_epochs: float = 12.0
-    sandwich_epochs: float = 14.0
-    frozen_steps: int = 700
+    largest_epochs: float = 16.0
+    sandwich_epochs: float = 20.0
+    decay_epochs: float = 10.0
+    frozen_steps: int = 1000
     statistics_batches: int = 150
     batch_size: int = 128
-    peak_lr: float = 0.2
-    muon_lr: float = 0.05
+    peak_lr: float = 0.12
+    muon_lr: float = 0.03
     muon_weight_decay: float = 0.05
     frozen_lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 3e-4
     label_smoothing: float = 0.05
+    cutout_pixels: int = 12
     warmup_steps: int = 350
     seed: int = 0
 
@@ -110,7 +118,8 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
-        self.pointwise = [p for p in self.net.parameters() if is_pointwise(p)]
+        self.decay_steps = min(round(recipe.decay_epochs * steps), self.joint_steps)
+        self.pointwise = normalised_pointwise(self.net)
         # Muon takes matrices: two-dimensional views of the same memory.
         self.matrices = [nn.Parameter(p.detach().view(p.shape[:2])) for p in self.pointwise]
         self.muon = torch.optim.Muon(
@@ -131,10 +140,21 @@ class Trainer:
             nesterov=True,
         )
 
+    @property
+    def joint_steps(self) -> int:
+        """Steps of the first two phases, which share one learning rate."""
+        return self.phase_steps["largest"] + self.phase_steps["sandwich"]
+
     # -- state ---------------------------------------------------------------------------------
 
-    def save(self) -> None:
+    @property
+    def steady(self) -> Path:
+        """The file of the state before the learning rate falls."""
+        return self.checkpoint.with_suffix(".steady.pt")
+
+    def save(self, path: Path | None = None) -> None:
         """Write the whole state beside the checkpoint, then replace it: never half a file."""
+        path = path or self.checkpoint
         state = {
             "recipe": json.dumps(asdict(self.recipe)),
             "step": self.step,
@@ -145,17 +165,17 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "muon": self.muon.state_dict(),
         }
-        part = self.checkpoint.with_suffix(".part")
+        part = path.with_suffix(".part")
         torch.save(state, part)
-        part.replace(self.checkpoint)
+        part.replace(path)
 
     def resume(self) -> None:
-        """Go on from the checkpoint where there is one."""
+        """Go on from the checkpoint where there is one, or from the steady state of a shorter run."""
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         if json.loads(state["recipe"]) != asdict(self.recipe):
-            raise ValueError(f"{self.checkpoint}: made with another recipe; name another checkpoint")
+            state = self.load_steady()
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.order = state["order"].cpu().numpy()
@@ -168,10 +188,20 @@ class Trainer:
         self.muon.load_state_dict(state["muon"])
         self.log(f"resumed at step {self.step}")
 
+    def load_steady(self) -> dict[str, Any]:
+        """The state before the decay of a run with fewer sandwich epochs and else this recipe."""
+        if self.steady.exists():
+            state: dict[str, Any] = torch.load(self.steady, map_location=self.device, weights_only=True)
+            same = json.loads(state["recipe"]) | {"sandwich_epochs": self.recipe.sandwich_epochs}
+            if same == asdict(self.recipe) and state["step"] <= self.joint_steps - self.decay_steps:
+                return state
+        raise ValueError(f"{self.checkpoint}: made with another recipe; name another checkpoint")
+
     # -- data ----------------------------------------------------------------------------------
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next training batch: random crop of a 4-pixel padding and flip, normalised."""
+    def batch(self, *, whole: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next training batch: random crop of a 4-pixel padding and flip, normalised, and cutout
+        (DeVries and Taylor, 2017) unless ``whole``."""
         size = self.recipe.batch_size
         if len(self.order) < size:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
@@ -188,7 +218,17 @@ class Trainer:
         n = torch.arange(size, device=self.device)[:, None, None, None]
         c = torch.arange(3, device=self.device)[None, :, None, None]
         x = x[n, c, rows, columns[:, None, None, :]]
-        return self.normalise(x), self.labels[index]
+        y = self.normalise(x)
+        if not whole and self.recipe.cutout_pixels:
+            y = y.masked_fill(self.holes(size, side), 0.0)
+        return y, self.labels[index]
+
+    def holes(self, size: int, side: int) -> torch.Tensor:
+        """bool ``[size, 1, side, side]``: a square a picture, its middle anywhere."""
+        middle = torch.from_numpy(self.rng.integers(0, side, (2, size))).to(self.device)
+        offset = torch.arange(side, device=self.device) - middle[:, :, None] + self.recipe.cutout_pixels // 2
+        inside = (offset >= 0) & (offset < self.recipe.cutout_pixels)
+        return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
     def normalise(self, x: torch.Tensor) -> torch.Tensor:
         """uint8 ``[n, 3, h, w]`` to the network's input."""
@@ -210,19 +250,19 @@ class Trainer:
     # -- phases --------------------------------------------------------------------------------
 
     def learning_rate(self) -> float:
-        """Linear warm-up and linear decay over the first two phases, cosine over the last."""
-        joint = self.phase_steps["largest"] + self.phase_steps["sandwich"]
-        if self.step < joint:
+        """Linear warm-up, steady, then linear decay over the first two phases; cosine over the last."""
+        left = self.joint_steps - self.step
+        if left > 0:
             warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_steps))
-            return self.recipe.peak_lr * warm * max(0.005, 1.0 - self.step / joint)
-        done = (self.step - joint) / max(1, self.phase_steps["frozen"])
+            return self.recipe.peak_lr * warm * max(0.005, min(1.0, left / max(1, self.decay_steps)))
+        done = -left / max(1, self.phase_steps["frozen"])
         return self.recipe.frozen_lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
     def phase(self) -> str:
         """The phase of the next step."""
         if self.step < self.phase_steps["largest"]:
             return "largest"
-        if self.step < self.phase_steps["largest"] + self.phase_steps["sandwich"]:
+        if self.step < self.joint_steps:
             return "sandwich"
         return "frozen"
 
@@ -235,7 +275,7 @@ class Trainer:
             m.momentum = 0.03
         with torch.no_grad():
             for _ in range(self.recipe.statistics_batches):
-                x, _ = self.batch()
+                x, _ = self.batch(whole=True)
                 self.forward(x, self.elastic.sample(self.rng))
         for m, momentum in zip(norms, kept, strict=True):
             m.momentum = momentum
@@ -252,7 +292,7 @@ class Trainer:
             group["lr"] = lr
         for group in self.muon.param_groups:
             group["lr"] = lr * self.recipe.muon_lr / self.recipe.peak_lr
-        x, y = self.batch()
+        x, y = self.batch(whole=phase == "frozen")
         self.optimizer.zero_grad(set_to_none=True)
         largest = dict(self.elastic.largest)
         if phase == "largest":
@@ -291,6 +331,8 @@ class Trainer:
         before, loss = self.elapsed_s, float("nan")
         while self.step < total:
             phase = self.phase()
+            if self.step == self.joint_steps - self.decay_steps:
+                self.save(self.steady)
             if phase == "frozen" and self.step == total - self.phase_steps["frozen"]:
                 self.save()
                 self.gather_statistics()
@@ -325,9 +367,17 @@ class Trainer:
         return 100.0 * right / len(labels)
 
 
-def is_pointwise(weight: torch.Tensor) -> bool:
-    """Whether these are the weights of a 1x1 convolution across channels."""
-    return weight.ndim == 4 and weight.shape[2:] == (1, 1) and weight.shape[1] > 1
+def normalised_pointwise(net: nn.Module) -> list[nn.Parameter]:
+    """The weights of the 1x1 convolutions across channels that a batch norm directly follows."""
+    found = []
+    for module in net.modules():
+        for first, second in itertools.pairwise(module.children()):
+            weights = list(first.parameters())
+            ends = [m for m in second.modules() if not list(m.children())]
+            one = len(weights) == 1 and weights[0].ndim == 4
+            if one and weights[0].shape[2:] == (1, 1) and weights[0].shape[1] > 1:
+                found += weights if all(isinstance(m, nn.BatchNorm2d) for m in ends) else []
+    return found
 
 
 def batches(total: int, size: int) -> Iterator[tuple[int, int]]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
+from deploy_nas.training.sandwich import Elastic, Recipe, Trainer, normalised_pointwise
 
 RECIPE = Recipe(
-    largest_epochs=3, sandwich_epochs=3, frozen_steps=10, statistics_batches=4, batch_size=32, warmup_steps=4
+    largest_epochs=3,
+    sandwich_epochs=3,
+    decay_epochs=2,
+    frozen_steps=10,
+    statistics_batches=4,
+    batch_size=32,
+    warmup_steps=4,
+    cutout_pixels=4,
 )
 
 
@@ -18,7 +26,7 @@ class Toy(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3, padding=1)
-        self.mix = nn.Conv2d(8, 8, 1)
+        self.mix = nn.Conv2d(8, 8, 1, bias=False)
         self.bn = nn.BatchNorm2d(8)
         self.head = nn.Linear(8, 2)
         self.width = 8
@@ -85,6 +93,45 @@ def test_a_stopped_run_ends_as_an_unbroken_one(tmp_path, stop_at):
         broken.run()
     resumed = trainer(tmp_path / "broken.pt").run()
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_a_longer_run_goes_on_from_before_the_decay(tmp_path):
+    longer = replace(RECIPE, sandwich_epochs=5)
+    whole = trainer(tmp_path / "whole.pt", recipe=longer).run()
+    trainer(tmp_path / "a.pt").run()
+    said = []
+    resumed = trainer(tmp_path / "a.pt", recipe=longer, log=said.append).run()
+    assert said[0] == "resumed at step 28"  # 7 steps an epoch: the fourth of six ends there
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_a_shorter_run_or_another_decay_does_not(tmp_path):
+    trainer(tmp_path / "a.pt").run()
+    for changes in ({"sandwich_epochs": 2}, {"sandwich_epochs": 5, "decay_epochs": 1}):
+        with pytest.raises(ValueError, match="another recipe"):
+            trainer(tmp_path / "a.pt", recipe=replace(RECIPE, **changes)).run()
+
+
+def test_muon_takes_only_what_a_norm_follows():
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+            self.reduce = nn.Conv2d(8, 2, 1, bias=False)
+            self.relu = nn.ReLU()
+            self.expand = nn.Conv2d(2, 8, 1)
+            self.last = nn.BatchNorm2d(8)
+
+    gate = Gate()
+    assert [id(p) for p in normalised_pointwise(gate)] == [id(gate.before[0].weight)]
+
+
+def test_cutout_hides_one_square_a_picture_and_the_last_phase_sees_all(tmp_path):
+    one = trainer(tmp_path / "a.pt")
+    holes = one.holes(50, 16)
+    assert 4 <= holes.sum((1, 2, 3)).min() and holes.sum((1, 2, 3)).max() == 16
+    assert not torch.equal(holes[0], holes[1])
+    assert (one.batch()[0] == 0).any() and not (one.batch(whole=True)[0] == 0).any()
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
