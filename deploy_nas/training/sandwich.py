@@ -118,7 +118,8 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
-        self.decay_steps = min(round(recipe.decay_epochs * steps), self.joint_steps)
+        self.joint_steps = self.phase_steps["largest"] + self.phase_steps["sandwich"]
+        self.decay_start = max(0, self.joint_steps - round(recipe.decay_epochs * steps))
         self.pointwise = normalised_pointwise(self.net)
         # Muon takes matrices: two-dimensional views of the same memory.
         self.matrices = [nn.Parameter(p.detach().view(p.shape[:2])) for p in self.pointwise]
@@ -139,11 +140,6 @@ class Trainer:
             momentum=recipe.momentum,
             nesterov=True,
         )
-
-    @property
-    def joint_steps(self) -> int:
-        """Steps of the first two phases, which share one learning rate."""
-        return self.phase_steps["largest"] + self.phase_steps["sandwich"]
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -193,7 +189,7 @@ class Trainer:
         if self.steady.exists():
             state: dict[str, Any] = torch.load(self.steady, map_location=self.device, weights_only=True)
             same = json.loads(state["recipe"]) | {"sandwich_epochs": self.recipe.sandwich_epochs}
-            if same == asdict(self.recipe) and state["step"] <= self.joint_steps - self.decay_steps:
+            if same == asdict(self.recipe) and state["step"] <= self.decay_start:
                 return state
         raise ValueError(f"{self.checkpoint}: made with another recipe; name another checkpoint")
 
@@ -254,7 +250,11 @@ class Trainer:
         left = self.joint_steps - self.step
         if left > 0:
             warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_steps))
-            return self.recipe.peak_lr * warm * max(0.005, min(1.0, left / max(1, self.decay_steps)))
+            return (
+                self.recipe.peak_lr
+                * warm
+                * max(0.005, min(1.0, left / max(1, self.joint_steps - self.decay_start)))
+            )
         done = -left / max(1, self.phase_steps["frozen"])
         return self.recipe.frozen_lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
@@ -331,7 +331,7 @@ class Trainer:
         before, loss = self.elapsed_s, float("nan")
         while self.step < total:
             phase = self.phase()
-            if self.step == self.joint_steps - self.decay_steps:
+            if self.step == self.decay_start:
                 self.save(self.steady)
             if phase == "frozen" and self.step == total - self.phase_steps["frozen"]:
                 self.save()
@@ -373,10 +373,12 @@ def normalised_pointwise(net: nn.Module) -> list[nn.Parameter]:
     for module in net.modules():
         for first, second in itertools.pairwise(module.children()):
             weights = list(first.parameters())
-            ends = [m for m in second.modules() if not list(m.children())]
-            one = len(weights) == 1 and weights[0].ndim == 4
-            if one and weights[0].shape[2:] == (1, 1) and weights[0].shape[1] > 1:
-                found += weights if all(isinstance(m, nn.BatchNorm2d) for m in ends) else []
+            ends = (m for m in second.modules() if not list(m.children()))
+            if len(weights) != 1 or not all(isinstance(m, nn.BatchNorm2d) for m in ends):
+                continue
+            shape = weights[0].shape
+            if len(shape) == 4 and shape[2:] == (1, 1) and shape[1] > 1:
+                found.append(weights[0])
     return found
 
 
