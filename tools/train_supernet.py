@@ -51,6 +51,7 @@ def downloaded(work: Path) -> Path:
 @click.option("--muon-lr", default=Recipe().muon_lr, show_default=True)
 @click.option("--largest-epochs", default=Recipe().largest_epochs, show_default=True)
 @click.option("--sandwich-epochs", default=Recipe().sandwich_epochs, show_default=True)
+@click.option("--decay-epochs", default=Recipe().decay_epochs, show_default=True)
 @click.option("--frozen-steps", default=Recipe().frozen_steps, show_default=True)
 @click.option("--subnets", default=800, show_default=True, help="Measured for the accuracy predictor.")
 @click.option("--seed", default=0, show_default=True)
@@ -65,6 +66,7 @@ def main(
     muon_lr: float,
     largest_epochs: float,
     sandwich_epochs: float,
+    decay_epochs: float,
     frozen_steps: int,
     subnets: int,
     seed: int,
@@ -87,6 +89,7 @@ def main(
         muon_lr=muon_lr,
         largest_epochs=largest_epochs,
         sandwich_epochs=sandwich_epochs,
+        decay_epochs=decay_epochs,
         frozen_steps=frozen_steps,
         seed=seed,
     )

@@ -35,6 +35,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from deploy_nas.training.depthwise import quick_depthwise
+
 SetArchitecture = Callable[[dict[str, Any]], None]
 
 
@@ -240,7 +242,8 @@ class Trainer:
             )
             x = x.contiguous(memory_format=torch.channels_last)
         self.elastic.activate(architecture)
-        out: torch.Tensor = self.net(x)
+        with quick_depthwise():
+            out: torch.Tensor = self.net(x)
         return out
 
     # -- phases --------------------------------------------------------------------------------
