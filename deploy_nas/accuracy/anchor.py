@@ -52,7 +52,7 @@ def load_anchors(space: Space, sources: Sequence[str]) -> tuple[IntArray, FloatA
     rows, top1 = [], []
     for source in sources:
         name, sign, text = source.rpartition("=")
-        if sign:
+        if sign and not Path(source).is_file():
             record = load_architecture(Path(name))
             _same(space, record.space, name)
             rows.append(space.encode([record.architecture]))

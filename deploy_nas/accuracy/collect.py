@@ -107,9 +107,10 @@ def collect(
 ) -> int:
     """Measure subnets until the file holds ``count``; returns how many were measured now.
 
-    Each is in the file before the next is asked for, so an interruption of any kind loses only those
-    at work. What the file held already is not measured again, whatever rng it was planned with; with
-    the same rng the run goes on where it was cut, and ends with the same file.
+    Each is in the file as soon as all before it in the plan are, so an interruption of any kind loses only
+    those at work and those done before their turn. What the file held already is not measured again,
+    whatever rng it was planned with; with the same rng the run goes on where it was cut, and ends with the
+    same file.
 
     Args:
         measure: gives the top-1 in percent of each architecture, in order, as they come.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Measured at 24 to 32 px: batches of twice as many pixels and more no longer fit the caches.
 _BATCH_PIXELS = 50 * 32 * 32
 _CALIBRATION_BATCH = 100
-_KEEP_BYTES = 1 << 29
+_KEEP_BYTES = 1 << 29  # of resized images, in each worker
 
 
 class SubnetEvaluator:
@@ -85,11 +85,11 @@ class SubnetEvaluator:
         return 100.0 * float(np.mean(np.concatenate(guesses) == self.images.labels))
 
     def _batches(self, name: str, pixels: UInt8Array, size: int, batch_size: int) -> Iterator[Float32Array]:
-        """Preprocessed images float32 ``[b, 3, size, size]``; a small set is resized once a size."""
-        if len(pixels) * 3 * size**2 <= _KEEP_BYTES:
-            if (name, size) not in self._resized:
-                self._resized[name, size] = image_files.resize(pixels, size)
-            pixels = self._resized[name, size]
+        """Preprocessed images float32 ``[b, 3, size, size]``; resized once a size while there is room."""
+        held_bytes = sum(kept.nbytes for kept in self._resized.values())
+        if (name, size) not in self._resized and held_bytes + len(pixels) * 3 * size**2 <= _KEEP_BYTES:
+            self._resized[name, size] = image_files.resize(pixels, size)
+        pixels = self._resized.get((name, size), pixels)
         for start in range(0, len(pixels), batch_size):
             yield image_files.preprocess(
                 pixels[start : start + batch_size], size, self.space.mean, self.space.std

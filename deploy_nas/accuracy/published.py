@@ -121,7 +121,7 @@ def read_published(published: Published, layout: FeatureLayout, path: Path) -> M
                     subject=str(path),
                     hint=f"it is of another net than {what}",
                 )
-            arrays.append(value.to(torch.float32).numpy())
+            arrays.append(value.detach().to(torch.float32).numpy())
         layers.append((np.ascontiguousarray(arrays[0].T), arrays[1]))
     odd = sorted(str(key) for key in state if key not in published.weights + published.biases)
     if odd:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ class ImageSet:
         classes: names of the class folders, sorted; empty where the set has no labels.
         source: where they came from.
         skipped: names of the images that could not be read.
+        least_side: shortest side in pixels of any of them as it lay there; 0 where nobody looked.
     """
 
     images: UInt8Array
@@ -48,6 +49,7 @@ class ImageSet:
     classes: tuple[str, ...]
     source: str
     skipped: tuple[str, ...] = ()
+    least_side: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,23 +70,15 @@ class ImageSet:
     def take(self, indices: NDArray[np.int64] | Sequence[int]) -> ImageSet:
         """The images of those indices, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return ImageSet(
-            images=self.images[chosen],
-            labels=self.labels[chosen],
-            classes=self.classes,
-            source=self.source,
-            skipped=self.skipped,
-        )
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
 
 def with_mirrored(given: ImageSet) -> ImageSet:
     """The images and, after them, their mirror images: twice as many, for less noisy accuracies."""
-    return ImageSet(
+    return replace(
+        given,
         images=np.concatenate([given.images, given.images[..., ::-1]]),
         labels=np.concatenate([given.labels, given.labels]),
-        classes=given.classes,
-        source=given.source,
-        skipped=given.skipped,
     )
 
 
@@ -120,27 +114,27 @@ def load_images(
             for label, (_, found) in enumerate(sorted(groups.items()))
             for parts in _spread(sorted(found), limit_per_class)
         ]
-        images, labels, skipped = _read_all(reader, chosen, size, source)
+        images, labels, skipped, least_side = _read_all(reader, chosen, size, source)
     return ImageSet(
         images=images,
         labels=labels,
         classes=tuple(sorted(groups)) if labelled else (),
         source=str(source),
         skipped=tuple(skipped),
+        least_side=least_side,
     )
 
 
 def resize(images: UInt8Array, image_size: int) -> UInt8Array:
-    """uint8 ``[n, 3, h, w]`` to ``[n, 3, image_size, image_size]``: PIL's BILINEAR, which antialiases."""
+    """uint8 ``[n, 3, h, w]`` to ``[n, 3, image_size, image_size]``: the centre square by PIL's BILINEAR."""
     if images.shape[2:] == (image_size, image_size):
         return images
     from PIL import Image
 
     result = np.empty((len(images), 3, image_size, image_size), dtype=np.uint8)
-    side = (image_size, image_size)
     for number, pixels in enumerate(images):
         picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-        result[number] = _pixels(picture.resize(side, Image.Resampling.BILINEAR))
+        result[number] = _pixels(_square(picture, image_size))
     return result
 
 
@@ -203,14 +197,15 @@ def _suffix_hint() -> str:
 
 def _read_all(
     reader: Source, chosen: list[tuple[Parts, int]], size: int | None, source: Path
-) -> tuple[UInt8Array, NDArray[np.int64], list[str]]:
+) -> tuple[UInt8Array, NDArray[np.int64], list[str], int]:
     result: UInt8Array | None = None
     labels: list[int] = []
     skipped: list[str] = []
+    sides: list[int] = []
     for parts, label in chosen:
         name = "/".join(parts)
         try:
-            pixels = _decode(reader.read(parts), size)
+            pixels, side = _decode(reader.read(parts), size)
         except Exception:  # PIL, zlib and zipfile each have several unrelated ones for damaged data
             skipped.append(name)
             continue
@@ -225,6 +220,7 @@ def _read_all(
             )
         result[len(labels)] = pixels
         labels.append(label)
+        sides.append(side)
     if len(skipped) > UNREADABLE_LIMIT * len(chosen) or result is None:
         shown = ", ".join(skipped[:_NAMED_AT_MOST]) + (", ..." if len(skipped) > _NAMED_AT_MOST else "")
         raise ImagesError(
@@ -232,24 +228,31 @@ def _read_all(
             subject=str(source),
             hint="remove or replace them; up to 1% would be skipped",
         )
-    return result[: len(labels)], np.array(labels, dtype=np.int64), skipped
+    return result[: len(labels)], np.array(labels, dtype=np.int64), skipped, min(sides)
 
 
-def _decode(data: bytes, size: int | None) -> UInt8Array:
-    """One image as uint8 ``[3, height, width]``."""
+def _decode(data: bytes, size: int | None) -> tuple[UInt8Array, int]:
+    """One image as uint8 ``[3, height, width]``, and how many pixels its shorter side had."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
         if opened.width * opened.height > _MAX_PIXELS:
             raise ValueError("is too large")
         picture: Image.Image = opened.convert("RGB")
-    if size is not None and picture.size != (size, size):
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        box = (left, top, left + side, top + side)
-        # Cropped first: resize(box=...) also reads pixels beside its box.
-        picture = picture.crop(box).resize((size, size), Image.Resampling.BILINEAR)
-    return _pixels(picture)
+    return _pixels(picture if size is None else _square(picture, size)), min(picture.size)
+
+
+def _square(picture: Image.Image, size: int) -> Image.Image:
+    """The centre square, resized: bilinear, antialiased."""
+    from PIL import Image
+
+    if picture.size == (size, size):
+        return picture
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    # Cropped first: resize(box=...) also reads pixels beside its box.
+    box = (left, top, left + side, top + side)
+    return picture.crop(box).resize((size, size), Image.Resampling.BILINEAR)
 
 
 def _pixels(picture: Any) -> UInt8Array:

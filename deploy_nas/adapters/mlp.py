@@ -110,9 +110,12 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
     if not members or 2 * sum(map(len, members)) != len(tensors):
         raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
     for layers in map(list, members):
+        if any(weight.ndim != 2 for weight, _ in layers):
+            raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
         widths = [layers[0][0].shape[0], *(weight.shape[-1] for weight, _ in layers)]
         for depth, (weight, bias) in enumerate(layers):
-            if weight.dtype != np.float32 or bias.dtype != np.float32 or not np.isfinite(weight).all():
+            sound = all(a.dtype == np.float32 and np.isfinite(a).all() for a in (weight, bias))
+            if not sound:
                 raise RecordError(f"layer {depth} does not hold finite float32 numbers", subject=subject)
             if weight.shape != (widths[depth], widths[depth + 1]) or bias.shape != (widths[depth + 1],):
                 raise RecordError(f"layer {depth} is {weight.shape}, which does not fit", subject=subject)

@@ -54,7 +54,13 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise."
         ),
-        click.option("--seed", default=0, show_default=True, help="Draws the networks and the order."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Draws the networks and the order.",
+        ),
         click.option("--force", is_flag=True, help="Replace the output."),
     ]
     for option in reversed(options):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,24 +14,49 @@ import click
 
 @contextlib.contextmanager
 def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """A bar on standard error with time left; yields ``update(done, total, what)``."""
+    """A bar with time left, in a log a line a minute; yields ``update(done, total, what)``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        if not quiet:
+        if quiet:
+            yield lambda *_: None
+        else:
             click.echo(f"{title} ...", err=True)
-        yield lambda *_: None
+            yield _LogLines(title)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    # One step can take minutes: with rich's 30 s of memory there would be no time left to tell.
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as bar:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, what: object = "") -> None:
             bar.update(task, completed=done, total=total, description=f"{title} {what}".strip())
 
         yield update
+
+
+class _LogLines:
+    """Progress as lines on standard error, one every ``every_s`` at most."""
+
+    def __init__(
+        self, title: str, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.title, self.every_s, self.clock = title, every_s, clock
+        self.said_s = clock()
+        self.first: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int, what: object = "") -> None:
+        now_s = self.clock()
+        if self.first is None:
+            self.first = now_s, done
+        if now_s - self.said_s < self.every_s:
+            return
+        self.said_s = now_s
+        began_s, before = self.first
+        left = f", {(now_s - began_s) / (done - before) * (total - done):.0f} s left" if done > before else ""
+        click.echo(" ".join(f"{self.title} {what}".split()) + f": {done}/{total}{left}", err=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

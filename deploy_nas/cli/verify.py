@@ -46,10 +46,11 @@ def command(
     """
     from deploy_nas.records.bundle import is_bundle
     from deploy_nas.workflows.bundle import verify_path
-    from deploy_nas.workflows.deploy_subnet import top1_of
+    from deploy_nas.workflows.deploy_subnet import images_for, top1_of
 
     if images is not None and is_bundle(model):
         raise click.UsageError("--images is for a single model, not for a bundle")
+    given = images_for(model, images) if images is not None else None
     with show.progress("measuring", quiet=as_json) as update:
         results = verify_path(
             model,
@@ -60,7 +61,7 @@ def command(
             ssh_options=ssh_option,
             progress=update,
         )
-        found = top1_of(model, images) if images is not None else None
+        found = top1_of(model, given) if given is not None else None
     if as_json:
         values = {result.name: as_value(result) for result in results}
         if found is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import graphs, images
 from deploy_nas.core.errors import ImagesError, RecordError
 from deploy_nas.device.session import open_session
+from deploy_nas.records.files import Fields
 
 _Z_95 = 1.959964
 _BATCH = 100
@@ -56,13 +57,18 @@ class Top1:
         return 100.0 * (centre - half), 100.0 * (centre + half)
 
 
-def preprocessing_of(metadata: Mapping[str, Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+def preprocessing_of(
+    metadata: Mapping[str, Any], subject: str = "model"
+) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
     """Image size, mean and std of a file's metadata; raises :class:`RecordError` where it has none."""
-    how: Mapping[str, Any] = metadata.get("preprocessing") or {}
     try:
-        return int(how["image_size"]), tuple(how["mean"]), tuple(how["std"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordError("does not say how its images are prepared", subject="model") from error
+        how = Fields(metadata.get("preprocessing"), "preprocessing")
+        size, mean, std = how.integer("image_size", 1), how.numbers("mean"), how.numbers("std", positive=True)
+        if not len(mean) == len(std) == 3:
+            raise RecordError("is not of three channels", subject="preprocessing")
+    except RecordError as error:
+        raise RecordError(f"does not say how its images are prepared ({error})", subject=subject) from error
+    return size, tuple(mean), tuple(std)
 
 
 def predict(data: bytes, prepared: NDArray[np.float32], *, threads: int = 1) -> NDArray[np.int64]:
@@ -108,7 +114,7 @@ def check_classes(given: LabelledImages, metadata: Mapping[str, Any], classes: i
         raise ImagesError(
             f"{len(given.classes)} class folders, the model has {classes} classes", subject="images"
         )
-    labels = metadata.get("labels") or []
+    labels = Fields(metadata, "model").texts("labels") if metadata.get("labels") else []
     if labels and list(given.classes) != list(labels):
         odd = next((a, b) for a, b in zip(given.classes, labels, strict=True) if a != b)
         raise ImagesError(f"class folder {odd[0]!r} stands where the model has {odd[1]!r}", subject="images")

@@ -132,12 +132,18 @@ def _lock(file: IO[bytes], path: Path, wait_s: float) -> None:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise OutputError(
                     "another run is writing it", subject=str(path), hint="wait for it, or name another output"
                 ) from None
             time.sleep(0.2)
+        except OSError as error:
+            raise OutputError(
+                f"cannot be kept to one run ({error.strerror})",
+                subject=str(path),
+                hint="name a file on a local disk",
+            ) from error
         else:
             return
 

@@ -170,9 +170,15 @@ def _lock(file: IO[bytes], path: Path) -> None:
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise OutputError(
             "another run is writing it", subject=str(path), hint="wait for it to end, or name another file"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot be kept to one run ({error.strerror})",
+            subject=str(path),
+            hint="name a file on a local disk",
         ) from error
 
 

@@ -96,10 +96,17 @@ def open_source(path: Path) -> Iterator[Source]:
         elif not zipfile.is_zipfile(path):
             raise ImagesError("is neither a folder nor a zip", subject=str(path))
         else:
-            with zipfile.ZipFile(path) as archive:
+            with _opened(path) as archive:
                 yield _Zip(archive, path)
     except (OSError, zipfile.BadZipFile) as error:
         raise ImagesError(f"cannot be read ({error})", subject=str(path)) from error
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # zipfile, struct and codecs each have their own for a damaged directory
+        raise ImagesError(f"is no zip, or a damaged one ({error})", subject=str(path)) from error
 
 
 def _ignored(name: str) -> bool:

@@ -25,7 +25,7 @@ from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle, read_bundle
 from deploy_nas.records.files import Fields, read_bytes
 from deploy_nas.records.profile import load_profile
-from deploy_nas.workflows.deploy_subnet import ExportRequest, top1_of
+from deploy_nas.workflows.deploy_subnet import ExportRequest, images_for, top1_of
 
 _TOLERANCE = 1e-3  # another processor sums in another order
 
@@ -59,7 +59,7 @@ def bundle_export(
         found = verify_model(path)
         threads = threads_asked(read_metadata(read_bytes(path), str(path)), None)
         if top1 is None and request.images is not None:
-            top1 = top1_of(path, request.images).top1
+            top1 = top1_of(path, images_for(path, request.images)).top1
         bundled.append((path, certify(path, found, threads=threads, top1=top1)))
     say("bundling")
     return make_bundle(bundled, output, force=request.force)

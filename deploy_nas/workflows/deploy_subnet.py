@@ -15,10 +15,11 @@ from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR
 from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
-from deploy_nas.deploy.top1 import Top1, measure_top1
+from deploy_nas.deploy.top1 import Top1, check_classes, measure_top1, preprocessing_of
 from deploy_nas.device import machine
+from deploy_nas.device.session import open_session
 from deploy_nas.records.architecture import load_architecture
-from deploy_nas.records.files import check_output, read_bytes
+from deploy_nas.records.files import Fields, check_output, read_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +72,9 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
     images = None
     if request.calibration_images is not None and not request.keep_statistics:
         side = int(record.architecture["image_size"])
-        images = _load(request.calibration_images, side, labelled=False, limit=request.calibration_limit)
+        images = load_images(
+            request.calibration_images, labelled=False, limit_per_class=request.calibration_limit, size=side
+        )
     predicted = _predicted(record.predicted, FP32)
     report = export_onnx(
         record.architecture,
@@ -110,7 +113,7 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
     calibration, held_out = _calibration(source, side, request, read_bytes(request.output))
     skipped = calibration.skipped
     if request.images is not None:
-        held_out = _load(request.images, side)
+        held_out = load_images(request.images, size=side)
         skipped += held_out.skipped
     report = quantize_onnx(
         request.output,
@@ -134,12 +137,13 @@ def _calibration(
     """Images to calibrate on, and labelled ones kept from them to measure on, where there are any."""
     names = read_metadata(model, str(request.output)).get("labels") or []
     try:
-        loaded = _load(source, side, limit=max(1, request.calibration_limit // max(1, len(names))))
+        each = max(1, request.calibration_limit // max(1, len(names)))
+        loaded = load_images(source, limit_per_class=each, size=side)
     except ImagesError:
-        loaded = _load(source, side, labelled=False, limit=request.calibration_limit)
-    if (least := min(loaded.images.shape[2:])) < side / 2:
+        loaded = load_images(source, labelled=False, limit_per_class=request.calibration_limit, size=side)
+    if loaded.least_side < side / 2:
         raise ImagesError(
-            f"are {least} pixels, the model takes {side}: enlarged so far they give wrong ranges",
+            f"are {loaded.least_side} pixels, the model takes {side}: enlarged so far they give wrong ranges",
             subject=str(source),
         )
     if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
@@ -148,14 +152,6 @@ def _calibration(
         return loaded, None
     fifth = np.arange(len(loaded)) % 5 == 0
     return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))
-
-
-def _load(source: Path, side: int, *, labelled: bool = True, limit: int | None = None) -> ImageSet:
-    """Images as they are, or, where they are of many sizes, brought to the model's as its input will be."""
-    try:
-        return load_images(source, labelled=labelled, limit_per_class=limit)
-    except ImagesError:
-        return load_images(source, labelled=labelled, limit_per_class=limit, size=side)
 
 
 def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -183,8 +179,8 @@ class MeasuredTop1:
         return low <= self.predicted_percent <= high
 
 
-def top1_of(model: Path, images: Path) -> MeasuredTop1:
-    """Top-1 of an exported file on labelled images, beside what was predicted for it.
+def images_for(model: Path, images: Path) -> ImageSet:
+    """Labelled images for an exported file, brought to its size.
 
     Raises:
         ImagesError: images that cannot be used, or of other classes than the model's.
@@ -192,11 +188,23 @@ def top1_of(model: Path, images: Path) -> MeasuredTop1:
     """
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
-    side = (metadata.get("preprocessing") or {}).get("image_size")
-    loaded = _load(images, side) if isinstance(side, int) and side > 0 else load_images(images)
-    predicted = metadata.get("predicted") or {}
-    percent = predicted.get("accuracy")
-    if isinstance(percent, int | float):
-        percent = float(percent) * (100.0 if predicted.get("accuracy_unit") == "fraction" else 1.0)
-    top1 = measure_top1(data, loaded, threads=len(machine.cores()))
-    return MeasuredTop1(top1=top1, predicted_percent=percent, skipped=loaded.skipped)
+    loaded = load_images(images, size=preprocessing_of(metadata, str(model))[0])
+    classes = open_session(data, threads=1).get_outputs()[0].shape[-1]
+    check_classes(loaded, metadata, classes)
+    return loaded
+
+
+def top1_of(model: Path, images: ImageSet) -> MeasuredTop1:
+    """Top-1 of an exported file on labelled images (:func:`images_for`), beside what was predicted for it.
+
+    Raises:
+        RecordError: the file's prediction is no number.
+    """
+    data = read_bytes(model)
+    predicted = Fields(read_metadata(data, str(model)).get("predicted") or {}, f"{model}: predicted")
+    percent = None
+    if predicted.value.get("accuracy") is not None:
+        percent = predicted.number("accuracy")
+        percent *= 100.0 if predicted.value.get("accuracy_unit") == "fraction" else 1.0
+    top1 = measure_top1(data, images, threads=len(machine.cores()))
+    return MeasuredTop1(top1=top1, predicted_percent=percent, skipped=images.skipped)

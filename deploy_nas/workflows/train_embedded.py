@@ -82,11 +82,11 @@ def train_supernet(
         log=log,
     )
     trainer.run()
-    supernets.save_weights(trainer.net.cpu(), files.weights, half=True, force=True)
     figures = {
         name: round(trainer.accuracy(architecture, held_out.images, held_out.labels), 2)
         for name, architecture in (("smallest", space.smallest()), ("largest", space.largest()))
     }
+    supernets.save_weights(trainer.net.cpu(), files.weights, half=True, force=True)
     summary = {
         "space": space.id,
         "started_from_sha256": started_from,

@@ -59,6 +59,15 @@ def test_the_published_predictor_in_fractions(data_dir):
     assert moved.unit == "fraction"
 
 
+def test_a_measured_file_may_have_an_equals_sign_in_its_path(predictor, rng, tmp_path):
+    space, folder = predictor.space, tmp_path / "lr=0.1"
+    folder.mkdir()
+    header = AccuracyHeader(space=space, weights="w", images="i", image_count=10)
+    data = AccuracyData(header=header, encoded=space.encode([space.largest()]), top1_percent=np.array([60.0]))
+    save_accuracy_data(data, folder / "subnets.jsonl")
+    assert load_anchors(space, [str(folder / "subnets.jsonl")])[1].tolist() == [60.0]
+
+
 def test_bad_anchors(predictor, best, tmp_path):
     space = predictor.space
     for source, error, says in (

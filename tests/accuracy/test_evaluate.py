@@ -89,6 +89,18 @@ def test_large_sets_are_resized_batch_by_batch(
     assert evaluator.top1_percent(small) == expected and not evaluator._resized
 
 
+def test_resized_copies_are_bounded_altogether(
+    space: Space, net: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = images(10)
+    monkeypatch.setattr(evaluate, "_KEEP_BYTES", 10 * 3 * (24**2 + 20**2))
+    evaluator = SubnetEvaluator(space, net, given)
+    for size in (24, 32, 20, 28):
+        expected = SubnetEvaluator(space, net, given).top1_percent(space.smallest(size))
+        assert evaluator.top1_percent(space.smallest(size)) == expected
+    assert set(evaluator._resized) == {("images", 24), ("images", 20)}
+
+
 def test_workers_are_at_least_one(space: Space, net: object) -> None:
     with pytest.raises(OptionError, match="--workers: must be at least 1"):
         measuring(SubnetEvaluator(space, net, images(5)), 0).__enter__()

@@ -198,14 +198,23 @@ def test_damaged_and_foreign_onnx_files(space: Space, tmp_path: Path) -> None:
     )
     broken = onnx.load_from_string(whole)
     broken.graph.initializer.pop()
-    nan = random_mlp(5)
-    nan.members[0][0][0][0, 0] = np.nan
+    flat = onnx.load_from_string(whole)
+    flat.graph.initializer[0].CopyFrom(
+        onnx.numpy_helper.from_array(np.float32(1.0), flat.graph.initializer[0].name)
+    )
+    assert flat.graph.initializer[0].name.endswith("layer0.weight")
+    path.write_bytes(flat.SerializeToString())
+    with pytest.raises(RecordError, match="not of a perceptron"):
+        load_accuracy_predictor(space, path)
     for data in (b"", b"text", whole[:-1000], other.SerializeToString(), broken.SerializeToString()):
         path.write_bytes(data)
         with pytest.raises(RecordError, match=r"p\.onnx"):
             load_accuracy_predictor(space, path)
-    with pytest.raises(RecordError, match="finite"):
-        read_mlp(write_mlp(nan, {}), "p.onnx")
+    for part in (0, 1):
+        nan = random_mlp(5)
+        nan.members[0][0][part].flat[0] = np.nan
+        with pytest.raises(RecordError, match="finite"):
+            read_mlp(write_mlp(nan, {}), "p.onnx")
     with pytest.raises(RecordError, match="cannot be read"):
         load_accuracy_predictor(space, tmp_path / "none.onnx")
 
@@ -291,6 +300,8 @@ def test_pytorch_files_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "p.pth"
     good = torch_module().state_dict()
     torch.save({"state_dict": good}, path)
+    assert load_accuracy_predictor("ofa-mbv3-w1.2", path).unit == "fraction"
+    torch.save(dict(torch_module().named_parameters()), path)
     assert load_accuracy_predictor("ofa-mbv3-w1.2", path).unit == "fraction"
     cases = [
         (good | {"2.bias": torch.zeros(3)}, r"2\.bias .*is \(3,\)"),

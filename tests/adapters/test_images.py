@@ -163,6 +163,9 @@ def test_size_brings_the_centre_square_to_one_side(tmp_path: Path) -> None:
     found = load_images(write_folder(tmp_path / "s", {"a/1.png": file.getvalue(), "a/2.png": png(7)}), size=4)
     assert found.images.shape == (2, 3, 4, 4)
     assert (found.images[0] == 200).all()
+    assert found.least_side == 8 and with_mirrored(found).take([0]).least_side == 8
+    as_they_are = load_images(write_folder(tmp_path / "t", {"a/1.png": file.getvalue()}))
+    assert as_they_are.images.shape == (1, 3, 8, 16) and (resize(as_they_are.images, 4) == 200).all()
 
 
 def test_mirror_images_come_after_the_images(tmp_path: Path) -> None:
@@ -200,7 +203,8 @@ def test_preprocess_scales_and_normalises() -> None:
 def test_resize_is_pils_antialiased_bilinear() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 13), dtype=np.uint8)
     out = resize(images, 6)
-    picture = Image.fromarray(images[1].transpose(1, 2, 0)).resize((6, 6), Image.Resampling.BILINEAR)
+    square = images[1][:, :, 2:11]  # a picture is cut, never squashed
+    picture = Image.fromarray(square.transpose(1, 2, 0)).resize((6, 6), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(out[1], np.asarray(picture).transpose(2, 0, 1))
     assert resize(images[..., :9], 9).shape == (2, 3, 9, 9)
     checker = np.zeros((1, 3, 8, 8), dtype=np.uint8)

@@ -163,6 +163,33 @@ def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_pa
     assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
 
 
+def test_verify_cuts_pictures_as_the_bundles_own_script_does(run, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
+    run("export", "a.json")
+    right = []
+    for name, size in (("square", (32, 32)), ("wide", (60, 32))):
+        for file in write_images(tmp_path / name, 5).rglob("*.png"):
+            canvas = Image.new("RGB", size, (255, 0, 0))
+            canvas.paste(Image.open(file), ((size[0] - 32) // 2, 0))
+            canvas.save(file)
+        said = json.loads(run("verify", "a.onnx", "--images", name, "--json").stdout)
+        right.append(said["top1"]["right"])
+    assert right[0] == right[1]
+
+
+def test_verify_looks_at_the_images_before_it_measures(run, tmp_path, monkeypatch):
+    from deploy_nas.workflows import bundle
+
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
+    run("export", "a.json")
+    monkeypatch.setattr(bundle, "verify_path", None)
+    assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
+
+
+def test_a_seed_below_0_is_refused_at_once(run):
+    assert "--seed" in run(*COLLECT, "--images", "nowhere", "--seed", -1, code=2).stderr
+
+
 def test_export_names_the_calibration_images_it_skips(run, tmp_path):
     write_images(tmp_path / "set", 10)
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")

@@ -54,9 +54,25 @@ def test_other_classes_are_refused(given):
     measure_top1(model(1, labels=list("abcdefghij")), given)
 
 
-def test_a_file_that_does_not_say_how_is_refused(given):
+@pytest.mark.parametrize(
+    "how",
+    [
+        None,
+        [1],
+        {"image_size": 24, "mean": [0.5, 0.5], "std": [1, 1]},
+        {"image_size": 24, "mean": "abc", "std": [1, 1, 1]},
+        {"image_size": 24, "mean": [0, 0, 0], "std": [1, 0, 1]},
+        {"image_size": -24, "mean": [0, 0, 0], "std": [1, 1, 1]},
+    ],
+)
+def test_a_file_that_does_not_say_how_is_refused(given, how):
     with pytest.raises(RecordError, match="prepared"):
-        measure_top1(model(1, preprocessing=None), given)
+        measure_top1(model(1, preprocessing=how), given)
+
+
+def test_labels_that_are_no_names_are_refused(given):
+    with pytest.raises(RecordError, match="labels"):
+        measure_top1(model(1, labels=5), given)
 
 
 def test_interval_of_all_right():

@@ -157,6 +157,18 @@ def test_second_writer_is_refused_until_the_first_closes(tmp_path: Path) -> None
     AccuracyWriter(path, HEADER).close()
 
 
+def test_a_disk_without_locks_is_no_second_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OutputError, match=r"kept to one run \(No locks available\).*local disk"):
+        AccuracyWriter(tmp_path / "a.jsonl", HEADER)
+
+
 def _die_holding(path: Path) -> None:
     import os
 

@@ -48,3 +48,16 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
 def test_a_source_that_ends_while_it_is_read_is_named(source: Path) -> None:
     with pytest.raises(ImagesError, match="set: cannot be read"), open_source(source):
         raise OSError("gone")
+
+
+@pytest.mark.parametrize("damage", ["version", "name"])
+def test_a_zip_with_a_damaged_directory_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/\u00e4.txt", b"one")
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 6 if damage == "version" else data.index(b"\xc3\xa4", entry)] = 0xFF
+    path.write_bytes(data)
+    with pytest.raises(ImagesError, match=r"set\.zip: is no zip, or a damaged one"), open_source(path):
+        pass
