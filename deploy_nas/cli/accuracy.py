@@ -128,7 +128,7 @@ def train(
     from deploy_nas.accuracy.fit import FitSettings
     from deploy_nas.workflows.train_accuracy import fit_file
 
-    picture = None if plot == "none" else output.with_suffix(f".{plot}")
+    picture = None if plot == "none" else show.beside(output, f".{plot}")
     settings = FitSettings(ensemble=ensemble, held_out=held_out, seed=seed)
     with show.status("fitting", quiet=as_json) as say:
         figures = fit_file(subnets, output, settings, plot=picture, force=force, log=say)

@@ -98,7 +98,7 @@ def command(
         check_bundle_output(bundle, force=force)
     request = ExportRequest(
         architecture=architecture,
-        output=output or architecture.with_suffix(".onnx"),
+        output=output or show.beside(architecture, ".onnx"),
         weights=weights,
         calibration_images=calibration_images,
         calibration_limit=calibration_limit,

@@ -53,20 +53,26 @@ def command(
 
     Ctrl-C gives the front so far.
     """
+    from deploy_nas.core.errors import OptionError
     from deploy_nas.records.files import check_output
-    from deploy_nas.workflows.find_front import front_file, load_front, pick_file
+    from deploy_nas.workflows.find_front import front_file, load_front, pick_file, picked_budget_ms
 
     if given is not None and pick is None:
         raise click.BadParameter("names a front to pick from: say which with --pick", param_hint="--from")
+    output = output or Path("front.json")
     if pick is not None:
+        picked_budget_ms(pick)
         check_output(pick_output, force=force)
+        if pick_output.resolve() == (given or output).resolve():
+            raise OptionError(
+                "is the front's own file", subject=str(pick_output), hint="name another --pick-output"
+            )
     if given is not None:
         front = load_front(given)
     else:
         profile, request = request_of(
             **options, image_sizes=show.whole_numbers(image_sizes, "--image-sizes"), seed=seed
         )
-        output = output or Path("front.json")
         with show.progress("searching the front", quiet=as_json) as update:
             front = front_file(
                 profile,
@@ -93,7 +99,7 @@ def command(
         click.echo(f"wrote {pick_output}")
 
 
-def _print(front: Any, output: Path | None) -> None:
+def _print(front: Any, output: Path) -> None:
     """About twelve of its points."""
     points = [c.record for c in front.candidates]
     shown = sorted({round(i * (len(points) - 1) / 11) for i in range(12)}) if points else []

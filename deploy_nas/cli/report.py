@@ -43,7 +43,7 @@ def command(
     """
     from deploy_nas.workflows.write_report import report_file
 
-    path = output or architecture.with_suffix(".html")
+    path = output or show.beside(architecture, ".html")
     with show.status("gathering what is known"):
         report_file(
             architecture,

@@ -119,7 +119,9 @@ def describe(record: ArchitectureRecord) -> str:
 def _latency(p: dict[str, Any], where: str) -> str:
     bound = p["bound_ms"]
     least = (
-        "no bound: the profile is unvalidated" if bound is None else f"at most {bound:.4g} ms by its bound"
+        "no bound (an unvalidated profile, or none asked for)"
+        if bound is None
+        else f"at most {bound:.4g} ms by its bound"
     )
     return f"predicted latency {p['latency_ms']:.4g} ms{where}, {least}"
 

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -91,6 +92,13 @@ def emit_json(value: Any) -> None:
     """One JSON value on standard output."""
     json.dump(value, sys.stdout, indent=1, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The same name with another suffix, for an output that was not named."""
+    if not path.name:
+        raise click.BadParameter(f"{str(path)!r} is no file")
+    return path.with_suffix(suffix)
 
 
 def key_values(pairs: Sequence[str], option: str) -> dict[str, str]:

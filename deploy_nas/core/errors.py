@@ -61,7 +61,16 @@ class BudgetError(InputError):
 
 
 class InfeasibleBudgetError(BudgetError):
-    """No architecture of the space meets the budget."""
+    """No architecture of the space meets the budget.
+
+    ``nearest`` is the value of the binding figure that was found nearest to it, where it is a number.
+    """
+
+    def __init__(
+        self, message: str, *, subject: str = "", hint: str = "", nearest: float | None = None
+    ) -> None:
+        super().__init__(message, subject=subject, hint=hint)
+        self.nearest = nearest
 
 
 class OptionError(InputError):

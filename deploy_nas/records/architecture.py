@@ -14,7 +14,7 @@ from deploy_nas.records.files import Fields, read_json, write_json
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureRecord:
-    """``architecture`` in OFA's keys; ``predicted`` is free-form figures, empty where none."""
+    """``architecture`` in OFA's keys; ``predicted`` as :func:`parse_predicted` takes it, empty where none."""
 
     space: Space
     architecture: Architecture
@@ -36,13 +36,45 @@ def parse_space(fields: Fields) -> Space:
 
 def parse_architecture(fields: Fields) -> ArchitectureRecord:
     """From a JSON object; raises :class:`RecordError` or :class:`ArchitectureError` naming the key."""
-    predicted = dict(fields.fields("predicted").value) if "predicted" in fields.value else {}
+    predicted = parse_predicted(fields.fields("predicted")) if "predicted" in fields.value else {}
     space = parse_space(fields)
     try:
         architecture = space.decode(space.encode([fields.value]))[0]
     except ArchitectureError as error:
         raise ArchitectureError(str(error), subject=fields.where) from error
     return ArchitectureRecord(space=space, architecture=architecture, predicted=predicted)
+
+
+_POSITIVE = frozenset(
+    {"latency_ms", "bound_ms", "budget_ms", "measured_ms"}
+    | {"millionMACs", "params_million", "KBPeakMemory", "model_mb"}
+)
+_NUMBERS = ("accuracy", "accuracy_spread", "confidence")
+_TEXTS = ("accuracy_unit", "accuracy_note", "profile", "precision", "picked", "device")
+_OPTIONAL = ("bound_ms", "budget_ms", "confidence", "accuracy")
+
+
+def parse_predicted(fields: Fields) -> dict[str, Any]:
+    """What was predicted, its known figures checked; others stay as they are.
+
+    Raises:
+        RecordError: a figure of another type, infinite, or below what it can be; names it.
+    """
+    value = fields.value
+    held = {key for key in value if not (key in _OPTIONAL and value[key] is None)}
+    for key in held.intersection(_POSITIVE):
+        fields.number(key, positive=True)
+    for key in held.intersection(_NUMBERS):
+        fields.number(key)
+    for key in held.intersection(_TEXTS):
+        fields.text(key)
+    for key, least in (("threads", 1), ("seed", 0)):
+        if key in held:
+            fields.integer(key, least)
+    for other in fields.objects("others") if "others" in held else ():
+        other.text("device")
+        parse_predicted(other)
+    return dict(value)
 
 
 def load_architecture(path: Path) -> ArchitectureRecord:

@@ -94,12 +94,34 @@ def load_result(path: Path) -> SearchRecord:
     return SearchRecord(
         kind=kind,
         space=parse_space(fields),
-        asked=fields.fields("asked").value,
+        asked=_asked(fields.fields("asked")),
         history=tuple(fields.numbers("history")),
         evaluations=fields.integer("evaluations", 0),
         interrupted=fields.boolean("interrupted"),
         candidates=tuple(_candidate(c) for c in fields.objects("candidates")),
     )
+
+
+def _asked(fields: Fields) -> dict[str, Any]:
+    """What was asked; of what is there the types are checked."""
+    held = fields.value.keys()
+    for key in held & {"confidence"}:
+        fields.optional_number(key)
+    for key in held & {"predictor"}:
+        fields.optional_text(key)
+    for key in held & {"anchors"}:
+        fields.texts(key)
+    for key in held & {"image_sizes"}:
+        fields.integers(key)
+    for key in held & {"bytes_per_element", "seed", "measure_top", "evaluations"}:
+        fields.integer(key, 0)
+    for key in held & {"profiles", "budgets"}:
+        inner = fields.fields(key)
+        for name in inner.value:
+            inner.text(name) if key == "profiles" else inner.number(name, positive=True)
+    if "hyper" in held:
+        fields.fields("hyper")
+    return fields.value
 
 
 def _candidate(fields: Fields) -> Candidate:

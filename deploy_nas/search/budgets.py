@@ -118,5 +118,11 @@ def infeasible(budgets: Budgets, nearest: Mapping[str, float], *, alone: bool) -
     return InfeasibleBudgetError(
         f"no architecture found within {bound:g}: {found}",
         subject=binding,
-        hint=f"allow at least {math.ceil(value * 1000) / 1000:g}",
+        hint=allow_at_least(value),
+        nearest=value,
     )
+
+
+def allow_at_least(value: float) -> str:
+    """The hint, rounded up so that it is true."""
+    return f"allow at least {math.ceil(value * 1000) / 1000:g}"

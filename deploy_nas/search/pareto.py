@@ -7,7 +7,7 @@ larger hypervolume and needs no dependency.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,20 +150,20 @@ def pareto(
         raise OptionError("is no figure", subject=cost)
     run = _Run(problem=problem, rng=rng, evaluations=evaluations, population=population, progress=progress)
     archive = _Archive.begin(problem, rng, min(population, evaluations), cost)
-    interrupted = True
-    with contextlib.suppress(KeyboardInterrupt):
+    with run.until_stopped():
         for island in range(_ISLANDS):
             alone = archive if island == 0 else _Archive.begin(problem, rng, population, cost)
             alone = run.evolve(alone, (island + 1) * _ALONE / _ISLANDS)
             archive = alone if island == 0 else archive.joined(alone)
+            if run.stopped:
+                break
         spent = _EXPLORING
-        while problem.evaluations < evaluations:
+        while problem.evaluations < evaluations and not run.stopped:
             before = problem.evaluations
             archive = run.refine(run.evolve(archive, spent))
             spent = (spent + 1) / 2
             if problem.evaluations == before:
                 break
-        interrupted = False
     front = archive.front()
     rows = archive.pool.rows[front]
     return Front(
@@ -174,7 +174,7 @@ def pareto(
         cost=cost,
         budgets=problem.budgets,
         evaluations=problem.evaluations,
-        interrupted=interrupted,
+        interrupted=run.stopped,
     )
 
 
@@ -243,15 +243,24 @@ class _Archive:
         return self.problem.feasible(vary.fresh(drawn, self.pool.keys))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, eq=False)
 class _Run:
-    """How far a run may go, and how it reports."""
+    """How far a run may go, how it reports, and whether the keyboard stopped it."""
 
     problem: Problem
     rng: np.random.Generator
     evaluations: int
     population: int
     progress: Progress | None
+    stopped: bool = False
+
+    @contextlib.contextmanager
+    def until_stopped(self) -> Iterator[None]:
+        """What the keyboard interrupts ends quietly; all that was merged before is kept."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.stopped = True
 
     def report(self, archive: _Archive) -> None:
         if self.progress is not None:
@@ -261,24 +270,29 @@ class _Run:
     def evolve(self, archive: _Archive, share: float) -> _Archive:
         """Generations, until that share of the evaluations is spent or nothing new is bred."""
         barren = 0
-        while self.problem.evaluations < share * self.evaluations and barren < _MAX_BARREN:
-            children = archive.children(self.rng, self.population)
-            barren = 0 if len(children) else barren + 1
-            archive = archive.merged(children[: self.evaluations - self.problem.evaluations])
-            self.report(archive)
+        with self.until_stopped():
+            while not self.stopped and self._left(share) > 0 and barren < _MAX_BARREN:
+                children = archive.children(self.rng, self.population)
+                barren = 0 if len(children) else barren + 1
+                archive = archive.merged(children[: self.evaluations - self.problem.evaluations])
+                self.report(archive)
         return archive
 
     def refine(self, archive: _Archive) -> _Archive:
         """All single changes of every point of the front, until nothing moves or all is spent."""
         vary, expanded = self.problem.vary, np.empty(0, dtype=np.int64)
-        while (left := self.evaluations - self.problem.evaluations) > 0:
-            front = archive.front()
-            todo = front[~np.isin(archive.pool.keys[front], expanded)]
-            if not len(todo):
-                break
-            todo = todo[np.linspace(0, len(todo) - 1, min(len(todo), _REFINED_AT_ONCE)).astype(np.int64)]
-            expanded = np.concatenate([expanded, archive.pool.keys[todo]])
-            near = vary.fresh(vary.neighbours(archive.pool.rows[todo]), archive.pool.keys)
-            archive = archive.merged(self.problem.feasible(near)[:left])
-            self.report(archive)
+        with self.until_stopped():
+            while not self.stopped and (left := int(self._left(1.0))) > 0:
+                front = archive.front()
+                todo = front[~np.isin(archive.pool.keys[front], expanded)]
+                if not len(todo):
+                    break
+                todo = todo[np.linspace(0, len(todo) - 1, min(len(todo), _REFINED_AT_ONCE)).astype(np.int64)]
+                expanded = np.concatenate([expanded, archive.pool.keys[todo]])
+                near = vary.fresh(vary.neighbours(archive.pool.rows[todo]), archive.pool.keys)
+                archive = archive.merged(self.problem.feasible(near)[:left])
+                self.report(archive)
         return archive
+
+    def _left(self, share: float) -> float:
+        return share * self.evaluations - self.problem.evaluations

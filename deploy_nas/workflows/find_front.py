@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,18 +102,13 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
         OptionError: neither.
         BudgetError: nothing on the front is that fast; names the fastest.
     """
+    budget_ms = picked_budget_ms(what)
     records = [candidate.record for candidate in front.candidates]
-    if what == KNEE:
+    if budget_ms is None:
         latency = np.array([r.predicted[LATENCY] for r in records])
         accuracy = np.array([r.predicted["accuracy"] for r in records])
         knee = records[knee_of(latency, accuracy)]
         return replace(knee, predicted={**knee.predicted, "picked": KNEE})
-    try:
-        budget_ms = float(what.removesuffix("ms"))
-    except ValueError:
-        raise OptionError(f"must be {KNEE} or a latency in ms, is {what!r}", subject="--pick") from None
-    if not budget_ms > 0:
-        raise OptionError(f"must be a positive latency in ms, is {what!r}", subject="--pick")
     bounds = [_bound(record) for record in records]
     within = [r for r, bound in zip(records, bounds, strict=True) if bound <= budget_ms]
     if not within:
@@ -123,6 +119,19 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
         )
     best = max(within, key=lambda r: float(r.predicted["accuracy"]))
     return replace(best, predicted={**best.predicted, "budget_ms": budget_ms, "picked": f"{budget_ms:g}"})
+
+
+def picked_budget_ms(what: str) -> float | None:
+    """The latency that a pick names, ``None`` for the knee; raises :class:`OptionError` for neither."""
+    if what == KNEE:
+        return None
+    try:
+        budget_ms = float(what.removesuffix("ms"))
+    except ValueError:
+        raise OptionError(f"must be {KNEE} or a latency in ms, is {what!r}", subject="--pick") from None
+    if not 0 < budget_ms < math.inf:
+        raise OptionError(f"must be a positive latency in ms, is {what!r}", subject="--pick")
+    return budget_ms
 
 
 def _bound(record: ArchitectureRecord) -> float:

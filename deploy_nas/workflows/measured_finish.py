@@ -106,12 +106,12 @@ def _by_accuracy(timed: Sequence[Candidate]) -> list[Candidate]:
 def best_measured(
     timed: Sequence[Candidate], fallback: ArchitectureRecord, interrupted: bool
 ) -> tuple[ArchitectureRecord, BudgetMissedError | None]:
-    """The most accurate within its budget; stopped before one was found, the search's own answer."""
+    """The most accurate within its budget; stopped before one was found, the search's own untimed answer."""
     for candidate in timed:
         if candidate.measured["within_budget"]:
             predicted = {**candidate.record.predicted, "measured_ms": candidate.measured["latency_ms"]}
             return replace(candidate.record, predicted=predicted), None
-    if interrupted:
+    if interrupted and all(c.record.architecture != fallback.architecture for c in timed):
         return fallback, None
     fastest = min(candidate.measured["latency_ms"] for candidate in timed)
     return fallback, BudgetMissedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from deploy_nas.core.space import IntArray
 from deploy_nas.core.spaces import EMBEDDED
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.search.budgets import allow_at_least
 from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor, on_device
 
 LATENCY = "latency_ms"
@@ -132,8 +133,8 @@ class Question:
         }
 
     def _bound(self, figure: str, latency_ms: float) -> float | None:
-        """``None`` for a profile that was never validated: it has no bound."""
-        if not self.profiles[figure].validated:
+        """``None`` for a profile that was never validated, which has no bound, and where none is wanted."""
+        if self.request.confidence is None or not self.profiles[figure].validated:
             return None
         return round(latency_ms * self.ratios[figure], 6)
 
@@ -142,12 +143,21 @@ class Question:
         figure = error.subject
         ratio = self.ratios.get(figure, 1.0)
         given = {**self.request.budgets, **_elsewhere(self.request)}.get(figure)
-        if ratio == 1.0 or given is None:
+        if ratio == 1.0 or given is None or error.nearest is None:
             return error
         return InfeasibleBudgetError(
-            f"{error} (the budget of {given:g} ms is kept with {100 * (self.request.confidence or 0):g}% "
-            f"confidence by searching below {self.budgets[figure]:.4g} ms)"
+            f"{error.message} (the budget of {given:g} ms is kept with "
+            f"{100 * (self.request.confidence or 0):g}% confidence by searching below "
+            f"{self.budgets[figure]:.4g} ms)",
+            subject=figure,
+            hint=allow_at_least(error.nearest * ratio),
+            nearest=error.nearest * ratio,
         )
+
+    def bold(self) -> Question:
+        """The same by the plain prediction on the first device; the others keep their bounds."""
+        budgets = {LATENCY: self.request.budgets[LATENCY]} if LATENCY in self.request.budgets else {}
+        return replace(self, budgets=self.budgets | budgets)
 
 
 def _elsewhere(request: SearchRequest) -> dict[str, float]:

@@ -14,7 +14,9 @@ from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.verify import Verification, verify_model
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.profile import Profile
+from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.workflows.profile_device import ProfileRequest, profile_device
+from deploy_nas.workflows.question import LATENCY
 from deploy_nas.workflows.report_facts import commands_for
 from deploy_nas.workflows.search_subnets import SearchRequest, search
 from deploy_nas.workflows.write_report import ReportRequest, write_report
@@ -82,6 +84,8 @@ def quickstart(
     }
     if not force and (held := next((p for p in paths.values() if p.exists()), None)):
         raise OutputError("exists already", subject=str(held), hint="use --force, or another --output folder")
+    if max_latency_ms is not None:
+        parse_budgets({LATENCY: max_latency_ms}, [LATENCY])
     say("profile")
     profile = profile_device(
         ProfileRequest(space=EMBEDDED, output=paths["profile"], threads=threads, seed=seed, force=True),
@@ -95,7 +99,7 @@ def quickstart(
         low, high = profile.latency_ms(space.encode(ends))
         max_latency_ms = float(f"{low * (high / low) ** _BUDGET_POSITION:.2g}")
     # The verdict on the profile is shown; a first run on a busy machine still deserves an answer.
-    request = SearchRequest(budgets={"latency_ms": max_latency_ms}, seed=seed, allow_unstable=True)
+    request = SearchRequest(budgets={LATENCY: max_latency_ms}, seed=seed, allow_unstable=True)
     predictor = load_accuracy_predictor(get_space(EMBEDDED), "embedded")
     record, _ = search(profile, predictor, request)
     save_architecture(record, paths["best"], force=True)

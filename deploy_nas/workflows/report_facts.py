@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from deploy_nas.core.precision import FP32
+from deploy_nas.core.spaces import EMBEDDED
+from deploy_nas.device.session import CPU_PROVIDER
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile
 from deploy_nas.report.page import Point
+from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, DEFAULT_HYPER, LATENCY
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
@@ -70,9 +75,16 @@ def profile_facts(profile: Profile) -> list[tuple[str, str]]:
     return facts
 
 
-def warnings_about(profile: Profile, verified: Verification | None, verdict: str) -> list[str]:
-    """Sentences that must be read before the figures are believed."""
+def warnings_about(
+    profile: Profile, verified: Verification | None, verdict: str, *, foreign: bool = False
+) -> list[str]:
+    """Sentences that must be read before the figures are believed.
+
+    ``foreign``: the subnet was searched for on another profile than this.
+    """
     said = []
+    if foreign:
+        said.append("The subnet was found with another profile: its budget there is none here.")
     if profile.imported is not None:
         said.append(
             f"The profile was imported: a table of {profile.fingerprint['cpu']} that others timed. Nothing "
@@ -107,18 +119,12 @@ def commands_for(
         sizes = ",".join(map(str, profile.image_sizes))
         lines.append(
             f"deploy-nas profile --space {profile.space.id} --threads {f['threads']} "
-            f"--image-sizes {sizes} -o {q['profile']}"
+            f"--image-sizes {sizes}{_device_options(f)} -o {q['profile']}"
         )
-    if "picked" in p:
-        search = [
-            f"deploy-nas pareto --profile {q['profile']} --pick {p['picked']} --pick-output {q['best']}"
-        ]
-    else:
-        search = _search_command(p, q, asked or {})
-    if asked and asked.get("predictor"):
-        search.append(f"--predictor {shlex.quote(str(asked['predictor']))}")
-    lines.append(" ".join([*search, f"--seed {p.get('seed', 0)}"]))
-    lines.append(f"deploy-nas export {q['best']} -o {q['model']}")
+    search = _pareto_command(p, q, asked or {}) if "picked" in p else _search_command(p, q, asked or {})
+    lines.append(" ".join([*search, *_question_options(p, asked or {}, profile)]))
+    weights = [] if profile.space.id == EMBEDDED else ["--weights WEIGHTS"]
+    lines.append(" ".join([f"deploy-nas export {q['best']} -o {q['model']}", *weights]))
     lines.append(f"deploy-nas verify {q['model']} --profile {q['profile']}")
     lines.append(
         f"deploy-nas report {q['best']} --profile {q['profile']} --model {q['model']} -o {q['report']}"
@@ -126,16 +132,63 @@ def commands_for(
     return lines
 
 
+def _device_options(fingerprint: Mapping[str, Any]) -> str:
+    said = ""
+    if (precision := str(fingerprint.get("precision", FP32))) != FP32:
+        said += f" --precision {shlex.quote(precision)}"
+    if (provider := str(fingerprint["provider"])) != CPU_PROVIDER:
+        said += f" --provider {shlex.quote(provider)}"
+    for key, value in (fingerprint.get("provider_options") or {}).items():
+        said += f" --provider-option {shlex.quote(f'{key}={value}')}"
+    return said
+
+
+def _pareto_command(p: dict[str, Any], q: dict[str, str], asked: dict[str, Any]) -> list[str]:
+    search = [f"deploy-nas pareto --profile {q['profile']}"]
+    budgets = asked.get("budgets", {})
+    if LATENCY in budgets:
+        search.append(f"--max-latency-ms {budgets[LATENCY]:g}")
+    if "evaluations" in asked:
+        search.append(f"--evaluations {asked['evaluations']}")
+    return [*search, f"--pick {shlex.quote(p['picked'])} --pick-output {q['best']}"]
+
+
 def _search_command(p: dict[str, Any], q: dict[str, str], asked: dict[str, Any]) -> list[str]:
     search = [f"deploy-nas search --profile {q['profile']} -o {q['best']}"]
     budget = p.get("budget_ms")
     if budget is not None:
         search.append(f"--max-latency-ms {budget:g}")
-    options = {"millionMACs": "macs-millions", "params_million": "params-millions"}
-    options |= {"KBPeakMemory": "peak-memory-kb", "model_mb": "model-mb"}
-    for figure, bound in asked.get("budgets", {}).items():
-        if figure in options:
-            search.append(f"--max-{options[figure]} {bound:g}")
+    hyper = {**DEFAULT_HYPER, **asked.get("hyper", {})}
+    for option, key in (("population", "population_size"), ("generations", "max_time_budget")):
+        if hyper[key] != DEFAULT_HYPER[key]:
+            search.append(f"--{option} {shlex.quote(str(hyper[key]))}")
     if asked.get("measure_top"):
         search.append(f"--measure-top {asked['measure_top']}")
     return search
+
+
+def _question_options(p: dict[str, Any], asked: dict[str, Any], profile: Profile) -> list[str]:
+    """What search and pareto take alike, where it is not what they take by themselves."""
+    said, budgets = [], asked.get("budgets", {})
+    for figure in asked.get("profiles", {}):
+        if figure != LATENCY:  # the file's name is known, not its folder
+            said.append(f"--profile {shlex.quote(figure.partition('@')[2])}.profile.json")
+            if figure in budgets:
+                said.append(f"--max-latency-ms {budgets[figure]:g}")
+    options = {"millionMACs": "macs-millions", "params_million": "params-millions"}
+    options |= {"KBPeakMemory": "peak-memory-kb", "model_mb": "model-mb"}
+    said += [f"--max-{options[figure]} {bound:g}" for figure, bound in budgets.items() if figure in options]
+    if asked.get("confidence", DEFAULT_CONFIDENCE) != DEFAULT_CONFIDENCE:
+        level = asked["confidence"]
+        said.append(f"--confidence {'none' if level is None else format(level, 'g')}")
+    sizes = asked.get("image_sizes", profile.image_sizes)
+    if sorted(sizes) != sorted(profile.image_sizes):
+        said.append(f"--image-sizes {','.join(map(str, sizes))}")
+    if asked.get("bytes_per_element", 1) != 1:
+        said.append(f"--bytes-per-element {asked['bytes_per_element']}")
+    if asked.get("predictor"):
+        said.append(f"--predictor {shlex.quote(asked['predictor'])}")
+    said += [f"--anchor {shlex.quote(anchor)}" for anchor in asked.get("anchors", ())]
+    if not profile.stable:
+        said.append("--allow-unstable")
+    return [*said, f"--seed {p.get('seed', 0)}"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_nas.accuracy.predictor import AccuracyPredictor
-from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError
+from deploy_nas.core.errors import BudgetError, DeployNASError, InfeasibleBudgetError
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
@@ -122,6 +122,7 @@ def search_file(
 
     Raises:
         BudgetMissedError: none of those timed meets the budget; the result is written.
+        DeployNASError: a candidate cannot be exported or timed; the result is written.
         InputError: see :func:`search`.
     """
     check_output(output, force=force)
@@ -133,14 +134,21 @@ def search_file(
     result = _evolve(question, progress)
     kept = question.records(result.candidates[:_KEPT])
     candidates: list[Candidate] = [Candidate(record=record) for record in kept]
-    record, interrupted, missed = kept[0], result.interrupted, None
+    record, interrupted = kept[0], result.interrupted
+    fault: DeployNASError | None = None
     if measure_top and not interrupted:
-        bold = _evolve(ask(profile, predictor, replace(request, confidence=None)), None)
-        rows = contenders(bold.candidates, result.candidates, measure_top)
-        timed, interrupted = time_candidates(question, rows, weights, measuring)
-        record, missed = best_measured(timed, kept[0], interrupted)
-        others = [c for c in candidates if all(c.record.architecture != t.record.architecture for t in timed)]
-        candidates = [*timed, *others]
+        bold = _evolve(question.bold(), None)
+        interrupted = bold.interrupted
+        if not interrupted:
+            rows = contenders(bold.candidates, result.candidates, measure_top)
+            try:
+                timed, interrupted = time_candidates(question, rows, weights, measuring)
+            except DeployNASError as error:  # what was found is written first
+                fault = error
+            else:
+                record, fault = best_measured(timed, kept[0], interrupted)
+                known = [t.record.architecture for t in timed]
+                candidates = [*timed, *(c for c in candidates if c.record.architecture not in known)]
     whole = SearchRecord(
         kind=SEARCH,
         space=profile.space,
@@ -151,7 +159,7 @@ def search_file(
         candidates=candidates,
     )
     save_result(whole, result_path(output), force=force)
-    if missed is not None:
-        raise missed
+    if fault is not None:
+        raise fault
     save_architecture(record, output, force=force)
     return Found(record=record, result=whole, predictor=predictor)

@@ -14,12 +14,12 @@ import deploy_nas
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.records.architecture import ArchitectureRecord
-from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import SearchRecord
 from deploy_nas.report.page import Point, ReportData, block_of, render_report, slots_by_stage
 from deploy_nas.workflows.explain_subnet import explain, shares
-from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, SearchRequest
+from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, LATENCY, SearchRequest
 from deploy_nas.workflows.report_facts import (
     commands_for,
     facts_of,
@@ -84,7 +84,9 @@ def report_data(request: ReportRequest) -> ReportData:
     winner = _point(request, record, "the subnet reported on")
     measured_ms = verified.measured.latency_ms if verified else _timed_before(request)
     winner = replace(winner, measured_ms=measured_ms)
-    budget_ms = verified.budget_ms if verified else record.predicted.get("budget_ms")
+    foreign = record.predicted.get("profile", profile.id) != profile.id
+    budget_ms = None if foreign else record.predicted.get("budget_ms")
+    budget_ms = verified.budget_ms if verified else budget_ms
     verdict = ""
     if budget_ms is not None and measured_ms is not None:
         verdict = "kept" if measured_ms <= budget_ms else "MISSED"
@@ -109,7 +111,7 @@ def report_data(request: ReportRequest) -> ReportData:
         timed=_timed(request, winner),
         facts=facts_of(record, winner, budget_ms, verdict),
         profile_facts=profile_facts(profile),
-        warnings=warnings_about(profile, verified, verdict),
+        warnings=warnings_about(profile, verified, verdict, foreign=foreign),
         swaps=[(s.what, s.saved_ms, -unit * s.lost) for s in explained.swaps[:_SWAPS]],
         versions=[
             ("deploy-nas", deploy_nas.__version__),
@@ -191,6 +193,18 @@ def _cloud(profile: Profile, predictor: AccuracyPredictor) -> list[tuple[float, 
     return [(round(float(ms), 5), round(float(top1), 3)) for ms, top1 in pairs]
 
 
+def _verified(model: Path, record: ArchitectureRecord, profile: Profile) -> Verification:
+    from deploy_nas.adapters.graphs import read_metadata
+    from deploy_nas.deploy.verify import model_architecture, verify_model
+
+    exported = model_architecture(read_metadata(read_bytes(model), str(model)), str(model))
+    if exported.space.id != record.space.id or exported.architecture != record.architecture:
+        raise MismatchError(
+            "is another architecture than the one reported on", subject=str(model), hint="export it anew"
+        )
+    return verify_model(model, profile=profile)
+
+
 def report_file(
     architecture: Path,
     profile: Path,
@@ -234,14 +248,15 @@ def report_file(
     found = load_result(result) if result is not None else None
     if found is not None and all(c.record.architecture != record.architecture for c in found.candidates):
         found = None  # of another search, under the same name
-    asked = dict(found.asked) if found is not None else {}
-    anchors = anchors or asked.get("anchors") or ()
-    accuracy = predictor_for(loaded, predictor or asked.get("predictor"), anchors)
-    verification = None
-    if model is not None:
-        from deploy_nas.deploy.verify import verify_model
-
-        verification = verify_model(model, profile=loaded)
+    chosen = load_front(front) if front is not None else None
+    source = found or (chosen if "picked" in record.predicted else None)
+    asked = dict(source.asked) if source is not None else {}
+    if found is not None and asked.get("profiles", {}).get(LATENCY, loaded.id) != loaded.id:
+        found = None  # what it timed was another device
+    accuracy = predictor_for(
+        loaded, predictor or asked.get("predictor"), anchors or asked.get("anchors") or ()
+    )
+    verification = _verified(model, record, loaded) if model is not None else None
     paths = {
         "profile": str(profile),
         "best": str(architecture),
@@ -253,7 +268,7 @@ def report_file(
             record=record,
             profile=loaded,
             predictor=accuracy,
-            front=load_front(front) if front is not None else None,
+            front=chosen,
             result=found,
             verification=verification,
             commands=commands_for(record, loaded, paths=paths, asked=asked),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,26 @@ def test_saving_keeps_what_is_there(tmp_path: Path) -> None:
         save_architecture(record, path)
     save_architecture(record, path, force=True)
     assert load_architecture(path) == record
+
+
+@pytest.mark.parametrize(
+    ("predicted", "what"),
+    [
+        ({"latency_ms": "0.2"}, "'latency_ms' must be a finite number"),
+        ({"budget_ms": -1}, "'budget_ms' must be a positive number"),
+        ({"bound_ms": "x"}, "'bound_ms' must be a finite number"),
+        ({"threads": None}, "'threads' must be a whole number of at least 1"),
+        ({"seed": None}, "'seed' must be a whole number"),
+        ({"accuracy": [1]}, "'accuracy' must be a finite number"),
+        ({"picked": 3}, "'picked' must be a string"),
+        ({"others": [{"device": "a", "latency_ms": True}]}, "'latency_ms' must be a finite number"),
+    ],
+)
+def test_predictions_of_wrong_types_are_named(tmp_path: Path, predicted: dict[str, Any], what: str) -> None:
+    with pytest.raises(RecordError, match=re.escape(what)):
+        load_architecture(write(tmp_path, predicted=predicted))
+
+
+def test_what_may_be_unknown_may_be_null(tmp_path: Path) -> None:
+    unknown = {"bound_ms": None, "confidence": None, "budget_ms": None, "mine": [1]}
+    assert load_architecture(write(tmp_path, predicted=unknown)).predicted == unknown

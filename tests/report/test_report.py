@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from deploy_nas.workflows.find_front import find_front
 from deploy_nas.workflows.question import SearchRequest
 from deploy_nas.workflows.report_facts import commands_for
 from deploy_nas.workflows.search_subnets import search
-from deploy_nas.workflows.write_report import ReportRequest, report_data, write_report
+from deploy_nas.workflows.write_report import ReportRequest, report_data, report_file, write_report
 
 SPACE = "ofa-mbv3-cifar10"
 SCRIPT = "<script>document.title = 'broken'</script>"
@@ -67,6 +68,56 @@ def test_the_page_needs_no_network_and_escapes_text(page):
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", text)
     assert not re.findall(r"url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)", text)
     assert SCRIPT not in text and html.escape(SCRIPT, quote=False).replace("'", "&#39;") in text
+
+
+def test_commands_repeat_what_was_asked_and_are_quoted(request_made):
+    asked = {
+        "profiles": {"latency_ms": "a", "latency_ms@my phone": "b"},
+        "budgets": {"latency_ms": 0.35, "latency_ms@my phone": 6.0, "millionMACs": 9.0},
+        "confidence": None,
+        "predictor": "my acc.onnx",
+        "anchors": ["a b.json=80"],
+        "image_sizes": [24],
+        "bytes_per_element": 4,
+        "hyper": {"population_size": 60, "max_time_budget": 50},
+        "seed": 3,
+        "measure_top": 4,
+    }
+    paths = {name: name for name in ("profile", "best", "model", "report")}
+    record, profile = request_made.record, request_made.profile
+    said = commands_for(record, profile, paths=paths, asked=asked)[1]
+    for part in (
+        "--profile 'my phone'.profile.json --max-latency-ms 6",
+        "--max-macs-millions 9",
+        "--confidence none",
+        "--predictor 'my acc.onnx' --anchor 'a b.json=80'",
+        "--image-sizes 24",
+        "--bytes-per-element 4",
+        "--population 60 --measure-top 4",
+        "--seed 3",
+    ):
+        assert part in said
+    assert "--generations" not in said
+    hostile = replace(record, predicted={**record.predicted, "picked": "knee; rm -rf ~"})
+    assert "--pick 'knee; rm -rf ~'" in commands_for(hostile, profile, paths=paths)[1]
+
+
+def test_figures_of_another_model_or_profile_are_not_shown_as_these(request_made, tmp_path):
+    from deploy_nas.deploy.export import export_onnx
+    from deploy_nas.records.architecture import save_architecture
+    from deploy_nas.records.profile import save_profile
+
+    save_profile(request_made.profile, tmp_path / "p.json")
+    save_architecture(request_made.record, tmp_path / "b.json")
+    space = request_made.profile.space
+    export_onnx(space.smallest(20), tmp_path / "other.onnx", space=space, weights="random")
+    with pytest.raises(MismatchError, match=r"other\.onnx: is another architecture"):
+        report_file(
+            tmp_path / "b.json", tmp_path / "p.json", tmp_path / "r.html", model=tmp_path / "other.onnx"
+        )
+    elsewhere = {**request_made.record.predicted, "profile": "another"}
+    data = report_data(replace(request_made, record=replace(request_made.record, predicted=elsewhere)))
+    assert data.budget_ms is None and "another profile" in data.warnings[0]
 
 
 def test_other_spaces_and_files_that_are_there_are_refused(request_made, page):

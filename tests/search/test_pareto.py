@@ -105,3 +105,23 @@ def test_ctrl_c_gives_the_front_so_far(asked):
         progress=stop,
     )
     assert found.interrupted and len(found) >= 1
+
+
+def test_ctrl_c_keeps_all_that_was_found_before(asked):
+    space, efficiency, accuracy, _ = asked
+
+    def after(count):
+        seen = []
+
+        def stop(done, total, best):
+            seen.append(best)
+            if len(seen) == count:
+                raise KeyboardInterrupt
+
+        how = {"evaluations": 4000, "population": 50, "rng": np.random.default_rng(0)}
+        return pareto(space, efficiency, accuracy, progress=stop, **how), seen
+
+    for count in (15, 40, 55):  # in the first island, in a later one, and beyond
+        found, seen = after(count)
+        assert found.interrupted and len(seen) == count
+        assert found.accuracy.max() >= seen[-1] - 1e-9

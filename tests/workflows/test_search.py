@@ -1,20 +1,21 @@
 """Searches as commands: several devices, the front and its picks, the measured finish, Ctrl-C, repeats."""
 
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from deploy_nas.core.errors import BudgetMissedError, OptionError, RecordError
+from deploy_nas.core.errors import BudgetMissedError, OptionError, RecordError, WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.profile import load_profile, save_profile
 from deploy_nas.records.result import load_result
 from deploy_nas.workflows import measured_finish
 from deploy_nas.workflows.find_front import load_front, pick
-from deploy_nas.workflows.question import LATENCY, SearchRequest, ask, predictor_for
+from deploy_nas.workflows.question import LATENCY, OtherDevice, SearchRequest, ask, predictor_for
 from deploy_nas.workflows.search_subnets import search, search_file
 
 SPACE = "ofa-mbv3-cifar10"
@@ -47,6 +48,29 @@ def test_two_devices_keep_both_budgets(run, profiles, tmp_path):
     assert "one for each --profile" in run(*both, "--force", code=2).stderr
 
 
+def test_the_hint_of_an_impossible_budget_is_true(run, profiles):
+    asked = ("search", "--profile", profiles[0], *FEW, "--max-latency-ms")
+    said = run(*asked, 0.05, code=2).stderr
+    least = float(re.search(r"allow at least ([0-9.]+)", said)[1])
+    assert "confidence" in said and said.count("latency_ms:") == 1
+    run(*asked, least)
+
+
+def test_without_confidence_there_is_no_bound(run, profiles, tmp_path):
+    said = run("search", "--profile", profiles[0], "--max-latency-ms", 0.3, "--confidence", "none", *FEW)
+    assert "no bound" in said.output and "by its bound" not in said.output
+    assert json.loads((tmp_path / "best.json").read_text())["predicted"]["bound_ms"] is None
+
+
+def test_the_bold_half_is_bold_on_the_first_device_alone(made_profile):
+    other = OtherDevice(profile=made_profile(speed=0.5), name="slow", max_latency_ms=0.6)
+    request = SearchRequest(budgets={LATENCY: 0.4}, others=(other,))
+    question = ask(made_profile(), predictor_for(made_profile(), None), request)
+    slow = "latency_ms@slow"
+    assert question.budgets[LATENCY] < 0.4 and question.budgets[slow] < 0.6
+    assert question.bold().budgets == {LATENCY: 0.4, slow: question.budgets[slow]}
+
+
 def test_model_size_is_a_budget_and_an_upper_bound_of_the_file(run, profiles, tmp_path):
     from deploy_nas.adapters.graphs import build_model, weight_shapes
 
@@ -74,6 +98,12 @@ def test_front_pick_and_result_files(run, profiles, tmp_path):
     assert picked["accuracy"] == max(
         c.record.predicted["accuracy"] for c in front.candidates if c.record.predicted["bound_ms"] <= 0.4
     )
+    before = (tmp_path / "front.json").read_bytes()
+    same = ("--pick", "knee", "--pick-output", "front.json", "--force")
+    assert "front's own file" in run("pareto", "--from", "front.json", *same, code=2).stderr
+    assert "front's own file" in run("pareto", "--profile", profiles[0], *same, code=2).stderr
+    assert (tmp_path / "front.json").read_bytes() == before
+    assert "--pick" in run("pareto", "--profile", "nowhere", "--pick", "nan", code=2).stderr
     again = ("pareto", "--from", "front.json", "--pick-output", "q.json", "--pick")
     assert "begins at" in run(*again, 0.001, code=2).stderr
     assert "--pick" in run(*again, "elbow", code=2).stderr
@@ -187,6 +217,15 @@ def test_none_within_its_budget_is_an_answer_no(here):
     kept, missed = measured_finish.best_measured([slow], record, False)
     assert isinstance(missed, BudgetMissedError) and "0.7 ms" in str(missed) and kept is record
     assert measured_finish.best_measured([], record, True) == (record, None)
+    assert isinstance(measured_finish.best_measured([slow], record, True)[1], BudgetMissedError)
+
+
+def test_a_fault_while_timing_keeps_what_the_search_found(here, tmp_path):
+    request = SearchRequest(budgets={LATENCY: 0.4}, hyper=QUICK)
+    with pytest.raises(WeightsError):
+        search_file(here, tmp_path / "b.json", request, measure_top=2, weights=str(tmp_path / "nowhere.pth"))
+    kept = load_result(tmp_path / "b.search.json")
+    assert len(kept.candidates) > 2 and not any(c.measured for c in kept.candidates)
 
 
 def test_measuring_needs_this_device_and_a_budget(made_profile, tmp_path):
@@ -205,8 +244,6 @@ def test_contenders_are_distinct_and_half_bold():
 
 
 def test_profiles_of_one_name_are_refused(made_profile):
-    from deploy_nas.workflows.question import OtherDevice
-
     other = OtherDevice(profile=made_profile(), name="x")
     request = SearchRequest(budgets={LATENCY: 1.0}, others=(other, other))
     with pytest.raises(OptionError, match="one name"):
