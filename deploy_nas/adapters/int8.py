@@ -44,6 +44,7 @@ Ranges = Mapping[str, Range]
 _ACTIVATIONS = ("", "relu", "relu6", "hard_swish")
 _TIMED_RANGE: Range = (-4.0, 4.0)
 _TIMED_SCALE = 1e-3
+_BIAS_LIMIT = 2.0**30
 _LEAST_SPAN = 1e-3
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -133,14 +134,16 @@ class _Builder:
             weight = self.weights[f"{name}.weight"].astype(np.float64).reshape(shape) * slope
             largest = np.abs(weight).reshape(shape[0], -1).max(axis=1)
             scale = (np.maximum(largest, 1e-8) / most).astype(np.float32)
+            if bias:  # of a channel whose weights are next to nothing the bias would not fit into 32 bits
+                values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
+                scale = np.maximum(scale, (np.abs(values) / (_BIAS_LIMIT * x.scale)).astype(np.float32))
             steps = weight / scale.reshape(-1, *[1] * (len(shape) - 1))
             stored = np.clip(np.rint(steps), -most, most).astype(np.int8)
         # onnxruntime fuses only where the bias has exactly this scale.
         bias_scale = scale * np.float32(x.scale)
         if bias and self.weights is not None:
             values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
-            limit = 2**31 - 1
-            stored_bias = np.clip(np.rint(values / bias_scale), -limit, limit).astype(np.int32)
+            stored_bias = np.rint(values / bias_scale).astype(np.int32)
         inputs = [self.stored(f"{name}.weight", "int8", shape, stored, scale, gemm=len(shape) == 2)]
         if bias:
             held = shape[:1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -29,11 +30,11 @@ class SshTarget:
     """
 
     def __init__(self, address: str, options: tuple[str, ...] = ()) -> None:
-        parts = urlsplit(address)
         try:
+            parts = urlsplit(address)
             port = parts.port
         except ValueError:
-            port = -1
+            parts, port = urlsplit(""), -1
         host = parts.netloc.rsplit(":", 1)[0] if port else parts.netloc
         if parts.scheme != "ssh" or not parts.hostname or port == -1 or parts.path not in ("", "/"):
             raise TargetError("is no ssh://[user@]host[:port]", subject=address)
@@ -49,7 +50,9 @@ class SshTarget:
         self._scp = ["scp", "-q", "-o", "BatchMode=yes", *options, *(["-P", str(port)] if port else [])]
 
     def _call(self, command: list[str], what: str) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a list, no shell
+        done = subprocess.run(  # noqa: S603 - a list, no shell
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode:
             raise self._error(what, done.stderr)
         return done.stdout
@@ -60,12 +63,17 @@ class SshTarget:
         return TargetError(f"{what}: {reason}", subject=self.address)
 
     def run_kit(
-        self, kit: bytes, plan_id: str, progress: Callable[[int, int, str], None] | None = None
+        self,
+        kit: bytes,
+        plan_id: str,
+        progress: Callable[[int, int, str], None] | None = None,
+        *,
+        options: str = "",
     ) -> bytes:
-        """Send a kit, run it there, fetch its result.
+        """Send a kit, run it there with further ``options`` of its own, fetch its result.
 
         The kit's folder on the device is named by the plan: a run whose connection was cut goes on
-        from its journal there.
+        from its journal there, or is fetched if it had ended.
 
         Raises:
             TargetError: unreachable, wrong key, no python3, no onnxruntime, disk full, cut half-way.
@@ -78,19 +86,21 @@ class SshTarget:
             self._call(
                 [*self._scp, str(sent), f"{self.host}:{folder}/kit.pyz"], "the kit could not be copied"
             )
-            self._watch([*self._ssh, f"cd {folder} && exec python3 kit.pyz --wait 60 -o {RESULT}"], progress)
+            run = f"cd {folder} && exec python3 kit.pyz --wait 60 -o {RESULT} {options}".rstrip()
+            self._watch([*self._ssh, run], progress)
             fetched = Path(local) / RESULT
             self._call(
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
                 "the result could not be fetched",
             )
             data = fetched.read_bytes()
-        self._call([*self._ssh, f"rm -rf {folder}"], "the kit could not be removed")
+        with contextlib.suppress(TargetError):  # what was measured is here: a folder left there is no fault
+            self._call([*self._ssh, f"rm -rf {folder}"], "the kit could not be removed")
         return data
 
     def _watch(self, command: list[str], progress: Callable[[int, int, str], None] | None) -> None:
         with subprocess.Popen(  # noqa: S603 - a list, no shell
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
         ) as process:
             last = ""
             try:
@@ -106,5 +116,7 @@ class SshTarget:
         if process.returncode:
             error = self._error("the run there ended", last)
             raise TargetError(
-                error.message, subject=self.address, hint="the same command goes on where it ended"
+                error.message,
+                subject=self.address,
+                hint="the same command goes on where it ended, or begins anew with --fresh",
             )

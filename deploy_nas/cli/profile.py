@@ -127,9 +127,8 @@ def command(
             else:
                 profile = profile_target(request, target, ssh_options=ssh_option, progress=update)
     except KeyboardInterrupt:
-        click.echo(
-            f"stopped; what was timed is kept in {journal_path(path)}: the same command goes on", err=True
-        )
+        where = f"in {journal_path(path)}" if target is None else f"on {target}"
+        click.echo(f"stopped; what was timed is kept {where}: the same command goes on", err=True)
         raise SystemExit(130) from None
     if as_json:
         figures = {

@@ -78,13 +78,20 @@ def list_profiles(folder: Path) -> None:
 @click.option("--image-size", type=int, help="Of the largest subnet.")
 def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
     """Print a profile and where a network's time goes, layer by layer."""
+    from deploy_nas.core.errors import MismatchError
     from deploy_nas.records.architecture import load_architecture
     from deploy_nas.records.profile import load_profile
 
     p = load_profile(profile)
     click.echo(summary(p))
-    chosen = load_architecture(architecture).architecture if architecture else None
-    chosen = chosen or p.space.largest(image_size or p.image_sizes[-1])
+    chosen = p.space.largest(image_size or p.image_sizes[-1])
+    if architecture is not None:
+        record = load_architecture(architecture)
+        if record.space.id != p.space.id:
+            raise MismatchError(
+                f"is of space {record.space.id}, the profile of {p.space.id}", subject=str(architecture)
+            )
+        chosen = record.architecture
     total = float(p.latency_ms(p.space.encode([chosen]))[0])
     rows: list[list[object]] = []
     rest = total

@@ -31,7 +31,7 @@ from deploy_nas.cli import show
 def command(output: Path, max_latency_ms: float | None, threads: int, seed: int, force: bool) -> None:
     """Profile, search, export and verify with the embedded supernet.
 
-    Needs no network and no data, and takes less than two minutes.
+    Needs no network and no data, and takes two or three minutes.
 
     Exits 1 if the model it made misses its budget.
     """

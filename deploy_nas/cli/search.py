@@ -175,7 +175,7 @@ def command(
 ) -> None:
     """Find the most accurate subnet within budgets and write it as an architecture file.
 
-    All candidates go beside it, into NAME.search.json. Ctrl-C gives the best found so far.
+    The best candidates go beside it, into NAME.search.json. Ctrl-C gives the best found so far.
 
     Exits 1 if --measure-top finds none that meets the budget.
     """

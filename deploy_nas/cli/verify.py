@@ -78,9 +78,8 @@ def command(
             if is_bundle(model):
                 click.echo(f"{result.name}: its hash is the manifest's")
             if result.logits_apart is not None:
-                click.echo(
-                    f"on {result.device}: logits as here, largest difference {result.logits_apart:.2g}"
-                )
+                judged = "logits as here" if result.logits_judged else "INT8 logits, not judged"
+                click.echo(f"on {result.device}: {judged}, largest difference {result.logits_apart:.2g}")
             click.echo(describe(result.verification))
         if found is not None:
             click.echo(describe_top1(found))

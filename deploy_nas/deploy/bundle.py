@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_nas.adapters.graphs import INPUT, OPSET, OUTPUT, read_metadata
-from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.deploy.verify import checked_certificate, model_architecture
 from deploy_nas.records.bundle import Bundle, write_bundle
 from deploy_nas.records.files import read_bytes
@@ -109,12 +109,28 @@ def _readme(manifest: Mapping[str, Any], version: str) -> str:
 
 
 def check_bundle(bundle: Bundle) -> None:
-    """Each model's own metadata and certificate are those of the manifest; raises :class:`MismatchError`."""
+    """What the manifest says is what each model says of itself.
+
+    Raises:
+        MismatchError: it is not; names the key.
+        RecordError: a manifest of no model.
+    """
+    if not bundle.models:
+        raise RecordError("names no model", subject=bundle.manifest.where)
     for name, described in bundle.models.items():
         subject = f"{bundle.path}: {name}"
         held = read_metadata(bundle.files[name], subject)
         certificate = checked_certificate(bundle.files[name], held, subject)
-        model_architecture(held, subject)
+        record = model_architecture(held, subject)
+        for key, found in (
+            ("space", record.space.id),
+            ("architecture", {"space": record.space.id, **record.architecture}),
+            ("preprocessing", held.get("preprocessing")),
+            ("labels", held.get("labels") or []),
+            ("weights", held.get("weights") or {}),
+        ):
+            if bundle.manifest.value.get(key) != found:
+                raise MismatchError(f"the manifest's {key!r} is not the model's own", subject=subject)
         for key, found in (
             ("certificate", certificate),
             ("precision", held.get("precision", "fp32")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ import numpy as np
 from deploy_nas.adapters.graphs import graph_digest, read_metadata
 from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device import machine
 from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
 from deploy_nas.device.timing import Timer, latency_of
-from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture
+from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_predicted
 from deploy_nas.records.files import Fields, read_bytes
 from deploy_nas.records.profile import Profile
 
@@ -100,6 +102,12 @@ def checked_certificate(data: bytes, metadata: Mapping[str, Any], subject: str) 
             subject=subject,
             hint="export and verify it anew",
         )
+    fields = Fields(certificate, f"{subject}: certificate")
+    fields.fields("measured").number("latency_ms", positive=True)
+    on = fields.fields("measured_on")
+    on.text("cpu")
+    on.text("onnxruntime")
+    on.integer("threads", 1)
     return certificate
 
 
@@ -110,10 +118,12 @@ def sentinel_timer(
     space = profile.space
     layers = space.layers(space.smallest(min(profile.image_sizes)))
     fingerprint = profile.fingerprint
-    graph, tensors = timed_graph(layers, str(fingerprint.get("precision", "fp32")))
+    scheme = scheme_for(THIS_PROCESSOR, machine.cpu_features(), platform.machine())
+    graph, tensors = timed_graph(layers, str(fingerprint.get("precision", "fp32")), scheme.activations)
     session = open_session(
         graph,
         provider=str(fingerprint.get("provider", CPU_PROVIDER)),
+        provider_options=fingerprint.get("provider_options") or None,
         threads=threads,
         worker_cores=worker_cores,
         initializers=random_initializers(tensors, rng),
@@ -134,11 +144,13 @@ def measure(
 ) -> Measured:
     """Time a serialised model in a session of its own, as a user would, in several rounds.
 
-    With a profile its sentinel is timed before each round; while that is far slower than when profiled,
-    the round waits, ``wait_s`` in all, and rounds beside a slow sentinel do not count unless there is
-    no other: latency is that of a quiet device.
+    With a profile of as many threads its sentinel is timed before each round; while that is far slower than
+    when profiled, the round waits, ``wait_s`` in all, and rounds beside a slow sentinel do not count unless
+    there is no other: latency is that of a quiet device.
     """
     rng = np.random.default_rng(seed)
+    if profile is not None and profile.fingerprint.get("threads", 1) != threads:
+        profile = None  # its sentinel was timed with others
     with machine.pinned_to(threads) as pinning:
         cores = pinning.worker_cores
         session = open_session(
@@ -189,20 +201,22 @@ def measure(
     )
 
 
-def device_differences(profile: Profile, device: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+def device_differences(
+    profile: Profile, device: Mapping[str, Any] | None = None, *, threads: int | None = None
+) -> tuple[str, ...]:
     """What of the profile's fingerprint this machine is not, or the device of that fingerprint.
 
-    An imported profile is nobody's that was measured here.
+    ``threads`` are those that were measured with here, the profile's unless given. An imported profile is
+    nobody's that was measured here.
     """
     theirs = profile.fingerprint
     if profile.imported is not None:
         return (f"imported: a table of {theirs.get('cpu')}, timed by others and validated by nobody",)
     if device is not None:
-        same = {"threads", "provider", "provider_options", "precision"}
-        ours = {**device, **{key: theirs.get(key) for key in same}}
+        ours = {**device, "precision": theirs.get("precision")}  # a model has its own, and it was compared
         return _differences(theirs, ours, "there")
     ours = machine.fingerprint(
-        threads=int(theirs.get("threads", 1)),
+        threads=threads or int(theirs.get("threads", 1)),
         provider=str(theirs.get("provider", CPU_PROVIDER)),
         provider_options=theirs.get("provider_options", {}),
         precision=str(theirs.get("precision", "fp32")),
@@ -278,7 +292,7 @@ def verify_data(
     metadata = read_metadata(data, subject)
     record = model_architecture(metadata, subject)
     certificate = checked_certificate(data, metadata, subject)
-    predicted = metadata.get("predicted") or {}
+    predicted = parse_predicted(Fields(metadata.get("predicted") or {}, f"{subject}: predicted"))
     budget = budget_ms if budget_ms is not None else predicted.get("budget_ms")
     predicted_ms, bound_ms = predicted.get("latency_ms"), predicted.get("bound_ms")
     differences: tuple[str, ...] = ()
@@ -297,7 +311,7 @@ def verify_data(
             )
         predicted_ms = float(profile.latency_ms(record.space.encode([record.architecture]))[0])
         bound_ms = predicted_ms * profile.upper_ratio(confidence) if profile.validated else None
-        differences = device_differences(profile, device)
+        differences = device_differences(profile, device, threads=threads)
     here = measured is None
     if measured is None:
         # an imported table has neither provider nor sentinel of this machine
@@ -308,6 +322,9 @@ def verify_data(
             provider=CPU_PROVIDER
             if timed_here is None
             else str(timed_here.fingerprint.get("provider", CPU_PROVIDER)),
+            provider_options=None
+            if timed_here is None
+            else timed_here.fingerprint.get("provider_options") or None,
             profile=timed_here,
             seed=seed,
         )
@@ -330,5 +347,6 @@ def threads_asked(metadata: Mapping[str, Any], profile: Profile | None) -> int:
     """Intra-op threads to measure with: the profile's, else those the file was searched for."""
     if profile is not None:
         return int(profile.fingerprint.get("threads", 1))
-    threads = (metadata.get("predicted") or {}).get("threads", 1)
+    predicted = metadata.get("predicted")
+    threads = predicted.get("threads", 1) if isinstance(predicted, dict) else 1
     return threads if isinstance(threads, int) and threads >= 1 else 1

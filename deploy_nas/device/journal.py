@@ -1,6 +1,6 @@
 """The journal of a profiling run: a header line, then one line a burst, appended as they happen.
 
-A run that ends anywhere (Ctrl-C, a kill, a power cut) leaves whole lines and at most one cut one,
+A run that ends anywhere (Ctrl-C, a kill) leaves whole lines and at most one cut one,
 which reading drops. The next run of the same plan goes on from there.
 """
 
@@ -42,20 +42,21 @@ class Journal:
         header: what the run is: ``plan`` (its id), ``fingerprint``, ``settings``. One that differs from
             the file's is a :class:`MismatchError`: times of two runs are never mixed.
         wait_s: how long to wait for another process that writes this journal.
+        fresh: forget what the file holds, once no other process writes it.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any], *, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, path: Path, header: Mapping[str, Any], *, wait_s: float = 0.0, fresh: bool = False
+    ) -> None:
         self.path = path
         self.header = {"format": FORMAT, "version": VERSION, **header}
         self.bursts: Bursts = {}
         self.duration_s = 0.0
         self._since = time.monotonic()
+        self._file = _locked(path, wait_s)
         try:
-            self._file = path.open("a+b")
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
-        try:
-            _lock(self._file, path, wait_s)
+            if fresh:
+                self._file.truncate(0)
             self._begin()
         except BaseException:
             self._file.close()
@@ -85,11 +86,14 @@ class Journal:
             self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
             self._file.flush()
         except OSError as error:
-            raise OutputError(
-                f"cannot be written ({error.strerror})",
-                subject=str(self.path),
-                hint="what was timed before is kept",
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot be written ({error.strerror})",
+            subject=str(self.path),
+            hint="what was timed before is kept",
+        )
 
     def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
         """Keep one burst; ``sentinel_ms`` is what the sentinel took just before it."""
@@ -117,9 +121,32 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as fault:
+            # A full disk was told already, by what could not be written.
+            if kind is None:
+                raise self._unwritable(fault) from fault
+
+
+def _locked(path: Path, wait_s: float) -> IO[bytes]:
+    """The file, open and this process's alone."""
+    while True:
+        try:
+            file = path.open("a+b")
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
+        try:
+            _lock(file, path, wait_s)
+            # A run that ended meanwhile has removed what it had locked: that is no file of this name now.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def _lock(file: IO[bytes], path: Path, wait_s: float) -> None:
@@ -189,6 +216,6 @@ def read_journal(path: Path) -> JournalContent:
             key = (str(value["u"]), int(value["r"]))
             bursts.pop(key, None)
             bursts[key] = (burst, float(value["s"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RecordError(f"line {number} is damaged", subject=str(path)) from error
     return JournalContent(header=header, bursts=bursts, whole_bytes=whole, duration_s=duration_s)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.core.errors import OptionError
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal, JournalContent
 from deploy_nas.device.runner import Plan, Progress, Runner, Settings
@@ -48,11 +48,6 @@ def time_plan(
             f"must be from 1 to the {cores} cores of this device, is {settings.threads}", subject="--threads"
         )
     settings = replace(settings, provider=full_provider_name(settings.provider))
-    if fresh:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot be removed ({error.strerror})", subject=str(path)) from error
     with machine.pinned_to(settings.threads) as pinning:
         header = {
             "plan": plan.id,
@@ -67,7 +62,7 @@ def time_plan(
             **(more or {}),
             "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         }
-        with Journal(path, header, wait_s=wait_s) as journal:
+        with Journal(path, header, wait_s=wait_s, fresh=fresh) as journal:
             Runner(
                 plan, settings, journal, progress=progress, say=say, worker_cores=pinning.worker_cores
             ).run()

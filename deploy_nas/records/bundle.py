@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ MANIFEST = "manifest.json"
 _MOST_FILES = 64
 _MOST_BYTES = 1024**3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NEW = ".new"
 _OWN_NAMES = re.compile(r"manifest\.json|infer\.py|README\.md|model(\.[a-z0-9]+)?\.onnx")
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
@@ -62,9 +64,15 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """A folder with a manifest and nothing that a bundle has not."""
-    names = {entry.name for entry in path.iterdir()}
-    return MANIFEST in names and all(_OWN_NAMES.fullmatch(name) for name in names)
+    """A folder with a bundle's manifest and nothing that a bundle has not."""
+    names = {entry.name for entry in path.iterdir()} - {_NEW}
+    if MANIFEST not in names or not all(_OWN_NAMES.fullmatch(name) for name in names):
+        return False
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
 def write_bundle(
@@ -72,8 +80,9 @@ def write_bundle(
 ) -> dict[str, Any]:
     """Write a folder, or a zip where the name ends so; returns the whole manifest.
 
-    The manifest is given without its "format", "version" and "files". In a folder it is written last, so
-    that a bundle cut short has none. The same input gives the same bytes.
+    The manifest is given without its "format", "version" and "files". In a folder all is
+    written before what was there is removed, and the manifest takes its place last, so that a bundle cut
+    short has none. The same input gives the same bytes.
     """
     check_bundle_output(path, force=force)
     described = {
@@ -91,14 +100,22 @@ def write_bundle(
                 archive.writestr(info, data)
         write_atomic(path, buffer.getvalue(), force=force)
         return whole
+    new = path / _NEW
     try:
         path.mkdir(exist_ok=True)
+        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+        new.mkdir()
+        for name, data in {**files, MANIFEST: text}.items():
+            write_atomic(new / name, data)
         for old in path.iterdir():  # only a bundle of ours gets here
-            old.unlink()
+            if old != new:
+                old.unlink()
+        for name in (*files, MANIFEST):
+            (new / name).replace(path / name)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
-    for name, data in {**files, MANIFEST: text}.items():
-        write_atomic(path / name, data)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return whole
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.kits import make_check_kit
 from deploy_nas.adapters.ssh import SshTarget
-from deploy_nas.core.errors import BudgetError, CheckFailedError, RecordError
+from deploy_nas.core.errors import BudgetError, CheckFailedError, MismatchError, RecordError
 from deploy_nas.deploy.bundle import check_bundle, make_bundle
 from deploy_nas.deploy.certify import certify
 from deploy_nas.deploy.quantize import QuantizeReport
@@ -34,11 +35,16 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verified:
-    """One model as verified. ``logits_apart`` is the largest difference of a logit there and here."""
+    """One model as verified.
+
+    ``logits_apart`` is the largest difference of a logit there and here; ``logits_judged`` whether too large
+    a one would have been an error: INT8 sums differ between processors.
+    """
 
     name: str
     verification: Verification
     logits_apart: float | None = None
+    logits_judged: bool = False
     device: str | None = None
 
 
@@ -119,7 +125,8 @@ def _run_there(
     progress: Progress | None,
 ) -> Fields:
     kit = make_check_kit(models, threads=threads)
-    data = SshTarget(target, tuple(ssh_options)).run_kit(kit, "check", progress)
+    name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
+    data = SshTarget(target, tuple(ssh_options)).run_kit(kit, name, progress)
     try:
         return Fields(json.loads(data), target)
     except ValueError as error:
@@ -137,6 +144,8 @@ def _verified_there(name: str, data: bytes, result: Fields, shared: Mapping[str,
         runs=found.integer("runs", 1),
         sentinel_ms=None,
     )
+    if found.text("sha256") != hashlib.sha256(data).hexdigest():
+        raise MismatchError("ran another file than was sent", subject=result.where)
     here = logits_of(open_session(data)).ravel()
     there = np.array(found.numbers("logits"))
     if there.shape != here.shape:
@@ -149,5 +158,6 @@ def _verified_there(name: str, data: bytes, result: Fields, shared: Mapping[str,
         name=name,
         verification=verify_data(data, name, measured=measured, device=device, **shared),
         logits_apart=apart,
+        logits_judged=exact,
         device=f"{device.get('cpu')}, onnxruntime {device.get('onnxruntime')}",
     )

@@ -137,7 +137,7 @@ def _calibration(
     """Images to calibrate on, and labelled ones kept from them to measure on, where there are any."""
     names = read_metadata(model, str(request.output)).get("labels") or []
     try:
-        each = max(1, request.calibration_limit // max(1, len(names)))
+        each = max(1, request.calibration_limit // _classes(model))
         loaded = load_images(source, limit_per_class=each, size=side)
     except ImagesError:
         loaded = load_images(source, labelled=False, limit_per_class=request.calibration_limit, size=side)
@@ -154,11 +154,19 @@ def _calibration(
     return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))
 
 
+def _classes(model: bytes) -> int:
+    return int(open_session(model, threads=1).get_outputs()[0].shape[-1])
+
+
 def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
-    """What was predicted, if of this precision: another's latency would be a wrong promise."""
+    """What was predicted, if of this precision: another's latency would be a wrong promise.
+
+    A budget holds for the file that ships, so an INT8 file has it from the fp32 search it comes from.
+    """
     if predicted.get("precision", FP32) == precision:
         return predicted
-    kept = ("accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory")
+    kept = ["accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory", "threads"]
+    kept += ["budget_ms"] if precision == INT8 else []
     return {key: predicted[key] for key in kept if key in predicted}
 
 
@@ -189,8 +197,7 @@ def images_for(model: Path, images: Path) -> ImageSet:
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
     loaded = load_images(images, size=preprocessing_of(metadata, str(model))[0])
-    classes = open_session(data, threads=1).get_outputs()[0].shape[-1]
-    check_classes(loaded, metadata, classes)
+    check_classes(loaded, metadata, _classes(data))
     return loaded
 
 

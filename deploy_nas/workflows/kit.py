@@ -93,6 +93,12 @@ def profile_target(
     check_output(request.output, force=request.force)
     device = SshTarget(target, tuple(ssh_options))
     plan, kit = kit_for(request)
-    profile = profile_of_result(device.run_kit(kit, f"{plan.id}-{request.threads}t", progress), target)
+    data = device.run_kit(
+        kit,
+        f"{plan.id}-{request.threads}t",
+        progress,
+        options="--fresh" if request.fresh else "--keep",
+    )
+    profile = profile_of_result(data, target)
     save_profile(profile, request.output, force=request.force)
     return profile

@@ -141,3 +141,19 @@ def test_an_operator_without_an_int8_form_is_refused():
     layers = [("a", Layer(kind="mbconv", in_channels=16, in_size=8, ops=(op,)))]
     with pytest.raises(OptionError, match="no INT8 form"):
         int8.build_int8(layers, None, None, int8.Scheme())
+
+
+def test_the_bias_of_a_channel_without_weights_is_kept():
+    """Batch norm may leave a channel nothing but its shift, which 32 bits of the usual step cannot hold."""
+    layers = network()[0]
+    name, layer = layers[int8.float_layers(layers)]
+    weights = random_initializers(graphs.weight_shapes([(name, layer)]), np.random.default_rng(0))
+    place = f"{name}/{layer.ops[0].role}"
+    weights[f"{place}.weight"][0] = 0.0
+    weights[f"{place}.bias"][0] = 1.0
+    model = onnx.load_from_string(
+        int8.build_int8([(name, layer)], weights, flat_ranges([(name, layer)]), int8.Scheme())[0]
+    )
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    stored = held[f"{place}.bias_int32"][0] * float(held[f"{place}.bias_scale"][0])
+    assert stored == pytest.approx(1.0, rel=1e-3)

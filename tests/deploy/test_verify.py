@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, weight_shapes
+from deploy_nas.adapters.graphs import build_model, graph_digest, weight_shapes, with_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy import verify
@@ -59,7 +59,7 @@ def test_a_slower_device_is_told_from_a_wrong_table(model, made_profile, monkeyp
     monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0, sentinel_ms=0.125))
     profile = made_profile()
     assert verify_model(model(), profile=profile).speed is None  # another device's profile: nothing to say
-    monkeypatch.setattr(verify, "device_differences", lambda profile, device=None: ())
+    monkeypatch.setattr(verify, "device_differences", lambda profile, device=None, threads=None: ())
     result = verify_model(model(), profile=profile)
     assert result.speed == pytest.approx(0.8)
     assert result.predicted_ms == pytest.approx(profile.latency_ms(SPACE.encode([SPACE.smallest(24)]))[0])
@@ -74,6 +74,52 @@ def test_threads_come_from_the_profile_or_the_file(model, made_profile, monkeypa
     verify_model(model(threads=2), threads=1)
     verify_model(model())
     assert asked == [2, 2, 1, 1]
+
+
+def test_other_threads_than_the_profiles_are_said_and_no_speed_is_told(model, made_profile, monkeypatch):
+    monkeypatch.setattr(verify, "_DEVICE_KEYS", ("threads", "provider"))
+    seen = []
+
+    def sentinel(*_):
+        seen.append(1)
+        raise AssertionError
+
+    profile = made_profile()
+    assert verify.device_differences(profile) == ()
+    monkeypatch.setattr(verify, "sentinel_timer", sentinel)
+    monkeypatch.setattr(verify, "ROUNDS", 1)
+    result = verify_model(model(), profile=profile, threads=2)
+    assert not seen and result.speed is None
+    assert result.differences == ("threads: profiled 1, here 2",)
+
+
+def test_the_profiles_provider_options_are_those_of_the_measurement(model, made_profile, monkeypatch):
+    asked = []
+    monkeypatch.setattr(verify, "measure", lambda data, **how: asked.append(how) or measured(1.0))
+    profile = made_profile()
+    profile.fingerprint["provider_options"] = {"use_arena": "0"}
+    verify_model(model(), profile=profile)
+    assert asked[0]["provider_options"] == {"use_arena": "0"}
+
+
+def test_another_devices_threads_and_provider_are_compared(made_profile):
+    there = {**made_profile().fingerprint, "threads": 4}
+    assert verify.device_differences(made_profile(), there) == ("threads: profiled 1, there 4",)
+
+
+@pytest.mark.parametrize("predicted", [[1], {"latency_ms": "0.2"}, {"budget_ms": "2"}])
+def test_a_prediction_of_wrong_types_is_named(model, predicted, monkeypatch):
+    data = with_metadata(model().read_bytes(), {"predicted": predicted})
+    with pytest.raises(RecordError, match="predicted"):
+        verify.verify_data(data, "m.onnx", measured=measured(1.0))
+
+
+@pytest.mark.parametrize("certificate", [{}, {"measured": 1}, {"measured": {"latency_ms": 1.0}}])
+def test_a_certificate_without_its_keys_is_named(model, certificate):
+    data = model().read_bytes()
+    whole = {"graph_sha256": graph_digest(data), **certificate}
+    with pytest.raises(RecordError, match="certificate"):
+        verify.verify_data(with_metadata(data, {"certificate": whole}), "m.onnx", measured=measured(1.0))
 
 
 def test_files_and_profiles_that_do_not_fit(model, made_profile, tmp_path):

@@ -1,3 +1,6 @@
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -166,3 +169,50 @@ def test_newer_and_foreign_journals(tmp_path):
     path.write_text("hello\n")
     with pytest.raises(RecordError, match="no journal"):
         read_journal(path)
+
+
+def test_beginning_anew_waits_for_the_run_that_writes(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as running:
+        running.add("a", 0, BURST, 0.5)
+        with pytest.raises(OutputError, match="another run"):
+            Journal(path, HEADER, fresh=True)
+        running.add("b", 0, BURST, 0.5)
+    assert len(read_journal(path).bursts) == 2
+    with Journal(path, {**HEADER, "plan": "other"}, fresh=True) as journal:
+        assert not journal.bursts
+    assert read_journal(path).header["plan"] == "other"
+
+
+def test_a_run_that_waited_for_a_removed_journal_begins_its_own(tmp_path):
+    path = tmp_path / "j"
+    first = Journal(path, HEADER)
+
+    def end():
+        path.unlink()
+        first.__exit__(None, None, None)
+
+    ending = threading.Timer(0.3, end)
+    ending.start()
+    with Journal(path, HEADER, wait_s=10.0) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    ending.join()
+    assert ("a", 0) in read_journal(path).bursts
+
+
+def test_a_number_that_is_none_is_a_damaged_line(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    path.write_bytes(path.read_bytes().replace(b'"n":3', b'"n":1e999'))
+    with pytest.raises(RecordError, match="line 2 is damaged"):
+        read_journal(path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named_and_says_what_is_kept(tmp_path):
+    journal = Journal(tmp_path / "j", HEADER)
+    journal._file.close()
+    journal._file = Path("/dev/full").open("wb")  # noqa: SIM115 - the journal closes it
+    with pytest.raises(OutputError, match=r"No space left.*is kept"), journal:
+        journal.add("a", 0, BURST, 0.5)

@@ -123,11 +123,12 @@ def test_manifests_that_are_none(path):
     changed(path, version=99)
     with pytest.raises(VersionError, match="version 99"):
         read_bundle(path)
-    for values in ({"format": "x"}, {"version": "1"}, {"version": None}, {"files": []}, {"models": 3}):
+    for values in ({"version": "1"}, {"version": None}, {"files": []}, {"models": 3}, {"format": "x"}):
         write_bundle(path, BODY, FILES, force=True)
         changed(path, **values)
         with pytest.raises(RecordError):
             read_bundle(path)
+    changed(path, format="deploy-nas bundle")  # --force replaces a bundle alone
     write_bundle(path, BODY | {"models": [{"file": "other.onnx"}]}, FILES, force=True)
     with pytest.raises(RecordError, match=r"other\.onnx"):
         read_bundle(path)
@@ -169,3 +170,28 @@ def test_an_empty_zip_is_no_bundle(tmp_path):
     (tmp_path / "e.zip").write_bytes(buffer.getvalue())
     with pytest.raises(RecordError, match="is no bundle"):
         read_bundle(tmp_path / "e.zip")
+
+
+def test_a_strangers_folder_is_never_replaced(tmp_path):
+    path = tmp_path / "extension"
+    path.mkdir()
+    (path / MANIFEST).write_text('{"name": "a web extension", "manifest_version": 3}')
+    (path / "README.md").write_text("mine")
+    with pytest.raises(OutputError, match="replaces a bundle, nothing else"):
+        write_bundle(path, BODY, FILES, force=True)
+    assert (path / "README.md").read_text() == "mine"
+
+
+def test_a_disk_that_is_full_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):
+    from deploy_nas.records import bundle
+
+    path = tmp_path / "b"
+    write_bundle(path, BODY, FILES)
+
+    def full(target, data, **how):
+        raise OutputError("cannot be written (No space left on device)", subject=str(target))
+
+    monkeypatch.setattr(bundle, "write_atomic", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_bundle(path, BODY | {"space": "other"}, FILES, force=True)
+    assert read_bundle(path).manifest.text("space") == "s"

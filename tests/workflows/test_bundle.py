@@ -1,5 +1,6 @@
 """From an architecture to a bundle that a bare environment runs, and that is checked again anywhere."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -77,7 +78,9 @@ def test_the_manifest_says_it_all(made):
     assert certificate["agreement"]["largest_difference"] <= certificate["agreement"]["allowed"]
     assert certificate["weights_sha256"] == manifest["weights"]["sha256"] and certificate["profile"] == "p"
     assert certificate["top1"]["images"] == 8
-    assert second["predicted"] == {}, "fp32's latency is no promise of INT8's"
+    # fp32's latency is no promise of INT8's; the budget and the threads it is for are
+    assert second["predicted"] == {"budget_ms": 1e6, "threads": 1}
+    assert second["certificate"]["within_budget"] is True
     held = graphs.read_metadata(bundle.files["model.onnx"], "m")
     assert held["certificate"] == certificate
     assert request.output.read_bytes() == bundle.files["model.onnx"]
@@ -89,6 +92,35 @@ def test_verify_replays_a_bundle(made):
     assert results[0].verification.within_budget is True
     assert results[0].verification.certificate["budget_ms"] == 1e6
     assert all(r.verification.measured.latency_ms > 0 for r in results)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("labels", ["x"] * 10), ("preprocessing", {"image_size": 20}), ("architecture", {}), ("weights", {})],
+)
+def test_a_manifest_that_says_other_than_its_models_is_refused(made, tmp_path, key, value):
+    shutil.copytree(made[2], tmp_path / "b")
+    path = tmp_path / "b/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(MismatchError, match=f"'{key}' is not the model's own"):
+        verify_path(tmp_path / "b")
+
+
+def test_a_manifest_of_no_model_is_refused(made, tmp_path):
+    shutil.copytree(made[2], tmp_path / "b")
+    path = tmp_path / "b/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "models": []}))
+    with pytest.raises(RecordError, match="names no model"):
+        verify_path(tmp_path / "b")
+
+
+def test_calibration_takes_its_limit_altogether_without_labels(made, pictures, monkeypatch):
+    from deploy_nas.workflows import deploy_subnet
+
+    unlabelled = graphs.with_metadata(made[0].output.read_bytes(), {"labels": []})
+    request = replace(made[0], calibration_limit=20)
+    calibration, _ = deploy_subnet._calibration(pictures, 24, request, unlabelled)
+    assert len(calibration) == 20
 
 
 def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures):
@@ -197,7 +229,8 @@ def test_other_logits_there_are_told(made, monkeypatch):
         name, data = next(iter(models.items()))
         here = workflow.logits_of(workflow.open_session(data)).ravel() + 0.1
         times = dict.fromkeys(("latency_ms", "p50_ms", "p90_ms", "p99_ms"), 1.0)
-        found = {name: {**times, "runs": 9, "logits": [float(v) for v in here]}}
+        sha256 = hashlib.sha256(data).hexdigest()
+        found = {name: {**times, "runs": 9, "sha256": sha256, "logits": [float(v) for v in here]}}
         return workflow.Fields({"device": {"cpu": "fake"}, "models": found}, "there")
 
     monkeypatch.setattr(workflow, "_run_there", run_there)

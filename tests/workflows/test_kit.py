@@ -144,6 +144,39 @@ def test_over_ssh_cut_half_way(server, kit):
     assert not home.exists()
 
 
+def test_over_ssh_a_result_that_could_not_be_fetched_is_not_timed_again(server, kit, monkeypatch):
+    """The run ends there, the connection before the fetch; the second command fetches what it wrote."""
+    target = SshTarget(server.url, server.options)
+    home = server.folder / "home/.cache/deploy-nas/late"
+    call = SshTarget._call
+
+    def cut(self, command, what):
+        if "fetched" in what:
+            raise TargetError("the connection ended", subject=self.address)
+        return call(self, command, what)
+
+    monkeypatch.setattr(SshTarget, "_call", cut)
+    with pytest.raises(TargetError):
+        target.run_kit(kit.read_bytes(), "late", options="--keep")
+    written = next(home.glob("*.jsonl")).read_bytes()
+    monkeypatch.setattr(SshTarget, "_call", call)
+    assert target.run_kit(kit.read_bytes(), "late", options="--keep") == written
+    assert not home.exists()
+
+
+def test_over_ssh_a_folder_that_stays_there_loses_nothing(server, kit, monkeypatch):
+    call = SshTarget._call
+
+    def stuck(self, command, what):
+        if "removed" in what:
+            raise TargetError("Device or resource busy", subject=self.address)
+        return call(self, command, what)
+
+    monkeypatch.setattr(SshTarget, "_call", stuck)
+    data = SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "stuck", options="--fresh")
+    assert profile_of_result(data, "r").rows
+
+
 def _lines(home: Path) -> int:
     return sum(p.read_bytes().count(b"\n") for p in home.glob("*.journal"))
 
@@ -178,7 +211,16 @@ def test_ssh_faults_are_named(server, kit, bare_python, tmp_path):
 
 @pytest.mark.parametrize(
     "address",
-    ["host", "http://host", "ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://h:port", "ssh://h/path"],
+    [
+        "host",
+        "http://host",
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://a b",
+        "ssh://h:port",
+        "ssh://h/path",
+        "ssh://[h",
+    ],
 )
 def test_addresses_that_are_none(address):
     with pytest.raises(TargetError):
