@@ -77,6 +77,11 @@ def _key(kind: str, before: str, after: str) -> str:
     return f"{kind}-input:{before}-output:{after}"
 
 
+def could_hold(space: Space, tables: Mapping[int, Times]) -> bool:
+    """Whether tables of these image sizes can be of the space at all, complete or not."""
+    return set(tables) <= set(space.image_sizes) and all(ofa_keys(layer) is not None for layer in space.rows)
+
+
 def missing_keys(space: Space, tables: Mapping[int, Times]) -> list[str]:
     """What the tables lack of a space, as sentences; empty where they hold all of it."""
     odd = [size for size in tables if size not in space.image_sizes]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy_nas.adapters.tables import read_ofa_tables
-from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.errors import MismatchError, UnknownSpaceError
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space, space_ids
-from deploy_nas.profiling.imported import Times, imported_profile, missing_keys
+from deploy_nas.profiling.imported import Times, could_hold, imported_profile, missing_keys
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile, save_profile
 
@@ -54,11 +55,17 @@ def import_ofa(
 
 def _space_of(tables: dict[int, Times], folder: Path) -> Space:
     """The first space all of whose layers are there."""
-    lacking = {name: missing_keys(get_space(name), tables) for name in space_ids()}
+    lacking: dict[str, list[str]] = {}
+    for name in space_ids():
+        with contextlib.suppress(
+            UnknownSpaceError
+        ):  # another package's, broken: no reason against the others
+            lacking[name] = missing_keys(get_space(name), tables)
     for name, missing in lacking.items():
         if not missing:
             return get_space(name)
-    nearest = min(lacking, key=lambda name: len(lacking[name]))
+    # A space of other image sizes, or of layers that no table has, lacks one thing: all of it.
+    nearest = min(lacking, key=lambda name: (not could_hold(get_space(name), tables), len(lacking[name])))
     raise MismatchError(
         f"its tables hold no space whole; of {nearest}: {lacking[nearest][0]}",
         subject=str(folder),

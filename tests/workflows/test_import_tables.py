@@ -127,6 +127,17 @@ def test_import_is_marked_and_searched_without_a_bound(folder, tmp_path, monkeyp
     assert predicted["bound_ms"] is None and 2.7 < predicted["latency_ms"] <= 3.0
 
 
+@pytest.mark.parametrize("gone", [1, 3])
+def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
+    table = synthetic(get_space(SPACE), 224)
+    lost = sorted(table)[:gone]
+    (tmp_path / "224_lookup_table.yaml").write_text(
+        yaml.safe_dump({key: value for key, value in table.items() if key not in lost})
+    )
+    with pytest.raises(MismatchError, match=f"of {SPACE}: table of 224 px: no key"):
+        import_ofa(tmp_path, tmp_path / "p.json")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
