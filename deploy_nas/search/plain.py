@@ -29,19 +29,24 @@ _CHILD_TRIES = 200
 
 
 @contextlib.contextmanager
-def seeded_globals(rng: np.random.Generator, *, active: bool) -> Iterator[None]:
-    """Seed the global generators of ``random`` and numpy from ``rng``, and put them back afterwards."""
+def seeded_globals(rng: np.random.Generator, encoder: Any, *, active: bool) -> Iterator[None]:
+    """Seed the global generators of ``random`` and numpy, and the encoder's, from ``rng``; afterwards put
+    them back."""
     if not active:
         yield
         return
-    kept, kept_numpy = random.getstate(), np.random.get_state()
+    kept, kept_numpy, own = random.getstate(), np.random.get_state(), getattr(encoder, "rng", None)
     random.seed(int(rng.integers(2**32)))
     np.random.seed(int(rng.integers(2**32)))
+    if isinstance(own, np.random.Generator):
+        encoder.rng = rng
     try:
         yield
     finally:
         random.setstate(kept)
         np.random.set_state(kept_numpy)
+        if isinstance(own, np.random.Generator):
+            encoder.rng = own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +173,18 @@ class PlainSearch:
 
 def _ratios(efficiency: Any, constraint: Any) -> dict[str, float]:
     """Figure over bound, where both are numbers or mappings of numbers; else nothing is known."""
-    if isinstance(constraint, Mapping) and isinstance(efficiency, Mapping):
-        return {
-            str(k): float(efficiency[k]) / float(bound) for k, bound in constraint.items() if k in efficiency
-        }
     try:
-        return {"constraint": float(efficiency) / float(constraint)}
+        if isinstance(constraint, Mapping) and isinstance(efficiency, Mapping):
+            return {
+                str(k): _ratio(efficiency[k], bound) for k, bound in constraint.items() if k in efficiency
+            }
+        return {"constraint": _ratio(efficiency, constraint)}
     except (TypeError, ValueError):
         return {}
+
+
+def _ratio(value: Any, bound: Any) -> float:
+    return float(value) / float(bound) if float(bound) else math.inf
 
 
 def _excess(efficiency: Any, constraint: Any) -> float:

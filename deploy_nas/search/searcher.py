@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError
+from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
 from deploy_nas.core.space import Architecture, IntArray
 from deploy_nas.search.budgets import infeasible
 from deploy_nas.search.evolution import HyperParameters, Progress, SearchResult, evolve
@@ -41,7 +41,7 @@ class EvolutionSearcher:
         **hyper: the six hyper-parameters by name; see :class:`HyperParameters`. Each is an attribute too.
 
     Raises:
-        OptionError: an unknown hyper-parameter, or one out of range.
+        OptionError: an unknown hyper-parameter, or one out of range, or a seed that is none.
         MismatchError: the two predictors are of different spaces, or share no image size.
     """
 
@@ -58,7 +58,7 @@ class EvolutionSearcher:
         self.efficiency_predictor = efficiency_predictor
         self.accuracy_predictor = accuracy_predictor
         self.seed = seed
-        self._rng = np.random.default_rng(seed)
+        self._rng = _generator(seed)
         self._set(HyperParameters().updated(hyper))
         self._vary = self._variation()
 
@@ -142,7 +142,8 @@ class EvolutionSearcher:
             result = self.search(constraint, seed=seed, progress=report)
             return list(result.history), (result.accuracy, result.architecture, result.efficiency)
         rng = self._run_rng(seed)
-        with seeded_globals(rng, active=seed is not None or self.seed is not None):
+        encoder = self.accuracy_predictor.arch_encoder
+        with seeded_globals(rng, encoder, active=seed is not None or self.seed is not None):
             return self._plain(rng).run(constraint, report)
 
     # -- the seed's single steps ---------------------------------------------------------------
@@ -228,7 +229,7 @@ class EvolutionSearcher:
 
     def _run_rng(self, seed: int | None) -> np.random.Generator:
         seed = self.seed if seed is None else seed
-        return self._rng if seed is None else np.random.default_rng(seed)
+        return self._rng if seed is None else _generator(seed)
 
     def _first_feasible(self, problem: Problem, draw: Any) -> tuple[Architecture, Any]:
         nearest, least = None, np.inf
@@ -246,6 +247,13 @@ class EvolutionSearcher:
     def _priced(self, rows: IntArray) -> tuple[Architecture, Any]:
         architecture = self.accuracy_predictor.arch_encoder.space.decode(rows[:1])[0]
         return architecture, self.efficiency_predictor.get_efficiency(architecture)
+
+
+def _generator(seed: int | None) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"must be a whole number from 0 on, is {seed!r}", subject="seed") from error
 
 
 def _no_child(error: InfeasibleBudgetError) -> InfeasibleBudgetError:

@@ -226,6 +226,23 @@ def test_a_run_with_theirs(theirs: tuple[Any, Any], ours: tuple[Any, Any]) -> No
         EvolutionSearcher(*theirs).search(constraint)
 
 
+def test_one_seed_is_one_run_with_our_encoder_and_their_prices(ours: tuple[Any, Any]) -> None:
+    """The encoder's own generator moves on from run to run; a seed holds for it too."""
+    searcher = EvolutionSearcher(DictsOnly(ours[0]), ours[1], seed=1, **SMALL)
+    own = ours[1].arch_encoder.rng
+    first = searcher.run_search({"latency_ms": 0.06})
+    ours[1].arch_encoder.random_sample_arch()
+    assert searcher.run_search({"latency_ms": 0.06}) == first
+    assert ours[1].arch_encoder.rng is own
+
+
+def test_seeds_and_bounds_that_are_none(theirs: tuple[Any, Any], ours: tuple[Any, Any]) -> None:
+    with pytest.raises(OptionError, match="seed"):
+        EvolutionSearcher(*ours, seed=-1)
+    with pytest.raises(InfeasibleBudgetError):
+        EvolutionSearcher(ScalarOnly(ours[0]), theirs[1], seed=1, **SMALL).run_search(0)
+
+
 def test_a_run_with_ofas_numbers(theirs: tuple[Any, Any], ours: tuple[Any, Any]) -> None:
     searcher = EvolutionSearcher(ScalarOnly(ours[0]), theirs[1], seed=1, **SMALL)
     answer = searcher.run_evolution_search(1.5)
