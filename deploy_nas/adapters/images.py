@@ -41,7 +41,7 @@ class ImageSet:
         classes: names of the class folders, sorted; empty where the set has no labels.
         source: where they came from.
         skipped: names of the images that could not be read.
-        least_side: shortest side in pixels of any of them as it lay there; 0 where nobody looked.
+        median_side: median of the shorter sides in pixels as they lay there; 0 where nobody looked.
     """
 
     images: UInt8Array
@@ -49,7 +49,7 @@ class ImageSet:
     classes: tuple[str, ...]
     source: str
     skipped: tuple[str, ...] = ()
-    least_side: int = 0
+    median_side: float = 0.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,7 +83,12 @@ def with_mirrored(given: ImageSet) -> ImageSet:
 
 
 def load_images(
-    source: Path, *, limit_per_class: int | None = None, size: int | None = None, labelled: bool = True
+    source: Path,
+    *,
+    limit_per_class: int | None = None,
+    limit: int | None = None,
+    size: int | None = None,
+    labelled: bool = True,
 ) -> ImageSet:
     """Read a folder or a zip of images.
 
@@ -91,6 +96,7 @@ def load_images(
         source: the folder or zip.
         limit_per_class: of each class take this many, evenly spaced in order of names; of an
             unlabelled set, this many altogether.
+        limit: take this many altogether, as many of each class, and at least one.
         size: side in pixels every image is brought to (its centre square, bilinear, antialiased);
             ``None``: as they are, which must then be one size.
         labelled: class folders are needed; otherwise images are taken wherever they lie, as for
@@ -101,7 +107,7 @@ def load_images(
             over 1% that cannot be read; the folder or image is named.
         OptionError: a limit or size below 1.
     """
-    for name, value in (("limit per class", limit_per_class), ("size", size)):
+    for name, value in (("limit per class", limit_per_class), ("limit", limit), ("size", size)):
         if value is not None and value < 1:
             raise OptionError(f"must be at least 1, is {value}", subject=name)
     with open_source(source) as reader:
@@ -109,19 +115,20 @@ def load_images(
         groups = _by_class(files, reader.folders, source) if labelled else {"": files}
         if not any(groups.values()):
             raise ImagesError("holds no images", subject=str(source), hint=_suffix_hint())
+        each = [n for n in (limit_per_class, limit and max(1, limit // len(groups))) if n is not None]
         chosen = [
             (parts, label if labelled else -1)
             for label, (_, found) in enumerate(sorted(groups.items()))
-            for parts in _spread(sorted(found), limit_per_class)
+            for parts in _spread(sorted(found), min(each, default=None))
         ]
-        images, labels, skipped, least_side = _read_all(reader, chosen, size, source)
+        images, labels, skipped, median_side = _read_all(reader, chosen, size, source)
     return ImageSet(
         images=images,
         labels=labels,
         classes=tuple(sorted(groups)) if labelled else (),
         source=str(source),
         skipped=tuple(skipped),
-        least_side=least_side,
+        median_side=median_side,
     )
 
 
@@ -197,7 +204,7 @@ def _suffix_hint() -> str:
 
 def _read_all(
     reader: Source, chosen: list[tuple[Parts, int]], size: int | None, source: Path
-) -> tuple[UInt8Array, NDArray[np.int64], list[str], int]:
+) -> tuple[UInt8Array, NDArray[np.int64], list[str], float]:
     result: UInt8Array | None = None
     labels: list[int] = []
     skipped: list[str] = []
@@ -228,7 +235,7 @@ def _read_all(
             subject=str(source),
             hint="remove or replace them; up to 1% would be skipped",
         )
-    return result[: len(labels)], np.array(labels, dtype=np.int64), skipped, min(sides)
+    return result[: len(labels)], np.array(labels, dtype=np.int64), skipped, float(np.median(sides))
 
 
 def _decode(data: bytes, size: int | None) -> tuple[UInt8Array, int]:

@@ -87,7 +87,7 @@ class SshTarget:
                 [*self._scp, str(sent), f"{self.host}:{folder}/kit.pyz"], "the kit could not be copied"
             )
             run = f"cd {folder} && exec python3 kit.pyz --wait 60 -o {RESULT} {options}".rstrip()
-            self._watch([*self._ssh, run], progress)
+            self._watch([*self._ssh, run], progress, goes_on=bool(options))
             fetched = Path(local) / RESULT
             self._call(
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
@@ -98,7 +98,9 @@ class SshTarget:
             self._call([*self._ssh, f"rm -rf {folder}"], "the kit could not be removed")
         return data
 
-    def _watch(self, command: list[str], progress: Callable[[int, int, str], None] | None) -> None:
+    def _watch(
+        self, command: list[str], progress: Callable[[int, int, str], None] | None, *, goes_on: bool
+    ) -> None:
         with subprocess.Popen(  # noqa: S603 - a list, no shell
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
         ) as process:
@@ -115,8 +117,5 @@ class SshTarget:
                 raise
         if process.returncode:
             error = self._error("the run there ended", last)
-            raise TargetError(
-                error.message,
-                subject=self.address,
-                hint="the same command goes on where it ended, or begins anew with --fresh",
-            )
+            hint = "the same command goes on where it ended, or begins anew with --fresh" if goes_on else ""
+            raise TargetError(error.message, subject=self.address, hint=hint)

@@ -46,12 +46,12 @@ class _LogLines:
     ) -> None:
         self.title, self.every_s, self.clock = title, every_s, clock
         self.said_s = clock()
-        self.first: tuple[float, int] | None = None
+        self.total, self.first = 0, (self.said_s, 0)
 
     def __call__(self, done: int, total: int, what: object = "") -> None:
         now_s = self.clock()
-        if self.first is None:
-            self.first = now_s, done
+        if total != self.total:  # another stage, of other steps
+            self.total, self.first = total, (now_s, done)
         if now_s - self.said_s < self.every_s:
             return
         self.said_s = now_s

@@ -18,7 +18,8 @@ from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import CIFAR10_LABELS, EMBEDDED, get_space
 from deploy_nas.deploy.weights import UNTRAINED, Provenance, default_weights, load_supernet
 from deploy_nas.device.session import open_session
-from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.architecture import parse_predicted
+from deploy_nas.records.files import Fields, check_output, write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -263,6 +264,7 @@ def _metadata(
         figures = json.loads(json.dumps(dict(predicted or {}), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise OptionError(f"cannot be kept as JSON ({error})", subject="predicted") from error
+    parse_predicted(Fields(figures, "predicted"))
     return {
         "architecture": {"space": space.id, **architecture},
         "space": space.id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,10 +43,18 @@ class Journal:
             the file's is a :class:`MismatchError`: times of two runs are never mixed.
         wait_s: how long to wait for another process that writes this journal.
         fresh: forget what the file holds, once no other process writes it.
+        earlier: gives the whole lines of a finished run, ``None`` for none: an empty journal of the same run
+            begins with them.
     """
 
     def __init__(
-        self, path: Path, header: Mapping[str, Any], *, wait_s: float = 0.0, fresh: bool = False
+        self,
+        path: Path,
+        header: Mapping[str, Any],
+        *,
+        wait_s: float = 0.0,
+        fresh: bool = False,
+        earlier: Callable[[], bytes | None] | None = None,
     ) -> None:
         self.path = path
         self.header = {"format": FORMAT, "version": VERSION, **header}
@@ -57,6 +65,8 @@ class Journal:
         try:
             if fresh:
                 self._file.truncate(0)
+            elif earlier is not None and path.stat().st_size == 0 and (lines := earlier()):
+                self._take(lines)
             self._begin()
         except BaseException:
             self._file.close()
@@ -69,17 +79,30 @@ class Journal:
         if known:
             found = read_journal(path)
             self.bursts, self.duration_s = found.bursts, found.duration_s
-            for key in ("plan", "fingerprint", "settings"):
-                if found.header.get(key) != self.header.get(key):
-                    raise MismatchError(
-                        f"holds another run's times ({key} differs)",
-                        subject=str(path),
-                        hint="finish that run, or remove the file to begin anew",
-                    )
+            if differing := self._differing(found.header):
+                raise MismatchError(
+                    f"holds another run's times ({differing[0]} differs)",
+                    subject=str(path),
+                    hint="finish that run, or remove the file to begin anew",
+                )
             self.header = found.header
             self._file.truncate(found.whole_bytes)
         else:
             self._append(self.header)
+
+    def _differing(self, header: Mapping[str, Any]) -> list[str]:
+        return [k for k in ("plan", "fingerprint", "settings") if header.get(k) != self.header.get(k)]
+
+    def _take(self, lines: bytes) -> None:
+        """Begin with the lines of a run that was this one."""
+        self._file.write(lines)
+        self._file.flush()
+        try:
+            if not self._differing(read_journal(self.path).header):
+                return
+        except RecordError:
+            pass
+        self._file.truncate(0)
 
     def _append(self, value: Mapping[str, Any]) -> None:
         try:

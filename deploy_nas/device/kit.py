@@ -24,6 +24,7 @@ from deploy_nas.device.runner import Settings, Unit
 
 PLAN_FILE = "plan.json"
 RESULT = "deploy-nas-result.jsonl"
+_RECENT_S = 24 * 3600.0
 
 
 class KitPlan:
@@ -67,12 +68,15 @@ def close_result(journal: Path, result: Path) -> None:
     part.replace(result)
 
 
-def reopen_result(result: Path, journal: Path) -> None:
-    """Make a finished result a journal again, which a run of the same plan finds complete."""
+def recent_lines(result: Path) -> bytes | None:
+    """The journal lines of a result finished in the last day; ``None`` where there is none whole.
+
+    What could not be fetched need not be timed again; what is older is another day's device.
+    """
     with contextlib.suppress(OSError, RecordError):
-        part = journal.with_name(journal.name + ".part")
-        part.write_bytes(split_result(result.read_bytes(), str(result)))
-        part.replace(journal)
+        if 0 <= time.time() - result.stat().st_mtime < _RECENT_S:
+            return split_result(result.read_bytes(), str(result))
+    return None
 
 
 def split_result(data: bytes, subject: str) -> bytes:
@@ -124,15 +128,20 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
         "--fresh", action="store_true", help="begin anew instead of going on with a stopped run"
     )
     parser.add_argument(
-        "--keep", action="store_true", help="take a finished result of this plan instead of timing again"
+        "--keep", action="store_true", help="take this plan's result of the last day instead of timing again"
     )
     parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run to end [0]")
     asked = parser.parse_args(arguments)
     journal = asked.output.with_name(asked.output.name + ".journal")
     try:
-        if asked.keep and not asked.fresh and not journal.exists():
-            reopen_result(asked.output, journal)
-        return _run(archive or sys.argv[0], asked.output, journal, fresh=asked.fresh, wait_s=asked.wait)
+        return _run(
+            archive or sys.argv[0],
+            asked.output,
+            journal,
+            fresh=asked.fresh,
+            wait_s=asked.wait,
+            keep=asked.keep,
+        )
     except DeployNASError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -145,7 +154,7 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
         return 130
 
 
-def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s: float) -> int:
+def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s: float, keep: bool) -> int:
     with zipfile.ZipFile(archive) as opened:
         plan = KitPlan(opened)
         time_plan(
@@ -155,10 +164,10 @@ def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s:
             more={"arguments": plan.arguments},
             fresh=fresh,
             wait_s=wait_s,
+            earlier=(lambda: recent_lines(output)) if keep else None,
+            finish=lambda content: close_result(journal_path, output),
             progress=ProgressLine(),
             say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
         )
-    close_result(journal_path, output)
-    journal_path.unlink(missing_ok=True)
     sys.stdout.write(f"wrote {output}\n")
     return 0

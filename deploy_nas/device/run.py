@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -23,6 +24,8 @@ def time_plan(
     more: Mapping[str, Any] | None = None,
     fresh: bool = False,
     wait_s: float = 0.0,
+    earlier: Callable[[], bytes | None] | None = None,
+    finish: Callable[[JournalContent], None] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> JournalContent:
@@ -35,6 +38,8 @@ def time_plan(
         more: further keys of a new journal's header.
         fresh: begin anew instead of going on.
         wait_s: how long to wait for another process that writes this journal.
+        earlier: as :class:`Journal` takes it.
+        finish: called with all of it while no other process can have the journal, which is removed then.
         progress: called with bursts done, bursts in all and the kind of unit.
         say: called with what the A/A test found, before the rest is timed.
 
@@ -62,13 +67,20 @@ def time_plan(
             **(more or {}),
             "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         }
-        with Journal(path, header, wait_s=wait_s, fresh=fresh) as journal:
+        with Journal(path, header, wait_s=wait_s, fresh=fresh, earlier=earlier) as journal:
             Runner(
                 plan, settings, journal, progress=progress, say=say, worker_cores=pinning.worker_cores
             ).run()
-            return JournalContent(
+            timed = JournalContent(
                 header=journal.header,
                 bursts=journal.bursts,
                 whole_bytes=path.stat().st_size,
                 duration_s=journal.duration_s,
             )
+            if finish is not None:
+                finish(timed)
+                if os.name == "posix":  # elsewhere an open file cannot be removed
+                    path.unlink(missing_ok=True)
+    if finish is not None and os.name != "posix":
+        path.unlink(missing_ok=True)
+    return timed

@@ -78,7 +78,8 @@ def _fits(
 ) -> bool:
     channels = x.shape[1]
     return (
-        groups == channels
+        x.device.type == "cpu"
+        and groups == channels
         and weight.shape == (channels, 1, 5, 5)
         and x.shape[2] * x.shape[3] <= _SMALL_MAP
         and bias is None
@@ -88,5 +89,5 @@ def _fits(
 
 def quick_depthwise() -> contextlib.AbstractContextManager[Any]:
     """A context in which a forward pass is the same and its backward pass quicker, where that is needed."""
-    slow = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
+    slow = torch.backends.cpu.get_cpu_capability() == "AVX2"
     return _Quick() if slow else contextlib.nullcontext()

@@ -73,7 +73,7 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
     if request.calibration_images is not None and not request.keep_statistics:
         side = int(record.architecture["image_size"])
         images = load_images(
-            request.calibration_images, labelled=False, limit_per_class=request.calibration_limit, size=side
+            request.calibration_images, labelled=False, limit=request.calibration_limit, size=side
         )
     predicted = _predicted(record.predicted, FP32)
     report = export_onnx(
@@ -137,13 +137,12 @@ def _calibration(
     """Images to calibrate on, and labelled ones kept from them to measure on, where there are any."""
     names = read_metadata(model, str(request.output)).get("labels") or []
     try:
-        each = max(1, request.calibration_limit // _classes(model))
-        loaded = load_images(source, limit_per_class=each, size=side)
+        loaded = load_images(source, limit=request.calibration_limit, size=side)
     except ImagesError:
-        loaded = load_images(source, labelled=False, limit_per_class=request.calibration_limit, size=side)
-    if loaded.least_side < side / 2:
+        loaded = load_images(source, labelled=False, limit=request.calibration_limit, size=side)
+    if (found := loaded.median_side) < side / 2:
         raise ImagesError(
-            f"are {loaded.least_side} pixels, the model takes {side}: enlarged so far they give wrong ranges",
+            f"are {found:g} pixels, the model takes {side}: enlarged so far they give wrong ranges",
             subject=str(source),
         )
     if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
@@ -152,10 +151,6 @@ def _calibration(
         return loaded, None
     fifth = np.arange(len(loaded)) % 5 == 0
     return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))
-
-
-def _classes(model: bytes) -> int:
-    return int(open_session(model, threads=1).get_outputs()[0].shape[-1])
 
 
 def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -197,7 +192,7 @@ def images_for(model: Path, images: Path) -> ImageSet:
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
     loaded = load_images(images, size=preprocessing_of(metadata, str(model))[0])
-    check_classes(loaded, metadata, _classes(data))
+    check_classes(loaded, metadata, open_session(data, threads=1).get_outputs()[0].shape[-1])
     return loaded
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
+from deploy_nas.device.journal import JournalContent
 from deploy_nas.device.run import time_plan
 from deploy_nas.device.runner import Progress, Settings
 from deploy_nas.device.session import CPU_PROVIDER
@@ -90,15 +91,27 @@ def profile_device(
     check_output(request.output, force=request.force)
     plan = plan_for(request)
     path = journal_path(request.output)
-    timed = time_plan(plan, settings_for(request), path, fresh=request.fresh, progress=progress, say=say)
-    profile = make_profile(
+    made: list[Profile] = []
+
+    def finish(timed: JournalContent) -> None:
+        profile = make_profile(
+            plan,
+            timed.bursts,
+            fingerprint=timed.header["fingerprint"],
+            settings=timed.header["settings"],
+            created=str(timed.header["created"]),
+            duration_s=timed.duration_s,
+        )
+        save_profile(profile, request.output, force=request.force)
+        made.append(profile)
+
+    time_plan(
         plan,
-        timed.bursts,
-        fingerprint=timed.header["fingerprint"],
-        settings=timed.header["settings"],
-        created=str(timed.header["created"]),
-        duration_s=timed.duration_s,
+        settings_for(request),
+        path,
+        fresh=request.fresh,
+        finish=finish,
+        progress=progress,
+        say=say,
     )
-    save_profile(profile, request.output, force=request.force)
-    path.unlink(missing_ok=True)
-    return profile
+    return made[0]

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
 
 
+def budgets_of(record: ArchitectureRecord, profile: Profile) -> tuple[bool, dict[str, float | None]]:
+    """Whether a subnet was searched for on this profile first, and its latency budgets by profile."""
+    p = record.predicted
+    first = p.get("profile", profile.id)
+    others = {other.get("profile"): other.get("budget_ms") for other in p.get("others", [])}
+    return first == profile.id, {**others, first: p.get("budget_ms")}
+
+
 def facts_of(
     record: ArchitectureRecord, winner: Point, budget_ms: float | None, verdict: str
 ) -> list[tuple[str, str, str]]:
@@ -121,8 +129,9 @@ def commands_for(
             f"deploy-nas profile --space {profile.space.id} --threads {f['threads']} "
             f"--image-sizes {sizes}{_device_options(f)} -o {q['profile']}"
         )
-    search = _pareto_command(p, q, asked or {}) if "picked" in p else _search_command(p, q, asked or {})
-    lines.append(" ".join([*search, *_question_options(p, asked or {}, profile)]))
+    if budgets_of(record, profile)[0]:  # with another device's profile first it was another question
+        search = _pareto_command(p, q, asked or {}) if "picked" in p else _search_command(p, q, asked or {})
+        lines.append(" ".join([*search, *_question_options(p, asked or {}, profile)]))
     weights = [] if profile.space.id == EMBEDDED else ["--weights WEIGHTS"]
     lines.append(" ".join([f"deploy-nas export {q['best']} -o {q['model']}", *weights]))
     lines.append(f"deploy-nas verify {q['model']} --profile {q['profile']}")

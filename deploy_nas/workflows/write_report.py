@@ -21,6 +21,7 @@ from deploy_nas.report.page import Point, ReportData, block_of, render_report, s
 from deploy_nas.workflows.explain_subnet import explain, shares
 from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, LATENCY, SearchRequest
 from deploy_nas.workflows.report_facts import (
+    budgets_of,
     commands_for,
     facts_of,
     profile_facts,
@@ -84,9 +85,9 @@ def report_data(request: ReportRequest) -> ReportData:
     winner = _point(request, record, "the subnet reported on")
     measured_ms = verified.measured.latency_ms if verified else _timed_before(request)
     winner = replace(winner, measured_ms=measured_ms)
-    foreign = record.predicted.get("profile", profile.id) != profile.id
-    budget_ms = None if foreign else record.predicted.get("budget_ms")
-    budget_ms = verified.budget_ms if verified else budget_ms
+    first, budgets = budgets_of(record, profile)
+    foreign = profile.id not in budgets
+    budget_ms = verified.budget_ms if verified and first else budgets.get(profile.id)
     verdict = ""
     if budget_ms is not None and measured_ms is not None:
         verdict = "kept" if measured_ms <= budget_ms else "MISSED"

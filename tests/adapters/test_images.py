@@ -155,6 +155,17 @@ def test_flat_folder_serves_as_calibration_images(tmp_path: Path) -> None:
     assert found.images[:, 0, 0, 0].tolist() == [1, 2]
 
 
+def test_a_limit_altogether_is_dealt_to_the_classes(tmp_path: Path) -> None:
+    files = {
+        f"{label}/{n}.png": png(n) for label, count in (("a", 9), ("b", 9), ("c", 2)) for n in range(count)
+    }
+    source = write_folder(tmp_path / "s", files)
+    assert np.bincount(load_images(source, limit=12).labels).tolist() == [4, 4, 2]
+    assert np.bincount(load_images(source, limit=12, limit_per_class=3).labels).tolist() == [3, 3, 2]
+    assert np.bincount(load_images(source, limit=1).labels).tolist() == [1, 1, 1]
+    assert len(load_images(source, limit=5, labelled=False)) == 5
+
+
 def test_size_brings_the_centre_square_to_one_side(tmp_path: Path) -> None:
     wide = np.zeros((8, 16, 3), dtype=np.uint8)
     wide[:, 4:12] = 200
@@ -163,7 +174,7 @@ def test_size_brings_the_centre_square_to_one_side(tmp_path: Path) -> None:
     found = load_images(write_folder(tmp_path / "s", {"a/1.png": file.getvalue(), "a/2.png": png(7)}), size=4)
     assert found.images.shape == (2, 3, 4, 4)
     assert (found.images[0] == 200).all()
-    assert found.least_side == 8 and with_mirrored(found).take([0]).least_side == 8
+    assert found.median_side == 8 and with_mirrored(found).take([0]).median_side == 8
     as_they_are = load_images(write_folder(tmp_path / "t", {"a/1.png": file.getvalue()}))
     assert as_they_are.images.shape == (1, 3, 8, 16) and (resize(as_they_are.images, 4) == 200).all()
 

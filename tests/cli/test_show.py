@@ -13,6 +13,15 @@ def test_a_log_has_a_line_a_minute_with_the_time_left(capsys):
     ]
 
 
+def test_another_stage_is_timed_by_its_own_steps(capsys):
+    now_s = [0.0]
+    update = show._LogLines("searching", clock=lambda: now_s[0])
+    for done, total in ((1, 100), (100, 100), (1, 4), (2, 4)):
+        now_s[0] += 100.0 if total == 4 else 1.0
+        update(done, total)
+    assert capsys.readouterr().err.splitlines()[-1] == "searching: 2/4, 200 s left"
+
+
 def test_a_first_step_says_no_time(capsys):
     now_s = [0.0]
     update = show._LogLines("measuring", clock=lambda: now_s[0])

@@ -216,3 +216,21 @@ def test_a_full_disk_is_named_and_says_what_is_kept(tmp_path):
     journal._file = Path("/dev/full").open("wb")  # noqa: SIM115 - the journal closes it
     with pytest.raises(OutputError, match=r"No space left.*is kept"), journal:
         journal.add("a", 0, BURST, 0.5)
+
+
+def test_an_empty_journal_begins_with_a_finished_runs_lines_if_they_are_its_own(tmp_path):
+    with Journal(tmp_path / "first", HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    lines = (tmp_path / "first").read_bytes()
+    with Journal(tmp_path / "same", HEADER, earlier=lambda: lines) as journal:
+        assert ("a", 0) in journal.bursts
+    for name, header, earlier in (
+        ("other", {**HEADER, "plan": "other"}, lines),
+        ("damaged", HEADER, lines[:40]),
+        ("none", HEADER, None),
+    ):
+        with Journal(tmp_path / name, header, earlier=lambda held=earlier: held) as journal:
+            assert not journal.bursts
+        assert not read_journal(tmp_path / name).bursts
+    with Journal(tmp_path / "same", HEADER, earlier=lambda: b"not asked") as journal:
+        assert ("a", 0) in journal.bursts

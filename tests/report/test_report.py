@@ -120,6 +120,17 @@ def test_figures_of_another_model_or_profile_are_not_shown_as_these(request_made
     assert data.budget_ms is None and "another profile" in data.warnings[0]
 
 
+def test_of_the_second_of_two_devices_the_budget_there_is_shown(request_made):
+    profile = request_made.profile
+    other = {"device": "slow", "profile": profile.id, "latency_ms": 1.0, "bound_ms": None, "budget_ms": 6.0}
+    predicted = {**request_made.record.predicted, "profile": "the first", "others": [other]}
+    record = replace(request_made.record, predicted=predicted)
+    data = report_data(replace(request_made, record=record))
+    assert data.budget_ms == 6.0 and not any("another profile" in said for said in data.warnings)
+    paths = {name: name for name in ("profile", "best", "model", "report")}
+    assert not any("search" in line for line in commands_for(record, profile, paths=paths))
+
+
 def test_other_spaces_and_files_that_are_there_are_refused(request_made, page):
     with pytest.raises(OutputError, match="--force"):
         write_report(request_made, page)
