@@ -18,6 +18,7 @@ from deploy_nas.device.runner import Plan, Settings, Unit
 _DEVICE_FILES = (
     "core/__init__.py",
     "core/errors.py",
+    "core/locks.py",
     *(
         f"device/{m}.py"
         for m in ("__init__", "check", "journal", "kit", "machine", "run", "runner", "session", "timing")

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.locks import lock
 from deploy_nas.device.timing import Burst
 
 FORMAT = "deploy-nas journal"
@@ -162,7 +163,7 @@ def _locked(path: Path, wait_s: float) -> IO[bytes]:
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
         try:
-            _lock(file, path, wait_s)
+            lock(file, path, wait_s)
             # A run that ended meanwhile has removed what it had locked: that is no file of this name now.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -170,32 +171,6 @@ def _locked(path: Path, wait_s: float) -> IO[bytes]:
             file.close()
             raise
         file.close()
-
-
-def _lock(file: IO[bytes], path: Path, wait_s: float) -> None:
-    """One writer at a time: the lock goes with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise OutputError(
-                    "another run is writing it", subject=str(path), hint="wait for it, or name another output"
-                ) from None
-            time.sleep(0.2)
-        except OSError as error:
-            raise OutputError(
-                f"cannot be kept to one run ({error.strerror})",
-                subject=str(path),
-                hint="name a file on a local disk",
-            ) from error
-        else:
-            return
 
 
 def read_journal(path: Path) -> JournalContent:

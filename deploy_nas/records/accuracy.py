@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
+from deploy_nas.core.locks import lock
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import Fields, check_format, check_output, read_bytes
@@ -108,7 +108,7 @@ class AccuracyWriter:
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
         try:
-            _lock(self._file, path)
+            lock(self._file, path)
             self.done = self._begin()
         except BaseException:
             self._file.close()
@@ -160,26 +160,6 @@ class AccuracyWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Take the file for this process; the system frees it however the process ends."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            "another run is writing it", subject=str(path), hint="wait for it to end, or name another file"
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot be kept to one run ({error.strerror})",
-            subject=str(path),
-            hint="name a file on a local disk",
-        ) from error
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
