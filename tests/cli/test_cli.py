@@ -204,6 +204,9 @@ def test_profiles_list_show_compare(run, made_profile, profile, tmp_path):
     listed = run("profiles", "list").output
     assert "p.json" in listed and "fast.json" in listed and "other.json" not in listed
     shown = run("profiles", "show", profile).output
+    other = get_space("ofa-mbv3-w1.0")
+    (tmp_path / "w.json").write_text(json.dumps({"space": other.id, **other.largest()}))
+    assert "is of space" in run("profiles", "show", profile, "--architecture", "w.json", code=2).stderr
     assert "stage3.block1" in shown and "total" in shown and "mean error" in shown
     compared = run("profiles", "compare", profile, "fast.json").output
     assert "threads: 1 against 2" in compared and "take 0.500 times" in compared
