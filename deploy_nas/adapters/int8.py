@@ -129,20 +129,21 @@ class _Builder:
         most = 2 ** (self.scheme.weight_bits - 1) - 1
         stored: NDArray[Any] | None = None
         stored_bias: NDArray[Any] | None = None
+        values: NDArray[np.float64] | None = None
+        if bias and self.weights is not None:
+            values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
         scale = np.full(shape[0], _TIMED_SCALE, dtype=np.float32)
         if self.weights is not None:
             weight = self.weights[f"{name}.weight"].astype(np.float64).reshape(shape) * slope
             largest = np.abs(weight).reshape(shape[0], -1).max(axis=1)
             scale = (np.maximum(largest, 1e-8) / most).astype(np.float32)
-            if bias:  # of a channel whose weights are next to nothing the bias would not fit into 32 bits
-                values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
+            if values is not None:  # beside weights next to nothing the bias would not fit into 32 bits
                 scale = np.maximum(scale, (np.abs(values) / (_BIAS_LIMIT * x.scale)).astype(np.float32))
             steps = weight / scale.reshape(-1, *[1] * (len(shape) - 1))
             stored = np.clip(np.rint(steps), -most, most).astype(np.int8)
         # onnxruntime fuses only where the bias has exactly this scale.
         bias_scale = scale * np.float32(x.scale)
-        if bias and self.weights is not None:
-            values = self.weights[f"{name}.bias"].astype(np.float64) * slope + offset
+        if values is not None:
             stored_bias = np.rint(values / bias_scale).astype(np.int32)
         inputs = [self.stored(f"{name}.weight", "int8", shape, stored, scale, gemm=len(shape) == 2)]
         if bias:

@@ -105,14 +105,12 @@ def load_result(path: Path) -> SearchRecord:
 def _asked(fields: Fields) -> dict[str, Any]:
     """What was asked; of what is there the types are checked."""
     held = fields.value.keys()
-    for key in held & {"confidence"}:
-        fields.optional_number(key)
-    for key in held & {"predictor"}:
-        fields.optional_text(key)
-    for key in held & {"anchors"}:
-        fields.texts(key)
-    for key in held & {"image_sizes"}:
-        fields.integers(key)
+    fields.optional_number("confidence")
+    fields.optional_text("predictor")
+    if "anchors" in held:
+        fields.texts("anchors")
+    if "image_sizes" in held:
+        fields.integers("image_sizes")
     for key in held & {"bytes_per_element", "seed", "measure_top", "evaluations"}:
         fields.integer(key, 0)
     for key in held & {"profiles", "budgets"}:

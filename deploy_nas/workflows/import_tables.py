@@ -57,9 +57,7 @@ def _space_of(tables: dict[int, Times], folder: Path) -> Space:
     """The first space all of whose layers are there."""
     lacking: dict[str, list[str]] = {}
     for name in space_ids():
-        with contextlib.suppress(
-            UnknownSpaceError
-        ):  # another package's, broken: no reason against the others
+        with contextlib.suppress(UnknownSpaceError):  # another package's, broken: the others are usable
             lacking[name] = missing_keys(get_space(name), tables)
     for name, missing in lacking.items():
         if not missing:
