@@ -38,7 +38,7 @@ def command() -> None:
     "--mirrored", is_flag=True, help="Measure on the mirror images too: twice the time, less noise."
 )
 @click.option("--count", default=300, show_default=True, help="Subnets the file shall hold.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws the subnets.")
+@show.seed_option("Draws the subnets.")
 @click.option("--workers", type=click.IntRange(1), help="Processes  [one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def collect(
@@ -111,7 +111,7 @@ def collect(
     show_default=True,
     help="Calibration plot beside the output.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@show.seed_option()
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(

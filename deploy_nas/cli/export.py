@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-accuracy-drop", default=1.0, show_default=True, help="Most points of top-1 that INT8 may lose."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of random weights.")
+@show.seed_option("Of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

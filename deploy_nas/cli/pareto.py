@@ -27,9 +27,7 @@ from deploy_nas.cli.search import describe, question_options, request_of
 @click.option(
     "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Predictions."
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same front."
-)
+@show.seed_option("The same seed gives the same front.")
 @click.option("--pick", metavar="MS|knee", help="Also write one architecture of it: by budget, or the knee.")
 @click.option("--pick-output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
 @click.option(

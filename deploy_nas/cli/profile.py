@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `profile` and `kit make` have in common; see :func:`request_of`."""
-    options = [
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them."
         ),
@@ -54,13 +54,7 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise."
         ),
-        click.option(
-            "--seed",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Draws the networks and the order.",
-        ),
+        show.seed_option("Draws the networks and the order."),
         click.option("--force", is_flag=True, help="Replace the output."),
     ]
     for option in reversed(options):

@@ -20,13 +20,7 @@ from deploy_nas.cli import show
 )
 @click.option("--max-latency-ms", type=float, help="Budget  [chosen from what is measured]")
 @click.option("--threads", default=1, show_default=True, help="Intra-op threads.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Of the profile's order and the search.",
-)
+@show.seed_option("Of the profile's order and the search.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier run.")
 def command(output: Path, max_latency_ms: float | None, threads: int, seed: int, force: bool) -> None:
     """Profile, search, export and verify with the embedded supernet.

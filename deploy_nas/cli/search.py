@@ -152,13 +152,7 @@ def _latency(p: dict[str, Any], where: str) -> str:
     help="Export and time the N best here; take the best that truly meets the budget.",
 )
 @click.option("--weights", help="For --measure-top, as in export  [random: timing does not depend on them]")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="The same seed gives the same subnet.",
-)
+@show.seed_option("The same seed gives the same subnet.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

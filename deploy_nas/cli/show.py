@@ -101,6 +101,11 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_suffix(suffix)
 
 
+def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--seed``: what it draws is the same for the same number."""
+    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=help)
+
+
 def key_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     """``KEY=VALUE`` options as a dict."""
     result = {}

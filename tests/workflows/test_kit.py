@@ -144,35 +144,33 @@ def test_over_ssh_cut_half_way(server, kit):
     assert not home.exists()
 
 
+def failing(monkeypatch, step, reason):
+    """ssh and scp as they are, but for one step of a run."""
+    call = SshTarget._call
+
+    def refused(self, command, what):
+        if step in what:
+            raise TargetError(reason, subject=self.address)
+        return call(self, command, what)
+
+    monkeypatch.setattr(SshTarget, "_call", refused)
+
+
 def test_over_ssh_a_result_that_could_not_be_fetched_is_not_timed_again(server, kit, monkeypatch):
     """The run ends there, the connection before the fetch; the second command fetches what it wrote."""
     target = SshTarget(server.url, server.options)
     home = server.folder / "home/.cache/deploy-nas/late"
-    call = SshTarget._call
-
-    def cut(self, command, what):
-        if "fetched" in what:
-            raise TargetError("the connection ended", subject=self.address)
-        return call(self, command, what)
-
-    monkeypatch.setattr(SshTarget, "_call", cut)
-    with pytest.raises(TargetError):
-        target.run_kit(kit.read_bytes(), "late", options="--keep")
+    with monkeypatch.context() as patch:
+        failing(patch, "fetched", "the connection ended")
+        with pytest.raises(TargetError):
+            target.run_kit(kit.read_bytes(), "late", options="--keep")
     written = next(home.glob("*.jsonl")).read_bytes()
-    monkeypatch.setattr(SshTarget, "_call", call)
     assert target.run_kit(kit.read_bytes(), "late", options="--keep") == written
     assert not home.exists()
 
 
 def test_over_ssh_a_folder_that_stays_there_loses_nothing(server, kit, monkeypatch):
-    call = SshTarget._call
-
-    def stuck(self, command, what):
-        if "removed" in what:
-            raise TargetError("Device or resource busy", subject=self.address)
-        return call(self, command, what)
-
-    monkeypatch.setattr(SshTarget, "_call", stuck)
+    failing(monkeypatch, "removed", "Device or resource busy")
     data = SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "stuck", options="--fresh")
     assert profile_of_result(data, "r").rows
 
