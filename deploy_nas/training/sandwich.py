@@ -36,6 +36,7 @@ from torch import nn
 from torch.nn import functional
 
 from deploy_nas.training.depthwise import quick_depthwise
+from deploy_nas.training.muon import exact_on_cpu
 
 SetArchitecture = Callable[[dict[str, Any]], None]
 
@@ -318,7 +319,8 @@ class Trainer:
         for weight, matrix in zip(self.pointwise, self.matrices, strict=True):
             matrix.grad = None if weight.grad is None else weight.grad.view(weight.shape[:2])
             weight.grad = None
-        self.muon.step()  # type: ignore[no-untyped-call]
+        with exact_on_cpu():
+            self.muon.step()  # type: ignore[no-untyped-call]
 
     def size_weights(self) -> list[float]:
         """The largest image size half of the time."""
