@@ -24,6 +24,7 @@ import copy
 import itertools
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.training.depthwise import quick_depthwise
 from deploy_nas.training.muon import exact_on_cpu
 
@@ -172,7 +174,7 @@ class Trainer:
         """Go on from the checkpoint where there is one, or from the steady state of a shorter run."""
         if not self.checkpoint.exists():
             return
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        state = self.load(self.checkpoint)
         if json.loads(state["recipe"]) != asdict(self.recipe):
             state = self.load_steady()
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
@@ -190,11 +192,23 @@ class Trainer:
     def load_steady(self) -> dict[str, Any]:
         """The state before the decay of a run with fewer sandwich epochs and else this recipe."""
         if self.steady.exists():
-            state: dict[str, Any] = torch.load(self.steady, map_location=self.device, weights_only=True)
+            state = self.load(self.steady)
             same = json.loads(state["recipe"]) | {"sandwich_epochs": self.recipe.sandwich_epochs}
             if same == asdict(self.recipe) and state["step"] <= self.decay_start:
                 return state
-        raise ValueError(f"{self.checkpoint}: made with another recipe; name another checkpoint")
+        raise MismatchError(
+            "made with another recipe", subject=str(self.checkpoint), hint="name another folder, or remove it"
+        )
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """A state that :meth:`save` wrote."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise RecordError(
+                "is no checkpoint, or cut short", subject=str(path), hint="remove it to begin anew"
+            ) from error
+        return state
 
     # -- data ----------------------------------------------------------------------------------
 

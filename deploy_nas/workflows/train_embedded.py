@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet, with_mirrored
-from deploy_nas.core.errors import OptionError
+from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.core.space import Space
-from deploy_nas.records.files import write_json
+from deploy_nas.records.files import read_json, write_atomic, write_json
 from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
 from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 
@@ -26,18 +26,23 @@ HELD_OUT_SUBNETS = 200
 _SPLIT_SEED = 20261124
 
 
+# The recipe of the shipped weights: every stretch begins with the weights of the one before.
+STRETCHES = (
+    Recipe(largest_epochs=16, sandwich_epochs=20, decay_epochs=10, seed=0),
+    # The largest subnet is the teacher, and the furthest from what it could be.
+    Recipe(largest_epochs=6462 / 352, sandwich_epochs=0, decay_epochs=0, frozen_steps=0, seed=1),
+    Recipe(largest_epochs=0, sandwich_epochs=19, decay_epochs=14, seed=2),
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """Where a training run keeps its things: ``work`` for what it goes on from, the rest are results.
-
-    ``start`` are weights to begin with instead of random ones.
-    """
+    """Where a training run keeps its things: ``work`` for what it goes on from, the rest are results."""
 
     work: Path
     weights: Path
     predictor: Path
     summary: Path
-    start: Path | None = None
 
 
 def split(images: ImageSet, held_out: int = HELD_OUT) -> tuple[ImageSet, ImageSet]:
@@ -65,20 +70,80 @@ def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
 
 
 def train_supernet(
-    space: Space, images: ImageSet, files: Files, recipe: Recipe, log: Callable[[str], None]
+    space: Space,
+    images: ImageSet,
+    files: Files,
+    log: Callable[[str], None],
+    stretches: Sequence[Recipe] = STRETCHES,
 ) -> dict[str, Any]:
-    """Train, or go on training, and write the weights; returns the summary's figures."""
-    started_from = supernets.weights_hash(files.start) if files.start is not None else None
+    """Train, or go on training, and write the weights; returns the summary's figures.
+
+    A stretch whose weights and record lie in ``files.work`` is not trained again.
+
+    Raises:
+        MismatchError: what lies in ``files.work`` is of another recipe.
+        RecordError: it is damaged.
+    """
     training, held_out = split(images)
-    files.work.mkdir(parents=True, exist_ok=True)
+    records: list[dict[str, Any]] = []
+    weights = None
+    for number, recipe in enumerate(stretches, 1):
+        log(f"stretch {number} of {len(stretches)}")
+        folder = files.work / f"stretch-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        start, weights, record = weights, folder / "weights.safetensors", folder / "stretch.json"
+        if not (weights.exists() and _finished(record, recipe, start)):
+            _train_stretch(space, training, held_out, start, recipe, weights, record, log)
+        records.append(dict(read_json(record).value))
+        log(json.dumps(records[-1]["held_out_top1_percent"]))
+    if weights is None:
+        raise OptionError("there is none", subject="stretches")
+    write_atomic(files.weights, weights.read_bytes(), force=True)
+    summary = {
+        "space": space.id,
+        "training_images": len(training),
+        "held_out_images": len(held_out),
+        "training_s": sum(r["training_s"] for r in records),
+        "held_out_top1_percent": records[-1]["held_out_top1_percent"],
+        "stretches": records,
+    }
+    write_json(files.summary, summary, force=True)
+    return summary
+
+
+def _finished(record: Path, recipe: Recipe, start: Path | None) -> bool:
+    """Whether the record is of this recipe; one that began with other weights is no step of this run."""
+    if not record.exists():
+        return False
+    facts = read_json(record)
+    if facts.value.get("started_from_sha256") != _hash_of(start):
+        raise MismatchError("began with other weights", subject=str(record), hint="name another work folder")
+    return facts.value.get("recipe") == asdict(recipe)
+
+
+def _hash_of(start: Path | None) -> str | None:
+    return supernets.weights_hash(start) if start is not None else None
+
+
+def _train_stretch(
+    space: Space,
+    training: ImageSet,
+    held_out: ImageSet,
+    start: Path | None,
+    recipe: Recipe,
+    weights: Path,
+    record: Path,
+    log: Callable[[str], None],
+) -> None:
+    """One stretch, from its checkpoint where there is one; writes its weights, then its record."""
     trainer = Trainer(
-        elastic(space, recipe.seed, files.start),
+        elastic(space, recipe.seed, start),
         training.images,
         training.labels,
         mean=space.mean,
         std=space.std,
         recipe=recipe,
-        checkpoint=files.work / "checkpoint.pt",
+        checkpoint=record.with_name("checkpoint.pt"),
         log=log,
     )
     trainer.run()
@@ -86,21 +151,16 @@ def train_supernet(
         name: round(trainer.accuracy(architecture, held_out.images, held_out.labels), 2)
         for name, architecture in (("smallest", space.smallest()), ("largest", space.largest()))
     }
-    supernets.save_weights(trainer.net.cpu(), files.weights, half=True, force=True)
-    summary = {
-        "space": space.id,
-        "started_from_sha256": started_from,
+    supernets.save_weights(trainer.net.cpu(), weights, half=True, force=True)
+    facts = {
+        "started_from_sha256": _hash_of(start),
         "recipe": asdict(recipe),
         "steps": trainer.phase_steps,
         "device": str(trainer.device),
         "training_s": round(trainer.elapsed_s),
-        "training_images": len(training),
-        "held_out_images": len(held_out),
         "held_out_top1_percent": figures,
     }
-    write_json(files.summary, summary, force=True)
-    log(json.dumps(figures))
-    return summary
+    write_json(record, facts, force=True)
 
 
 def train_predictor(

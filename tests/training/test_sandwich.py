@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.training.sandwich import Elastic, Recipe, Trainer, normalised_pointwise
 
 RECIPE = Recipe(
@@ -108,7 +109,7 @@ def test_a_longer_run_goes_on_from_before_the_decay(tmp_path):
 def test_a_shorter_run_or_another_decay_does_not(tmp_path):
     trainer(tmp_path / "a.pt").run()
     for changes in ({"sandwich_epochs": 2}, {"sandwich_epochs": 5, "decay_epochs": 1}):
-        with pytest.raises(ValueError, match="another recipe"):
+        with pytest.raises(MismatchError, match="another recipe"):
             trainer(tmp_path / "a.pt", recipe=replace(RECIPE, **changes)).run()
 
 
@@ -137,5 +138,12 @@ def test_cutout_hides_one_square_a_picture_and_the_last_phase_sees_all(tmp_path)
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     trainer(tmp_path / "a.pt").save()
     other = trainer(tmp_path / "a.pt", recipe=Recipe(seed=5))
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(MismatchError, match="another recipe"):
         other.run()
+
+
+def test_a_checkpoint_cut_short_is_named(tmp_path):
+    trainer(tmp_path / "a.pt").save()
+    (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-100])
+    with pytest.raises(RecordError, match=r"a\.pt: is no checkpoint, or cut short"):
+        trainer(tmp_path / "a.pt").run()

@@ -1,0 +1,109 @@
+"""The making of what ships in the package, on a few made-up images: stretches, then the predictor."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from deploy_nas.accuracy.fit import FitSettings
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
+from deploy_nas.adapters.images import ImageSet
+from deploy_nas.adapters.supernets import weights_hash
+from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
+from deploy_nas.deploy.weights import embedded_path
+from deploy_nas.records.accuracy import load_accuracy_data
+from deploy_nas.training.sandwich import Recipe
+from deploy_nas.workflows import train_embedded
+from deploy_nas.workflows.train_embedded import Files, train_predictor, train_supernet
+
+SPACE = get_space("ofa-mbv3-cifar10")
+QUICK = FitSettings(hidden=(16, 16), taught=100, epochs=2)
+# 20 images, 10 a batch: 2 steps an epoch.
+FIRST = Recipe(
+    largest_epochs=1, sandwich_epochs=1, decay_epochs=1, frozen_steps=1, statistics_batches=2, batch_size=10
+)
+SECOND = replace(FIRST, largest_epochs=0.5, sandwich_epochs=0, decay_epochs=0, frozen_steps=0, seed=1)
+
+
+@pytest.fixture
+def images(rng, monkeypatch):
+    monkeypatch.setattr(train_embedded, "split", lambda given: (given, given.take(range(15))))
+    return ImageSet(
+        images=rng.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8),
+        labels=np.arange(20) % 10,
+        classes=CIFAR10_LABELS,
+        source="made up",
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    return Files(
+        work=tmp_path / "work",
+        weights=tmp_path / "w.safetensors",
+        predictor=tmp_path / "p.onnx",
+        summary=tmp_path / "summary.json",
+    )
+
+
+def train(images, files, *stretches):
+    said: list[str] = []
+    summary = train_supernet(SPACE, images, files, said.append, stretches)
+    return summary, [line for line in said if " step " in line]
+
+
+def test_every_stretch_begins_with_the_weights_before_and_is_trained_once(images, files):
+    summary, steps = train(images, files, FIRST, SECOND)
+    first, second = summary["stretches"]
+    assert first["recipe"] == asdict(FIRST) and first["started_from_sha256"] is None
+    before = files.work / "stretch-1/weights.safetensors"
+    assert second["started_from_sha256"] == weights_hash(before) != weights_hash(files.weights)
+    assert len(steps) == 2 and steps[0].startswith("frozen step 5/5")
+    assert json.loads(files.summary.read_text()) == summary
+    assert summary["training_s"] == first["training_s"] + second["training_s"]
+    whole = files.weights.read_bytes()
+    files.weights.unlink()
+    assert train(images, files, FIRST, SECOND) == (summary, [])
+    assert files.weights.read_bytes() == whole
+
+
+def test_a_stretch_is_added_without_training_the_others(images, files):
+    train(images, files, FIRST)
+    (files.work / "stretch-1/checkpoint.pt").unlink()
+    _, steps = train(images, files, FIRST, SECOND)
+    assert len(steps) == 1
+
+
+def test_what_lies_in_the_folder_must_be_of_this_run(images, files):
+    train(images, files, FIRST, SECOND)
+    with pytest.raises(MismatchError, match="another recipe"):
+        train(images, files, replace(FIRST, seed=9), SECOND)
+    record = files.work / "stretch-2/stretch.json"
+    facts = json.loads(record.read_text())
+    record.write_text(json.dumps(facts | {"started_from_sha256": "0" * 64}))
+    with pytest.raises(MismatchError, match="began with other weights"):
+        train(images, files, FIRST, SECOND)
+    record.write_text("{")
+    with pytest.raises(RecordError, match=r"stretch\.json"):
+        train(images, files, FIRST, SECOND)
+
+
+def test_no_stretch_is_no_run(images, files):
+    with pytest.raises(OptionError, match="stretches"):
+        train(images, files)
+
+
+def test_measured_on_held_out_images_and_their_mirror_images(images, files):
+    files = replace(files, weights=embedded_path(SPACE))
+    said: list[str] = []
+    options = {"subnets": 32, "seed": 0, "workers": 1, "fit": QUICK}
+    figures = train_predictor(SPACE, images, files, log=said.append, **options)
+    (measured,) = files.work.glob("accuracy-*.jsonl")
+    data = load_accuracy_data(measured)
+    assert len(data) == 32 and data.header.image_count == 30
+    assert figures["subnets"] == 16 and any("measured 32/32" in line for line in said)
+    assert load_accuracy_predictor(SPACE, files.predictor).about["held_out"] == figures
+    assert (files.work / "accuracy.svg").exists()
+    assert train_predictor(SPACE, images, files, log=lambda line: None, **options) == figures
