@@ -7,12 +7,12 @@ oneDNN has code of its own for the latter only. The larger kernel's is put toget
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch.nn import functional, grad
-from torch.overrides import TorchFunctionMode
+
+from deploy_nas.training.instead import Instead
 
 # Pixels of a map up to which four small gradients are quicker than a large one.
 _SMALL_MAP = 16
@@ -52,21 +52,6 @@ class _Depthwise5(torch.autograd.Function):
         return of_x, of_weight
 
 
-class _Quick(TorchFunctionMode):
-    """Sends depthwise 5x5 convolutions of small maps the other way, whatever module asks for them."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.conv2d and _fits(*args, **(kwargs or {})):
-            return cast("torch.Tensor", _Depthwise5.apply(args[0], args[1]))
-        return func(*args, **(kwargs or {}))
-
-
 def _fits(
     x: torch.Tensor,
     weight: torch.Tensor,
@@ -87,7 +72,12 @@ def _fits(
     )
 
 
+def _quick(x: torch.Tensor, weight: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+    """What is the same in every call that fits needs no saying."""
+    return cast("torch.Tensor", _Depthwise5.apply(x, weight))
+
+
 def quick_depthwise() -> contextlib.AbstractContextManager[Any]:
     """A context in which a forward pass is the same and its backward pass quicker, where that is needed."""
     slow = torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return _Quick() if slow else contextlib.nullcontext()
+    return Instead(torch.conv2d, _fits, _quick) if slow else contextlib.nullcontext()

@@ -7,28 +7,22 @@ a training step of the embedded supernet for that; float32 takes them almost not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+
+from deploy_nas.training.instead import Instead
 
 
-class _Float32(TorchFunctionMode):
-    """``Tensor.bfloat16()`` gives a float32 copy, a copy as the caller writes into it."""
+def _on_cpu(x: torch.Tensor) -> bool:
+    return x.device.type == "cpu"
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.Tensor.bfloat16 and args[0].device.type == "cpu":
-            return args[0].to(torch.float32, copy=True)
-        return func(*args, **(kwargs or {}))
+
+def _float32(x: torch.Tensor) -> torch.Tensor:
+    """A copy, as ``Tensor.bfloat16()`` gives one and its caller writes into it."""
+    return x.to(torch.float32, copy=True)
 
 
 def exact_on_cpu() -> contextlib.AbstractContextManager[Any]:
     """A context in which ``Muon.step`` orthogonalises matrices on the CPU in float32."""
-    return _Float32()
+    return Instead(torch.Tensor.bfloat16, _on_cpu, _float32)

@@ -24,6 +24,9 @@ from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 HELD_OUT = 5000
 HELD_OUT_SUBNETS = 200
 _SPLIT_SEED = 20261124
+# What a stretch leaves in its folder.
+_WEIGHTS = "weights.safetensors"
+_RECORD = "stretch.json"
 
 
 # The recipe of the shipped weights: every stretch begins with the weights of the one before.
@@ -91,9 +94,9 @@ def train_supernet(
         log(f"stretch {number} of {len(stretches)}")
         folder = files.work / f"stretch-{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        start, weights, record = weights, folder / "weights.safetensors", folder / "stretch.json"
+        start, weights, record = weights, folder / _WEIGHTS, folder / _RECORD
         if not (weights.exists() and _finished(record, recipe, start)):
-            _train_stretch(space, training, held_out, start, recipe, weights, record, log)
+            _train_stretch(space, training, held_out, start, recipe, folder, log)
         records.append(dict(read_json(record).value))
         log(json.dumps(records[-1]["held_out_top1_percent"]))
     if weights is None:
@@ -131,8 +134,7 @@ def _train_stretch(
     held_out: ImageSet,
     start: Path | None,
     recipe: Recipe,
-    weights: Path,
-    record: Path,
+    folder: Path,
     log: Callable[[str], None],
 ) -> None:
     """One stretch, from its checkpoint where there is one; writes its weights, then its record."""
@@ -143,7 +145,7 @@ def _train_stretch(
         mean=space.mean,
         std=space.std,
         recipe=recipe,
-        checkpoint=record.with_name("checkpoint.pt"),
+        checkpoint=folder / "checkpoint.pt",
         log=log,
     )
     trainer.run()
@@ -151,7 +153,7 @@ def _train_stretch(
         name: round(trainer.accuracy(architecture, held_out.images, held_out.labels), 2)
         for name, architecture in (("smallest", space.smallest()), ("largest", space.largest()))
     }
-    supernets.save_weights(trainer.net.cpu(), weights, half=True, force=True)
+    supernets.save_weights(trainer.net.cpu(), folder / _WEIGHTS, half=True, force=True)
     facts = {
         "started_from_sha256": _hash_of(start),
         "recipe": asdict(recipe),
@@ -160,7 +162,7 @@ def _train_stretch(
         "training_s": round(trainer.elapsed_s),
         "held_out_top1_percent": figures,
     }
-    write_json(record, facts, force=True)
+    write_json(folder / _RECORD, facts, force=True)
 
 
 def train_predictor(
