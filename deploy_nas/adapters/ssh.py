@@ -62,6 +62,10 @@ class SshTarget:
         reason = lines[-1].removeprefix("error: ") if lines else "the connection ended"
         return TargetError(f"{what}: {reason}", subject=self.address)
 
+    def machine(self) -> str:
+        """The device's architecture, as ``platform.machine()`` has it there."""
+        return self._call([*self._ssh, "uname -m"], "cannot be reached").strip()
+
     def run_kit(
         self,
         kit: bytes,

@@ -49,7 +49,7 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["auto", "vnni", "x86", "arm"]),
             default="auto",
             show_default=True,
-            help="Processor INT8's number formats are for; auto: this one.",
+            help="Processor INT8's number formats are for; auto: the device's.",
         ),
         click.option(
             "--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise."

@@ -46,6 +46,13 @@ _SCHEMES = {
 PROCESSORS = (THIS_PROCESSOR, *_SCHEMES)
 
 
+def processor_of(features: Sequence[str], machine: str) -> str:
+    """Which of :data:`PROCESSORS` one with these instruction sets is; arguments as for :func:`scheme_for`."""
+    if any(f in features for f in _VNNI):
+        return "vnni"
+    return "arm" if machine.lower() in ("aarch64", "arm64") else "x86"
+
+
 def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:
     """The scheme for a kind of processor.
 
@@ -60,8 +67,5 @@ def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:
                 f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="--int8-for"
             )
         return _SCHEMES[processor]
-    if found := next((f for f in _VNNI if f in features), None):
-        return replace(_SCHEMES["vnni"], why=found)
-    if machine.lower() in ("aarch64", "arm64"):
-        return replace(_SCHEMES["arm"], why=next((f for f in ("i8mm", "asimddp") if f in features), "arm64"))
-    return replace(_SCHEMES["x86"], why=f"{machine} without VNNI")
+    scheme = _SCHEMES[processor_of(features, machine)]
+    return replace(scheme, why=next((f for f in (*_VNNI, "i8mm", "asimddp") if f in features), scheme.why))

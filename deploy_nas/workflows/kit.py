@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deploy_nas.adapters.kits import make_kit
 from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.precision import INT8, THIS_PROCESSOR, processor_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import read_journal
 from deploy_nas.device.kit import split_result
@@ -89,9 +91,12 @@ def import_result(result: Path, output: Path, *, force: bool = False) -> Profile
 def profile_target(
     request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
 ) -> Profile:
-    """Profile a device over ssh; timing happens there only."""
+    """Profile a device over ssh; timing happens there only, and INT8 is for its processor unless named."""
     check_output(request.output, force=request.force)
     device = SshTarget(target, tuple(ssh_options))
+    if request.precision == INT8 and request.int8_for == THIS_PROCESSOR:
+        # Instruction sets beside the architecture change how many bits weights have, not what is timed.
+        request = replace(request, int8_for=processor_of((), device.machine()))
     plan, kit = kit_for(request)
     data = device.run_kit(
         kit,

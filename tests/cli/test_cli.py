@@ -275,6 +275,7 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     assert "--int8" in run("export", "b.json", "--images", "images", code=2).stderr
     assert "--int8" in run("export", "b.json", "--int8-for", "arm", code=2).stderr
     assert "--precision" in run(*asked[:-2], "--int8-for", "arm", code=2).stderr
+    assert "--int8-for" in run("kit", "make", *asked[1:], code=2).stderr
     said = run("export", "b.json", "--int8", *images, "--bundle", "b.zip").output
     assert "INT8" in said and "b.zip" in said
     shown = json.loads(run("verify", "b.zip", "--json").stdout)["models"]

@@ -1,5 +1,6 @@
 """The kit for real: in a bare environment, and over a real OpenSSH server on loopback."""
 
+import dataclasses
 import json
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, TargetError, VersionError
 from deploy_nas.device.kit import digest
+from deploy_nas.workflows import kit as workflow
 from deploy_nas.workflows.kit import import_result, kit_for, profile_of_result, profile_target
 from deploy_nas.workflows.profile_device import ProfileRequest
 
@@ -27,10 +29,7 @@ def request(output: Path) -> ProfileRequest:
 @pytest.fixture(scope="session")
 def kit(tmp_path_factory, quick_settings) -> Path:
     """A kit made quick: one burst of five runs a unit."""
-    import dataclasses
     from unittest import mock
-
-    from deploy_nas.workflows import kit as workflow
 
     folder = tmp_path_factory.mktemp("kit")
     whole = workflow.settings_for
@@ -182,6 +181,32 @@ def _lines(home: Path) -> int:
 def _units(kit: Path) -> int:
     with zipfile.ZipFile(kit) as opened:
         return 2 * sum(len(block) for block in json.loads(opened.read("plan.json"))["blocks"])
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "activations"),
+    [("aarch64", "auto", "int8"), ("x86_64", "auto", "uint8"), ("aarch64", "x86", "uint8")],
+)
+def test_over_ssh_int8_is_for_the_devices_processor(
+    server, tmp_path, monkeypatch, machine, asked, activations
+):
+    seen = []
+
+    def kit_of(request):
+        seen.append(request.activations)
+        raise TargetError("is asked for nothing more", subject="kit")
+
+    monkeypatch.setattr(workflow, "kit_for", kit_of)
+    uname = server.python.with_name("uname")
+    uname.write_text(f"#!/bin/sh\necho {machine}\n")
+    uname.chmod(0o755)
+    try:
+        int8 = dataclasses.replace(request(tmp_path / "p"), precision="int8", int8_for=asked)
+        with pytest.raises(TargetError, match="nothing more"):
+            profile_target(int8, server.url, ssh_options=server.options)
+    finally:
+        uname.unlink()
+    assert seen == [activations]
 
 
 def test_ssh_faults_are_named(server, kit, bare_python, tmp_path):
