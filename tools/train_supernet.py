@@ -69,7 +69,8 @@ def main(
         if only != "predictor":
             train_supernet(space, loaded, files, click.echo)
         if only != "weights":
-            click.echo(train_predictor(space, loaded, files, subnets=subnets, seed=seed, log=click.echo))
+            figures = train_predictor(space, loaded, files, subnets=subnets, seed=seed, log=click.echo)
+            click.echo({name: value for name, value in figures.items() if name != "pairs"})
     except DeployNASError as error:
         sys.exit(f"error: {error}")
 
