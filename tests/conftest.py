@@ -64,7 +64,7 @@ def made_profile():
                 Row(key=k, latency_ms=t, alone_ms=t, p50_ms=t, p90_ms=t, p99_ms=t, **common) for k, t in times
             ),
             offset_ms=(0.01 / speed,) * len(sizes),
-            sentinel_ms=0.1,
+            sentinel_ms=1000.0,  # no machine is slower: nothing waits for a quiet moment
             noise=Noise(
                 resolution_percent=1.0, drift_percent=2.0, busy=1.0, unstable_rows=0, faults=tuple(faults)
             ),

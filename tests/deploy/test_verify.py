@@ -56,8 +56,9 @@ def test_what_the_file_says_is_compared(model, monkeypatch):
 
 
 def test_a_slower_device_is_told_from_a_wrong_table(model, made_profile, monkeypatch):
-    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0, sentinel_ms=0.125))
     profile = made_profile()
+    slower = measured(2.0, sentinel_ms=1.25 * profile.sentinel_ms)
+    monkeypatch.setattr(verify, "measure", lambda data, **how: slower)
     assert verify_model(model(), profile=profile).speed is None  # another device's profile: nothing to say
     monkeypatch.setattr(verify, "device_differences", lambda profile, device=None, threads=None: ())
     result = verify_model(model(), profile=profile)
