@@ -21,7 +21,6 @@ had been asked for so many from the start.
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import math
 import pickle
@@ -38,7 +37,7 @@ from torch.nn import functional
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.training.depthwise import quick_depthwise
-from deploy_nas.training.muon import exact_on_cpu
+from deploy_nas.training.muon import exact_on_cpu, normalised_pointwise
 
 SetArchitecture = Callable[[dict[str, Any]], None]
 
@@ -384,21 +383,6 @@ class Trainer:
                 guess = self.forward(x, architecture).argmax(1).cpu().numpy()
                 right += int((guess == labels[start:stop]).sum())
         return 100.0 * right / len(labels)
-
-
-def normalised_pointwise(net: nn.Module) -> list[nn.Parameter]:
-    """The weights of the 1x1 convolutions across channels that a batch norm directly follows."""
-    found = []
-    for module in net.modules():
-        for first, second in itertools.pairwise(module.children()):
-            weights = list(first.parameters())
-            ends = (m for m in second.modules() if not list(m.children()))
-            if len(weights) != 1 or not all(isinstance(m, nn.BatchNorm2d) for m in ends):
-                continue
-            shape = weights[0].shape
-            if len(shape) == 4 and shape[2:] == (1, 1) and shape[1] > 1:
-                found.append(weights[0])
-    return found
 
 
 def batches(total: int, size: int) -> Iterator[tuple[int, int]]:

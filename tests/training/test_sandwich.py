@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from deploy_nas.core.errors import MismatchError, RecordError
-from deploy_nas.training.sandwich import Elastic, Recipe, Trainer, normalised_pointwise
+from deploy_nas.training.muon import normalised_pointwise
+from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
 
 RECIPE = Recipe(
     largest_epochs=3,
