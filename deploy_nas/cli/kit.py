@@ -25,8 +25,6 @@ def make(output: Path, **timing: Any) -> None:
     """Write a kit."""
     from deploy_nas.workflows.kit import write_kit
 
-    if timing["precision"] == "int8" and timing["int8_for"] == "auto":
-        raise click.UsageError("the device is not known here: --precision int8 needs --int8-for")
     size = write_kit(request_of(output=output, **timing))
     click.echo(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
     click.echo("then here: deploy-nas kit import result.jsonl -o device.profile.json")

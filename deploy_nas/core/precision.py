@@ -67,5 +67,7 @@ def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:
                 f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="--int8-for"
             )
         return _SCHEMES[processor]
-    scheme = _SCHEMES[processor_of(features, machine)]
-    return replace(scheme, why=next((f for f in (*_VNNI, "i8mm", "asimddp") if f in features), scheme.why))
+    kind = processor_of(features, machine)
+    otherwise = _SCHEMES[kind].why if kind == "arm" else f"{machine} without VNNI"
+    why = next((f for f in (*_VNNI, "i8mm", "asimddp") if f in features), otherwise)
+    return replace(_SCHEMES[kind], why=why)

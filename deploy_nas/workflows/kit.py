@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy_nas.adapters.kits import make_kit
 from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
-from deploy_nas.core.precision import INT8, THIS_PROCESSOR, processor_of
+from deploy_nas.core.precision import processor_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import read_journal
 from deploy_nas.device.kit import split_result
@@ -31,8 +31,14 @@ def kit_for(request: ProfileRequest) -> tuple[ProfilePlan, bytes]:
 
 
 def write_kit(request: ProfileRequest) -> int:
-    """Write a kit to ``request.output``; returns its size in bytes."""
+    """Write a kit to ``request.output``; returns its size in bytes.
+
+    Raises:
+        OptionError: INT8 for a processor that is not named: a kit's device is not known here.
+    """
     check_output(request.output, force=request.force)
+    if request.int8_for_this_processor:
+        raise OptionError("must name the device's processor for a kit of INT8", subject="--int8-for")
     data = kit_for(request)[1]
     write_atomic(request.output, data, force=request.force)
     return len(data)
@@ -94,7 +100,7 @@ def profile_target(
     """Profile a device over ssh; timing happens there only, and INT8 is for its processor unless named."""
     check_output(request.output, force=request.force)
     device = SshTarget(target, tuple(ssh_options))
-    if request.precision == INT8 and request.int8_for == THIS_PROCESSOR:
+    if request.int8_for_this_processor:
         # Instruction sets beside the architecture change how many bits weights have, not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     plan, kit = kit_for(request)

@@ -38,6 +38,11 @@ class ProfileRequest:
     int8_for: str = THIS_PROCESSOR
 
     @property
+    def int8_for_this_processor(self) -> bool:
+        """INT8, and no processor is named."""
+        return self.precision == INT8 and self.int8_for == THIS_PROCESSOR
+
+    @property
     def activations(self) -> str:
         """INT8's number format for the processor asked for."""
         return scheme_for(self.int8_for, machine.cpu_features(), platform.machine()).activations

@@ -9,7 +9,7 @@ from deploy_nas.core.errors import OptionError
     [
         (["avx2", "avx512f", "avx512_vnni"], "x86_64", "uint8", 8, "avx512_vnni"),
         (["avx2", "avx_vnni"], "x86_64", "uint8", 8, "avx_vnni"),
-        (["avx2", "avx512f"], "x86_64", "uint8", 7, "x86 without VNNI"),
+        (["avx2", "avx512f"], "x86_64", "uint8", 7, "x86_64 without VNNI"),
         (["asimd", "asimddp"], "aarch64", "int8", 8, "asimddp"),
         ([], "arm64", "int8", 8, "arm64"),
     ],
