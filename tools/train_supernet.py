@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from deploy_nas.adapters.images import load_images
+from deploy_nas.cli import show
 from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.spaces import EMBEDDED, get_space
 from deploy_nas.training.memory import keep_memory
@@ -34,7 +35,9 @@ def downloaded(work: Path) -> Path:
         path = folder / data.classes[label] / f"{index:05d}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            image.save(path)
+            part = path.with_suffix(".part")
+            image.save(part, "PNG")
+            part.replace(path)
     return folder
 
 
@@ -66,6 +69,7 @@ def main(
     )
     try:
         loaded = load_images(images or downloaded(work))
+        show.say_skipped(loaded.skipped)
         if only != "predictor":
             train_supernet(space, loaded, files, click.echo)
         if only != "weights":

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy_nas.accuracy.workers import one_torch_thread, worker_pool
 from deploy_nas.adapters import graphs
-from deploy_nas.adapters import images as image_files
-from deploy_nas.adapters.images import Float32Array, ImageSet, UInt8Array
+from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import get_space
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # Measured at 24 to 32 px: batches of twice as many pixels and more no longer fit the caches.
 _BATCH_PIXELS = 50 * 32 * 32
 _CALIBRATION_BATCH = 100
-_KEEP_BYTES = 1 << 29  # of resized images, in each worker
 
 
 class SubnetEvaluator:
@@ -41,28 +40,25 @@ class SubnetEvaluator:
     Args:
         space: the search space.
         net: its supernet with weights, as ``adapters.supernets`` builds it.
-        images: labelled images of all classes.
-        calibration: images for batch-norm statistics; ``None``: the supernet's own are used.
+        images: labelled images of all classes, at each of the space's image sizes.
+        calibration: images for batch-norm statistics, likewise; ``None``: the supernet's own are used.
 
     Raises:
         ImagesError: images without labels, or of another number of classes than the supernet has.
     """
 
     def __init__(
-        self, space: Space, net: nn.Module, images: ImageSet, calibration: ImageSet | None = None
+        self, space: Space, net: nn.Module, images: SizedImages, calibration: SizedImages | None = None
     ) -> None:
-        if len(images.classes) != space.classes:
-            found = f"{len(images.classes)} class folders" if images.classes else "no labels"
-            raise ImagesError(
-                f"{found}, the supernet of {space.id} has {space.classes} classes", subject=images.source
-            )
         self.space, self.net = space, net
         self.images, self.calibration = images, calibration
-        self._resized: dict[tuple[str, int], UInt8Array] = {}
-        # Statistics need mixed batches; folders come sorted by class.
-        self._mixed: UInt8Array | None = None
-        if calibration is not None:
-            self._mixed = calibration.images[np.random.default_rng(0).permutation(len(calibration))]
+        classes = len(images.first.classes)
+        if classes != space.classes:
+            found = f"{classes} class folders" if classes else "no labels"
+            raise ImagesError(
+                f"{found}, the supernet of {space.id} has {space.classes} classes",
+                subject=images.first.source,
+            )
 
     def top1_percent(self, architecture: Mapping[str, Any]) -> float:
         """Top-1 in percent of one subnet; the supernet's own statistics are left as they were."""
@@ -71,29 +67,25 @@ class SubnetEvaluator:
         size = int(architecture["image_size"])
         with one_torch_thread():
             net = supernets.subnet(self.net, architecture)
-            if self._mixed is not None:
-                batches = self._batches("calibration", self._mixed, size, _CALIBRATION_BATCH)
-                supernets.recalibrate(net, batches)
+            if self.calibration is not None:
+                given = self.calibration.by_size[size]
+                # Statistics need mixed batches; folders come sorted by class.
+                order = np.random.default_rng(0).permutation(len(given))
+                supernets.recalibrate(net, self._batches(given.images, _CALIBRATION_BATCH, order))
             weights = supernets.folded_weights(self.space, architecture, net)
         model = graphs.build_model(self.space.layers(architecture), weights, batch=None)
         session = open_session(model, threads=1)
-        batch_size = max(1, _BATCH_PIXELS // size**2)
-        guesses = [
-            session.run([graphs.OUTPUT], {graphs.INPUT: batch})[0].argmax(axis=1)
-            for batch in self._batches("images", self.images.images, size, batch_size)
-        ]
-        return 100.0 * float(np.mean(np.concatenate(guesses) == self.images.labels))
+        given = self.images.by_size[size]
+        batches = self._batches(given.images, max(1, _BATCH_PIXELS // size**2), np.arange(len(given)))
+        guesses = [session.run([graphs.OUTPUT], {graphs.INPUT: batch})[0].argmax(axis=1) for batch in batches]
+        return 100.0 * float(np.mean(np.concatenate(guesses) == given.labels))
 
-    def _batches(self, name: str, pixels: UInt8Array, size: int, batch_size: int) -> Iterator[Float32Array]:
-        """Preprocessed images float32 ``[b, 3, size, size]``; resized once a size while there is room."""
-        held_bytes = sum(kept.nbytes for kept in self._resized.values())
-        if (name, size) not in self._resized and held_bytes + len(pixels) * 3 * size**2 <= _KEEP_BYTES:
-            self._resized[name, size] = image_files.resize(pixels, size)
-        pixels = self._resized.get((name, size), pixels)
-        for start in range(0, len(pixels), batch_size):
-            yield image_files.preprocess(
-                pixels[start : start + batch_size], size, self.space.mean, self.space.std
-            )
+    def _batches(
+        self, pixels: UInt8Array, batch_size: int, order: NDArray[np.int64]
+    ) -> Iterator[Float32Array]:
+        """Normalised images float32 ``[b, 3, size, size]``."""
+        for start in range(0, len(order), batch_size):
+            yield normalise(pixels[order[start : start + batch_size]], self.space.mean, self.space.std)
 
 
 # -- in several processes ---------------------------------------------------------------------------
@@ -141,10 +133,19 @@ class _EvaluatorFile:
             space, net, self._images("images"), self._images("calibration") if self.calibrated else None
         ).top1_percent
 
-    def _images(self, name: str) -> ImageSet:
-        pixels = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+    def _images(self, name: str) -> SizedImages:
         labels = np.load(self.folder / f"{name}.labels.npy")
-        return ImageSet(images=pixels, labels=labels, classes=self.classes, source=name)
+        return SizedImages(
+            {
+                size: ImageSet(
+                    images=np.load(self.folder / f"{name}.{size}.npy", mmap_mode="r"),
+                    labels=labels,
+                    classes=self.classes,
+                    source=name,
+                )
+                for size in get_space(self.space).image_sizes
+            }
+        )
 
 
 def _write(evaluator: SubnetEvaluator, folder: Path) -> _EvaluatorFile:
@@ -153,11 +154,12 @@ def _write(evaluator: SubnetEvaluator, folder: Path) -> _EvaluatorFile:
     supernets.save_weights(evaluator.net, folder / "supernet.safetensors")
     for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
         if images is not None:
-            np.save(folder / f"{name}.npy", images.images)
-            np.save(folder / f"{name}.labels.npy", images.labels)
+            np.save(folder / f"{name}.labels.npy", images.first.labels)
+            for size, given in images.by_size.items():
+                np.save(folder / f"{name}.{size}.npy", given.images)
     return _EvaluatorFile(
         folder=folder,
         space=evaluator.space.id,
-        classes=evaluator.images.classes,
+        classes=evaluator.images.first.classes,
         calibrated=evaluator.calibration is not None,
     )

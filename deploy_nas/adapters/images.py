@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
+Item = TypeVar("Item")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 UNREADABLE_LIMIT = 0.01
@@ -73,6 +74,32 @@ class ImageSet:
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
 
+@dataclass(frozen=True)
+class SizedImages:
+    """The same images by size in pixels, each brought there from the picture as it lay."""
+
+    by_size: Mapping[int, ImageSet]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def first(self) -> ImageSet:
+        """One of them, for what all have in common: labels, classes, source, skipped."""
+        return next(iter(self.by_size.values()))
+
+    @cached_property
+    def digest(self) -> str:
+        """First 16 hex digits of the sha256 of all sizes' digests."""
+        digests = {size: given.digest for size, given in self.by_size.items()}
+        return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
+
+
+def at_sizes(given: ImageSet, sizes: Iterable[int]) -> SizedImages:
+    """Images that lie in memory as they were, at each of the sizes."""
+    return SizedImages({size: replace(given, images=resize(given.images, size)) for size in sizes})
+
+
 def with_mirrored(given: ImageSet) -> ImageSet:
     """The images and, after them, their mirror images: twice as many, for less noisy accuracies."""
     return replace(
@@ -96,18 +123,37 @@ def load_images(
         source: the folder or zip.
         limit_per_class: of each class take this many, evenly spaced in order of names; of an
             unlabelled set, this many altogether.
-        limit: take this many altogether, as many of each class, and at least one.
+        limit: take this many altogether, as many of each class as of any other.
         size: side in pixels every image is brought to (its centre square, bilinear, antialiased);
             ``None``: as they are, which must then be one size.
         labelled: class folders are needed; otherwise images are taken wherever they lie, as for
             calibration.
 
     Raises:
-        ImagesError: no such source, no images, an empty class folder, images of different sizes, or
-            over 1% that cannot be read; the folder or image is named.
+        ImagesError: no such source, no images, an empty class folder, images of different sizes, more
+            than memory holds, or over 1% that cannot be read; the folder or image is named.
         OptionError: a limit or size below 1.
     """
-    for name, value in (("limit per class", limit_per_class), ("limit", limit), ("size", size)):
+    return _load(source, limit_per_class, limit, [size], labelled)[0]
+
+
+def load_images_at_sizes(
+    source: Path, sizes: Sequence[int], *, limit_per_class: int | None = None, labelled: bool = True
+) -> SizedImages:
+    """Read a folder or a zip of images once, and bring each to all of the sizes, as :func:`load_images`."""
+    found = _load(source, limit_per_class, None, sizes, labelled)
+    return SizedImages(dict(zip(sizes, found, strict=True)))
+
+
+def _load(
+    source: Path,
+    limit_per_class: int | None,
+    limit: int | None,
+    sizes: Sequence[int | None],
+    labelled: bool,
+) -> list[ImageSet]:
+    values = [("limit per class", limit_per_class), ("limit", limit), *(("size", size) for size in sizes)]
+    for name, value in values:
         if value is not None and value < 1:
             raise OptionError(f"must be at least 1, is {value}", subject=name)
     with open_source(source) as reader:
@@ -121,15 +167,18 @@ def load_images(
             for label, (_, found) in enumerate(sorted(groups.items()))
             for parts in _spread(sorted(found), min(each, default=None))
         ]
-        images, labels, skipped, median_side = _read_all(reader, chosen, size, source)
-    return ImageSet(
-        images=images,
-        labels=labels,
-        classes=tuple(sorted(groups)) if labelled else (),
-        source=str(source),
-        skipped=tuple(skipped),
-        median_side=median_side,
-    )
+        read = _read_all(reader, _spread(chosen, limit), sizes, source)
+    return [
+        ImageSet(
+            images=images,
+            labels=read.labels,
+            classes=tuple(sorted(groups)) if labelled else (),
+            source=str(source),
+            skipped=tuple(read.skipped),
+            median_side=read.median_side,
+        )
+        for images in read.images
+    ]
 
 
 def resize(images: UInt8Array, image_size: int) -> UInt8Array:
@@ -189,10 +238,10 @@ def _by_class(files: list[Parts], folders: list[Parts], source: Path) -> dict[st
     return groups
 
 
-def _spread(files: list[Parts], limit: int | None) -> list[Parts]:
-    if limit is None or limit >= len(files):
-        return files
-    return [files[i * len(files) // limit] for i in range(limit)]
+def _spread(items: list[Item], limit: int | None) -> list[Item]:
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def _suffix_hint() -> str:
@@ -202,51 +251,97 @@ def _suffix_hint() -> str:
 # -- reading ---------------------------------------------------------------------------------------
 
 
+class _UnfitPixelsError(ValueError):
+    """A picture that is whole, and of no use."""
+
+
+@dataclass(kw_only=True)
+class _Read:
+    images: list[UInt8Array]
+    labels: NDArray[np.int64]
+    skipped: list[str]
+    median_side: float
+
+
 def _read_all(
-    reader: Source, chosen: list[tuple[Parts, int]], size: int | None, source: Path
-) -> tuple[UInt8Array, NDArray[np.int64], list[str], float]:
-    result: UInt8Array | None = None
+    reader: Source, chosen: list[tuple[Parts, int]], sizes: Sequence[int | None], source: Path
+) -> _Read:
+    """The chosen images at each of the sizes."""
+    result: list[UInt8Array] = []
     labels: list[int] = []
     skipped: list[str] = []
     sides: list[int] = []
     for parts, label in chosen:
         name = "/".join(parts)
         try:
-            pixels, side = _decode(reader.read(parts), size)
+            found, side = _decode(reader.read(parts), sizes)
+        except _UnfitPixelsError as error:
+            skipped.append(f"{name} {error}")
+            continue
         except Exception:  # PIL, zlib and zipfile each have several unrelated ones for damaged data
             skipped.append(name)
             continue
-        if result is None:
-            result = np.empty((len(chosen), *pixels.shape), dtype=np.uint8)
-        elif pixels.shape != result.shape[1:]:
-            found, wanted = ("x".join(map(str, s[:0:-1])) for s in (pixels.shape, result.shape[1:]))
-            raise ImagesError(
-                f"is {found} pixels, the ones before {wanted}",
-                subject=f"{source}: {name}",
-                hint="give the size to bring all to",
-            )
-        result[len(labels)] = pixels
+        if not result:
+            result = _room(len(chosen), found, source)
+        for array, pixels in zip(result, found, strict=True):
+            if pixels.shape != array.shape[1:]:
+                odd, wanted = ("x".join(map(str, s[:0:-1])) for s in (pixels.shape, array.shape[1:]))
+                raise ImagesError(
+                    f"is {odd} pixels, the ones before {wanted}",
+                    subject=f"{source}: {name}",
+                    hint="give the size to bring all to",
+                )
+            array[len(labels)] = pixels
         labels.append(label)
         sides.append(side)
-    if len(skipped) > UNREADABLE_LIMIT * len(chosen) or result is None:
+    if len(skipped) > UNREADABLE_LIMIT * len(chosen) or not result:
         shown = ", ".join(skipped[:_NAMED_AT_MOST]) + (", ..." if len(skipped) > _NAMED_AT_MOST else "")
         raise ImagesError(
             f"{len(skipped)} of {len(chosen)} images cannot be read ({shown})",
             subject=str(source),
             hint="remove or replace them; up to 1% would be skipped",
         )
-    return result[: len(labels)], np.array(labels, dtype=np.int64), skipped, float(np.median(sides))
+    return _Read(
+        images=[array[: len(labels)] for array in result],
+        labels=np.array(labels, dtype=np.int64),
+        skipped=skipped,
+        median_side=float(np.median(sides)),
+    )
 
 
-def _decode(data: bytes, size: int | None) -> tuple[UInt8Array, int]:
-    """One image as uint8 ``[3, height, width]``, and how many pixels its shorter side had."""
+def _room(count: int, first: Sequence[UInt8Array], source: Path) -> list[UInt8Array]:
+    try:
+        return [np.empty((count, *pixels.shape), dtype=np.uint8) for pixels in first]
+    except MemoryError as error:
+        needed = count * sum(pixels.nbytes for pixels in first) / 2**30
+        raise ImagesError(
+            f"{count} images need {needed:.0f} GiB of memory, more than there is",
+            subject=str(source),
+            hint="take fewer of each class",
+        ) from error
+
+
+def _decode(data: bytes, sizes: Sequence[int | None]) -> tuple[list[UInt8Array], int]:
+    """One image at each size as uint8 ``[3, height, width]``, and how many pixels its shorter side had."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
         if opened.width * opened.height > _MAX_PIXELS:
-            raise ValueError("is too large")
-        picture: Image.Image = opened.convert("RGB")
-    return _pixels(picture if size is None else _square(picture, size)), min(picture.size)
+            raise _UnfitPixelsError("is too large")
+        picture = _rgb(opened)
+    return [_pixels(picture if s is None else _square(picture, s)) for s in sizes], min(picture.size)
+
+
+def _rgb(opened: Image.Image) -> Image.Image:
+    """The picture in 8 bits a channel; 16 bits of grey are scaled, where PIL would cut them off at 255."""
+    from PIL import Image
+
+    sixteen = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG")
+    if sixteen:
+        return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)).convert("RGB")
+    if opened.mode in ("I", "F"):
+        raise _UnfitPixelsError("has 32 bits a pixel: of which range is not known")
+    return opened.convert("RGB")
 
 
 def _square(picture: Image.Image, size: int) -> Image.Image:

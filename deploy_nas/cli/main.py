@@ -69,6 +69,9 @@ class LazyGroup(click.Group):
             raise SystemExit(130) from None
         except BrokenPipeError:
             raise SystemExit(0) from None
+        except MemoryError as error:
+            click.echo(f"error: there is not enough memory ({error})", err=True)
+            raise SystemExit(2) from None
         except OSError as error:
             subject = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {subject}{error.strerror or error}", err=True)

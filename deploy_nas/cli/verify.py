@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     "--ssh-option", multiple=True, metavar="OPTION", help="For ssh and scp, as `-iKEY`; may repeat."
 )
 @click.option(
-    "--images", type=click.Path(path_type=Path), help="Folder or zip of class folders: measure top-1 too."
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder or zip of class folders: measure top-1 too, on this machine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -82,7 +84,7 @@ def command(
                 click.echo(f"on {result.device}: {judged}, largest difference {result.logits_apart:.2g}")
             click.echo(describe(result.verification))
         if found is not None:
-            click.echo(describe_top1(found))
+            click.echo(describe_top1(found, " here" if target is not None else ""))
     if found is not None:
         show.say_skipped(found.skipped)
     if any(result.verification.within_budget is False for result in results):
@@ -98,16 +100,16 @@ def as_value(result: Verified) -> dict[str, Any]:
     return value
 
 
-def describe_top1(found: MeasuredTop1) -> str:
-    """Top-1, its interval and the prediction in a line or two."""
+def describe_top1(found: MeasuredTop1, where: str = "") -> str:
+    """Top-1, its interval and the prediction in a line or two; ``where`` it was measured."""
     low, high = found.top1.interval_percent
     lines = [
-        f"top-1 {found.top1.percent:.2f}% on {found.top1.images} images "
+        f"top-1 {found.top1.percent:.2f}%{where} on {found.top1.images} images "
         f"(95% interval {low:.2f} to {high:.2f})"
     ]
     if found.predicted_percent is not None:
-        where = "within" if found.agrees else "outside"
-        lines.append(f"predicted top-1 {found.predicted_percent:.2f}%: {where} the interval")
+        side = "within" if found.agrees else "outside"
+        lines.append(f"predicted top-1 {found.predicted_percent:.2f}%: {side} the interval")
     return "\n".join(lines)
 
 

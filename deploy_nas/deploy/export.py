@@ -194,6 +194,17 @@ def export_onnx(
     )
 
 
+def class_names(space: Space, given: Sequence[str] | None) -> Sequence[str]:
+    """The names given, else those that the space has, else none; raises :class:`OptionError`."""
+    if given is None:
+        return CIFAR10_LABELS if space.id == EMBEDDED else ()
+    if isinstance(given, str) or not all(isinstance(label, str) for label in given):
+        raise OptionError("must be a list of names", subject="labels")
+    if len(given) != space.classes:
+        raise OptionError(f"{len(given)} names for {space.classes} classes", subject="labels")
+    return given
+
+
 def check_agreement(
     data: bytes, subnet: torch.nn.Module, inputs: Float32, *, batch: int | None
 ) -> tuple[float, float]:
@@ -252,12 +263,7 @@ def _metadata(
     labels: Sequence[str] | None,
 ) -> dict[str, Any]:
     """All that is known before the weights are; raises :class:`OptionError`."""
-    if labels is None:
-        labels = CIFAR10_LABELS if space.id == EMBEDDED else ()
-    elif isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise OptionError("must be a list of names", subject="labels")
-    elif len(labels) != space.classes:
-        raise OptionError(f"{len(labels)} names for {space.classes} classes", subject="labels")
+    labels = class_names(space, labels)
     if predicted is not None and not isinstance(predicted, Mapping):
         raise OptionError("must be a dict of figures", subject="predicted")
     try:

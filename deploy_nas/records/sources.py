@@ -14,8 +14,6 @@ from pathlib import Path
 from deploy_nas.core.errors import ImagesError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-# ``set/class/name.jpg`` is the deepest that is looked for; the bound also ends loops of links.
-_LEVELS = 3
 
 Parts = tuple[str, ...]
 
@@ -35,16 +33,19 @@ class _Folder(Source):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files, self.folders = [], []
-        self._walk(root, ())
+        self._walk(root, (), [])
 
-    def _walk(self, folder: Path, parts: Parts) -> None:
+    def _walk(self, folder: Path, parts: Parts, above: list[tuple[int, int]]) -> None:
+        state = folder.stat()
+        here = (state.st_dev, state.st_ino)
+        if here in above:  # a link back up
+            return
         for entry in sorted(folder.iterdir()):
             if _ignored(entry.name):
                 continue
             if entry.is_dir():
                 self.folders.append((*parts, entry.name))
-                if len(parts) < _LEVELS - 1:
-                    self._walk(entry, (*parts, entry.name))
+                self._walk(entry, (*parts, entry.name), [*above, here])
             else:
                 self.files.append((*parts, entry.name))
 

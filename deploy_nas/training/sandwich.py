@@ -88,6 +88,7 @@ class Trainer:
         labels: int64 ``[n]``.
         mean, std: per channel, of pixels scaled to 0..1.
         checkpoint: file the state is kept in; an existing one is resumed.
+        origin: names the weights and images begun with; a checkpoint of another origin is refused.
         log: called with one line now and then.
     """
 
@@ -101,10 +102,12 @@ class Trainer:
         std: tuple[float, ...],
         recipe: Recipe,
         checkpoint: Path,
+        origin: str,
         log: Callable[[str], None],
         checkpoint_every_s: float = 60.0,
     ) -> None:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
+        self.origin = origin
         self.checkpoint_every_s = checkpoint_every_s
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
@@ -157,6 +160,7 @@ class Trainer:
         path = path or self.checkpoint
         state = {
             "recipe": json.dumps(asdict(self.recipe)),
+            "origin": self.origin,
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "rng": json.dumps(self.rng.bit_generator.state),
@@ -200,13 +204,19 @@ class Trainer:
         )
 
     def load(self, path: Path) -> dict[str, Any]:
-        """A state that :meth:`save` wrote."""
+        """A state that :meth:`save` wrote, of the same origin."""
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise RecordError(
                 "is no checkpoint, or cut short", subject=str(path), hint="remove it to begin anew"
             ) from error
+        if state.get("origin") != self.origin:
+            raise MismatchError(
+                "began with other weights or images",
+                subject=str(path),
+                hint="name another folder, or remove it",
+            )
         return state
 
     # -- data ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import ImageSet, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR
-from deploy_nas.deploy.export import ExportReport, export_onnx
+from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
 from deploy_nas.deploy.top1 import Top1, check_classes, measure_top1, preprocessing_of
 from deploy_nas.device import machine
@@ -62,19 +62,16 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
             raise OptionError(
                 "needs images to take ranges from", subject="--int8", hint="add --calibration-images"
             )
-    labels = None
-    if request.labels is not None:
-        try:
-            labels = read_bytes(request.labels).decode().split("\n")
-        except UnicodeDecodeError as error:
-            raise OptionError("is not text", subject=str(request.labels)) from error
-        labels = [label.strip() for label in labels if label.strip()]
+    labels = _labels(request.labels) if request.labels is not None else None
     images = None
     if request.calibration_images is not None and not request.keep_statistics:
         side = int(record.architecture["image_size"])
-        images = load_images(
-            request.calibration_images, labelled=False, limit=request.calibration_limit, size=side
-        )
+        if request.int8:  # what INT8 will be judged on, the statistics must not see either
+            images, _ = _calibration(request, side, class_names(record.space, labels))
+        else:
+            images = load_images(
+                request.calibration_images, labelled=False, limit=request.calibration_limit, size=side
+            )
     predicted = _predicted(record.predicted, FP32)
     report = export_onnx(
         record.architecture,
@@ -94,7 +91,7 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
 
 
 def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = None) -> QuantizeReport:
-    """Write the INT8 file beside the fp32 one that :func:`export_subnet` wrote.
+    """Write the INT8 file beside the fp32 one that :func:`export_subnet` wrote, or none: no older one stays.
 
     Top-1 is measured on ``request.images``; without them on every fifth calibration image, where those
     lie in folders of the model's classes.
@@ -105,12 +102,10 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
     """
     record = load_architecture(request.architecture)
     side = int(record.architecture["image_size"])
-    source = request.calibration_images
-    if source is None:
-        raise OptionError(
-            "needs images to take ranges from", subject="--int8", hint="add --calibration-images"
-        )
-    calibration, held_out = _calibration(source, side, request, read_bytes(request.output))
+    if request.force:
+        request.int8_output.unlink(missing_ok=True)  # it would be of another network
+    metadata = read_metadata(read_bytes(request.output), str(request.output))
+    calibration, held_out = _calibration(request, side, metadata.get("labels") or [])
     skipped = calibration.skipped
     if request.images is not None:
         held_out = load_images(request.images, size=side)
@@ -131,11 +126,21 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
     return replace(report, skipped=skipped)
 
 
-def _calibration(
-    source: Path, side: int, request: ExportRequest, model: bytes
-) -> tuple[ImageSet, ImageSet | None]:
+def _labels(path: Path) -> list[str]:
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise OptionError("is not text", subject=str(path)) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _calibration(request: ExportRequest, side: int, names: Sequence[str]) -> tuple[ImageSet, ImageSet | None]:
     """Images to calibrate on, and labelled ones kept from them to measure on, where there are any."""
-    names = read_metadata(model, str(request.output)).get("labels") or []
+    source = request.calibration_images
+    if source is None:
+        raise OptionError(
+            "needs images to take ranges from", subject="--int8", hint="add --calibration-images"
+        )
     try:
         loaded = load_images(source, limit=request.calibration_limit, size=side)
     except ImagesError:
@@ -147,7 +152,7 @@ def _calibration(
         )
     if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
         raise ImagesError(f"class folder {odd[0]!r} is none of the model's classes", subject=str(source))
-    if request.images is not None or list(loaded.classes) != names or not names:
+    if request.images is not None or list(loaded.classes) != list(names) or not names:
         return loaded, None
     fifth = np.arange(len(loaded)) % 5 == 0
     return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))

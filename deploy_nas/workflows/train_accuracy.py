@@ -13,7 +13,7 @@ from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
 from deploy_nas.accuracy.judge import HeldOut
 from deploy_nas.accuracy.predictor import save_accuracy_predictor
-from deploy_nas.adapters.images import load_images, with_mirrored
+from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
@@ -76,19 +76,19 @@ def collect_accuracies(
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="--weights")
     check_output(request.output, force=True)
-    images = load_images(request.images, limit_per_class=request.limit_per_class, size=max(space.image_sizes))
-    calibration = None
+    images = load_images_at_sizes(request.images, space.image_sizes, limit_per_class=request.limit_per_class)
+    if request.mirrored:
+        images = SizedImages({size: with_mirrored(given) for size, given in images.by_size.items()})
+    calibration: SizedImages | None = None
     if request.calibration is not None:
-        calibration = load_images(
+        calibration = load_images_at_sizes(
             request.calibration,
+            space.image_sizes,
             labelled=False,
             limit_per_class=request.calibration_limit,
-            size=max(space.image_sizes),
         )
     net, provenance = load_supernet(space, request.weights)
-    evaluator = SubnetEvaluator(
-        space, net, with_mirrored(images) if request.mirrored else images, calibration
-    )
+    evaluator = SubnetEvaluator(space, net, images, calibration)
     measured = measure_subnets(
         evaluator,
         provenance.sha256 or "",
@@ -105,7 +105,7 @@ def collect_accuracies(
         images=len(evaluator.images),
         top1_percent=(float(top1_percent.min()), float(top1_percent.max())),
         chance_percent=100.0 / space.classes,
-        skipped=(*images.skipped, *(calibration.skipped if calibration is not None else ())),
+        skipped=(*images.first.skipped, *(calibration.first.skipped if calibration is not None else ())),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import ImageSet, with_mirrored
-from deploy_nas.core.errors import MismatchError, OptionError
+from deploy_nas.adapters.images import ImageSet, at_sizes, with_mirrored
+from deploy_nas.core.errors import ImagesError, MismatchError, OptionError
 from deploy_nas.core.space import Space
-from deploy_nas.records.files import read_json, write_atomic, write_json
+from deploy_nas.records.files import check_output, read_json, write_atomic, write_json
 from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
 from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 
@@ -51,7 +51,9 @@ class Files:
 def split(images: ImageSet, held_out: int = HELD_OUT) -> tuple[ImageSet, ImageSet]:
     """Images to train on, and ``held_out`` others for accuracies; always the same ones."""
     if not 0 < held_out < len(images):
-        raise OptionError(f"must be below the {len(images)} images there are", subject="held_out")
+        raise ImagesError(
+            f"{len(images)} images, more than the {held_out} held out are needed", subject=images.source
+        )
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
     return images.take(order[held_out:]), images.take(order[:held_out])
 
@@ -84,9 +86,14 @@ def train_supernet(
     A stretch whose weights and record lie in ``files.work`` is not trained again.
 
     Raises:
-        MismatchError: what lies in ``files.work`` is of another recipe.
+        MismatchError: what lies in ``files.work`` is of another recipe, or of other weights or images.
         RecordError: it is damaged.
+        ImagesError: too few images, not square, or of another number of classes than the space.
+        OutputError: a result could not be written; said before any training.
     """
+    for output in (files.weights, files.summary):
+        check_output(output, force=True)
+    check_images(space, images)
     training, held_out = split(images)
     records: list[dict[str, Any]] = []
     weights = None
@@ -95,7 +102,7 @@ def train_supernet(
         folder = files.work / f"stretch-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         start, weights, record = weights, folder / _WEIGHTS, folder / _RECORD
-        if not (weights.exists() and _finished(record, recipe, start)):
+        if not (weights.exists() and _finished(record, recipe, origin(training, start))):
             _train_stretch(space, training, held_out, start, recipe, folder, log)
         records.append(dict(read_json(record).value))
         log(json.dumps(records[-1]["held_out_top1_percent"]))
@@ -114,18 +121,38 @@ def train_supernet(
     return summary
 
 
-def _finished(record: Path, recipe: Recipe, start: Path | None) -> bool:
-    """Whether the record is of this recipe; one that began with other weights is no step of this run."""
+def check_images(space: Space, images: ImageSet) -> None:
+    """Raise :class:`ImagesError` unless these are square images of as many classes as the space has."""
+    if len(images.classes) != space.classes:
+        raise ImagesError(
+            f"{len(images.classes)} class folders, {space.id} has {space.classes} classes",
+            subject=images.source,
+        )
+    height, width = images.images.shape[2:]
+    if height != width:
+        raise ImagesError(f"are {width}x{height} pixels, square ones are needed", subject=images.source)
+
+
+def origin(training: ImageSet, start: Path | None) -> dict[str, str | None]:
+    """What a stretch begins with, as its record and its checkpoint keep it."""
+    return {
+        "started_from_sha256": supernets.weights_hash(start) if start is not None else None,
+        "training_images": training.digest,
+    }
+
+
+def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]) -> bool:
+    """Whether the record is of this recipe; one that began with something else is no step of this run."""
     if not record.exists():
         return False
-    facts = read_json(record)
-    if facts.value.get("started_from_sha256") != _hash_of(start):
-        raise MismatchError("began with other weights", subject=str(record), hint="name another work folder")
-    return facts.value.get("recipe") == asdict(recipe)
-
-
-def _hash_of(start: Path | None) -> str | None:
-    return supernets.weights_hash(start) if start is not None else None
+    facts = read_json(record).value
+    if any(facts.get(key) != value for key, value in begun_with.items()):
+        raise MismatchError(
+            "began with other weights or images",
+            subject=str(record),
+            hint="remove that folder, or name another work folder",
+        )
+    return bool(facts.get("recipe") == asdict(recipe))
 
 
 def _train_stretch(
@@ -146,6 +173,7 @@ def _train_stretch(
         std=space.std,
         recipe=recipe,
         checkpoint=folder / "checkpoint.pt",
+        origin=json.dumps(origin(training, start)),
         log=log,
     )
     trainer.run()
@@ -155,7 +183,7 @@ def _train_stretch(
     }
     supernets.save_weights(trainer.net.cpu(), folder / _WEIGHTS, half=True, force=True)
     facts = {
-        "started_from_sha256": _hash_of(start),
+        **origin(training, start),
         "recipe": asdict(recipe),
         "steps": trainer.phase_steps,
         "device": str(trainer.device),
@@ -181,6 +209,7 @@ def train_predictor(
     The images' mirror images are used too: less noise for the same images. The measured subnets and
     the calibration plot are kept in ``files.work``.
     """
+    check_output(files.predictor, force=True)
     net = supernets.build_supernet(space)
     weights = supernets.load_weights(net, space, files.weights)
     files.work.mkdir(parents=True, exist_ok=True)
@@ -191,7 +220,7 @@ def train_predictor(
             log(f"measured {p.done}/{p.total}, {p.remaining_s:.0f} s left")
 
     measure_subnets(
-        SubnetEvaluator(space, net, with_mirrored(split(images)[1])),
+        SubnetEvaluator(space, net, at_sizes(with_mirrored(split(images)[1]), space.image_sizes)),
         weights,
         measured,
         count=subnets,

@@ -1,12 +1,14 @@
 """Subnets on images, with a supernet of random weights and images it can be told from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deploy_nas.accuracy import evaluate
 from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import ImageSet, preprocess
+from deploy_nas.adapters.images import ImageSet, SizedImages, at_sizes, preprocess
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.space import Space
 
@@ -19,6 +21,10 @@ def images(count: int, classes: int = 10, seed: int = 0) -> ImageSet:
         classes=tuple(map(str, range(classes))),
         source="made up",
     )
+
+
+def sized(given: ImageSet) -> SizedImages:
+    return at_sizes(given, (20, 24, 28, 32))
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +43,17 @@ def test_top1_is_the_share_of_right_guesses(space: Space, net: object) -> None:
     given = images(30)
     for architecture in (space.smallest(24), space.largest(28)):
         expected = 100.0 * float((guesses(space, net, architecture, given) == given.labels).mean())
-        evaluator = SubnetEvaluator(space, net, given)
+        evaluator = SubnetEvaluator(space, net, sized(given))
         assert evaluator.top1_percent(architecture) == pytest.approx(expected)
         labels = guesses(space, net, architecture, given)
         right = ImageSet(images=given.images, labels=labels, classes=given.classes, source="")
-        assert SubnetEvaluator(space, net, right).top1_percent(architecture) == 100.0
+        assert SubnetEvaluator(space, net, sized(right)).top1_percent(architecture) == 100.0
 
 
 def test_recalibration_leaves_the_supernet_alone(space: Space, net: object) -> None:
     given = images(20)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    evaluator = SubnetEvaluator(space, net, given, given)
+    evaluator = SubnetEvaluator(space, net, sized(given), sized(given))
     small = space.smallest(24)
     first = evaluator.top1_percent(small)
     assert evaluator.top1_percent(small) == first
@@ -62,7 +68,7 @@ def test_calibration_uses_mixed_batches_of_all_images(
     monkeypatch.setattr(supernets, "recalibrate", lambda _, batches: seen.extend(batches))
     calibration = images(20, seed=1)
     monkeypatch.setattr(evaluate, "_CALIBRATION_BATCH", 8)
-    SubnetEvaluator(space, net, images(10), calibration).top1_percent(space.smallest(32))
+    SubnetEvaluator(space, net, sized(images(10)), sized(calibration)).top1_percent(space.smallest(32))
     assert [len(b) for b in seen] == [8, 8, 4]
     found = np.concatenate(seen)
     expected = preprocess(calibration.images, 32, space.mean, space.std)
@@ -74,33 +80,19 @@ def test_calibration_uses_mixed_batches_of_all_images(
 
 def test_images_that_do_not_fit(space: Space, net: object) -> None:
     with pytest.raises(ImagesError, match="3 class folders, the supernet of ofa-mbv3-cifar10 has 10"):
-        SubnetEvaluator(space, net, images(5, classes=3))
+        SubnetEvaluator(space, net, sized(images(5, classes=3)))
     with pytest.raises(ImagesError, match="no labels"):
-        SubnetEvaluator(space, net, images(5, classes=0))
+        SubnetEvaluator(space, net, sized(images(5, classes=0)))
 
 
-def test_large_sets_are_resized_batch_by_batch(
-    space: Space, net: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given, small = images(60), space.smallest(24)
-    expected = SubnetEvaluator(space, net, given).top1_percent(small)
-    monkeypatch.setattr(evaluate, "_KEEP_BYTES", 0)
-    evaluator = SubnetEvaluator(space, net, given)
-    assert evaluator.top1_percent(small) == expected and not evaluator._resized
-
-
-def test_resized_copies_are_bounded_altogether(
-    space: Space, net: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = images(10)
-    monkeypatch.setattr(evaluate, "_KEEP_BYTES", 10 * 3 * (24**2 + 20**2))
-    evaluator = SubnetEvaluator(space, net, given)
-    for size in (24, 32, 20, 28):
-        expected = SubnetEvaluator(space, net, given).top1_percent(space.smallest(size))
-        assert evaluator.top1_percent(space.smallest(size)) == expected
-    assert set(evaluator._resized) == {("images", 24), ("images", 20)}
+def test_the_images_of_the_subnets_size_are_classified(space: Space, net: object) -> None:
+    given, other = sized(images(40)), sized(images(40, seed=9))
+    mixed = SizedImages({**given.by_size, 24: replace(other.by_size[24], labels=given.first.labels)})
+    small = space.smallest(24)
+    right = (guesses(space, net, small, images(40, seed=9)) == given.first.labels).mean()
+    assert SubnetEvaluator(space, net, mixed).top1_percent(small) == pytest.approx(100.0 * float(right))
 
 
 def test_workers_are_at_least_one(space: Space, net: object) -> None:
     with pytest.raises(OptionError, match="--workers: must be at least 1"):
-        measuring(SubnetEvaluator(space, net, images(5)), 0).__enter__()
+        measuring(SubnetEvaluator(space, net, sized(images(5))), 0).__enter__()

@@ -9,16 +9,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy_nas.adapters.images import load_images, normalise, preprocess, resize, with_mirrored
+from deploy_nas.adapters.images import (
+    at_sizes,
+    load_images,
+    load_images_at_sizes,
+    normalise,
+    preprocess,
+    resize,
+    with_mirrored,
+)
 from deploy_nas.core.errors import ImagesError, OptionError
 
 DATA = Path(os.environ.get("DEPLOY_NAS_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
 
 
-def png(value: int, side: int = 8) -> bytes:
+def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (side, side), (value, 0, 255 - value)).save(file, "PNG")
+    picture.save(file, kind)
     return file.getvalue()
+
+
+def png(value: int, side: int = 8) -> bytes:
+    return encoded(Image.new("RGB", (side, side), (value, 0, 255 - value)))
 
 
 def write_folder(root: Path, files: dict[str, bytes]) -> Path:
@@ -104,6 +116,7 @@ def test_few_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
         ({"cat/1.png": png(1), "dog/readme.txt": b""}, "dog: this class folder holds no images"),
         ({"cat/1.png": png(1), "dog/1.png": png(1, side=9)}, "dog/1.png: is 9x9 pixels, the ones before 8x8"),
         ({"cat/1.png": b"x"}, "1 of 1 images cannot be read"),
+        ({"cat/more/deep/1.png": png(1)}, "cat/more/deep/1.png: does not lie in a class folder"),
     ],
 )
 def test_sets_that_cannot_be_used_are_named(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
@@ -162,7 +175,8 @@ def test_a_limit_altogether_is_dealt_to_the_classes(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "s", files)
     assert np.bincount(load_images(source, limit=12).labels).tolist() == [4, 4, 2]
     assert np.bincount(load_images(source, limit=12, limit_per_class=3).labels).tolist() == [3, 3, 2]
-    assert np.bincount(load_images(source, limit=1).labels).tolist() == [1, 1, 1]
+    assert len(load_images(source, limit=1)) == 1  # a limit it is, with more classes too
+    assert load_images(source, limit=1).classes == ("a", "b", "c")
     assert len(load_images(source, limit=5, labelled=False)) == 5
 
 
@@ -199,6 +213,53 @@ def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
         Image.new(mode, (8, 8), 1).save(file, "PNG")
         files[f"a/{number}.png"] = file.getvalue()
     assert load_images(write_folder(tmp_path / "s", files)).images.shape == (4, 3, 8, 8)
+
+
+def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
+    files = {f"{n}.{kind}": encoded(Image.fromarray(ramp), kind) for n, kind in enumerate(("PNG", "TIFF"))}
+    found = load_images(write_folder(tmp_path / "s", files), labelled=False).images
+    np.testing.assert_array_equal(found, np.broadcast_to(ramp >> 8, (2, 3, 8, 8)))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_unknown_range_are_no_image(tmp_path: Path, kind: type) -> None:
+    data = encoded(Image.fromarray(np.ones((8, 8), kind)), "TIFF")
+    with pytest.raises(ImagesError, match=r"1 of 1 images cannot be read \(1\.tif has 32 bits a pixel"):
+        load_images(write_folder(tmp_path / "s", {"1.tif": data}), labelled=False)
+
+
+def test_all_sizes_are_made_of_the_picture_as_it_lies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    files = {
+        f"{label}/1.png": encoded(Image.fromarray(rng.integers(0, 256, (30, 45, 3), np.uint8)))
+        for label in "ab"
+    }
+    source = write_folder(tmp_path / "s", files)
+    found = load_images_at_sizes(source, (8, 16))
+    for size in (8, 16):
+        alone = load_images(source, size=size)
+        np.testing.assert_array_equal(found.by_size[size].images, alone.images)
+        assert found.by_size[size].labels.tolist() == alone.labels.tolist() == [0, 1]
+    assert len(found) == 2 and found.first.classes == ("a", "b")
+    twice = at_sizes(load_images(source, size=16), (8, 16))
+    assert not np.array_equal(twice.by_size[8].images, found.by_size[8].images)
+    assert twice.digest != found.digest == load_images_at_sizes(source, (8, 16)).digest
+    with pytest.raises(OptionError, match="size"):
+        load_images_at_sizes(source, (8, 0))
+
+
+def test_images_that_memory_does_not_hold_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_folder(tmp_path / "s", {f"a/{n}.png": png(n) for n in range(9)})
+
+    def full(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(ImagesError, match=r"s: 9 images need .* GiB of memory"):
+        load_images(source)
 
 
 def test_preprocess_scales_and_normalises() -> None:

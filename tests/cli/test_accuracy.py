@@ -18,13 +18,13 @@ SPACE = get_space("ofa-mbv3-cifar10")
 COLLECT = ("accuracy", "collect", "--space", SPACE.id)
 
 
-def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS) -> Path:
+def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS, side: int = 32) -> Path:
     rng = np.random.default_rng(0)
     for label in labels:
         (root / label).mkdir(parents=True)
         for number in range(each):
             file = io.BytesIO()
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
+            Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(file, "PNG")
             (root / label / f"{number}.png").write_bytes(file.getvalue())
     return root
 
@@ -69,6 +69,25 @@ def test_collect_names_what_it_skips_and_doubts_low_figures(run, tmp_path):
     refused = run(*COLLECT, "--images", "set", "-o", "x", code=2).stderr
     assert "4 of 200 images cannot be read (cat/3.png, dog/0.png" in refused
     assert not (tmp_path / "x").exists()
+
+
+def test_collect_measures_what_verify_will(run, tmp_path):
+    """Of pictures larger than any input: noise, each in the folder where the exported file puts it."""
+    from deploy_nas.adapters.images import load_images, preprocess
+    from deploy_nas.deploy.top1 import predict
+
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest()}))
+    run("export", "a.json")
+    write_images(tmp_path / "set", 1, side=100)
+    drawn = write_images(tmp_path / "drawn", 8, side=100)
+    given = load_images(drawn, labelled=False, size=20).images
+    guessed = predict((tmp_path / "a.onnx").read_bytes(), preprocess(given, 20, SPACE.mean, SPACE.std))
+    for number, (file, label) in enumerate(zip(sorted(drawn.rglob("*.png")), guessed, strict=True)):
+        file.rename(tmp_path / f"set/{CIFAR10_LABELS[label]}/drawn-{number}.png")
+    run(*COLLECT, "--images", "set", "--count", 1, "--workers", 1, "-o", "s.jsonl")
+    collected = json.loads((tmp_path / "s.jsonl").read_text().splitlines()[1])["top1"]
+    top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
+    assert collected == pytest.approx(top1["percent"], abs=0.01) and collected > 85
 
 
 def test_collect_bad_input(run, tmp_path):
@@ -188,6 +207,14 @@ def test_verify_looks_at_the_images_before_it_measures(run, tmp_path, monkeypatc
 
 def test_a_seed_below_0_is_refused_at_once(run):
     assert "--seed" in run(*COLLECT, "--images", "nowhere", "--seed", -1, code=2).stderr
+
+
+def test_labels_with_a_byte_order_mark(run, tmp_path):
+    write_images(tmp_path / "set", 1)
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
+    (tmp_path / "labels.txt").write_text("\r\n".join(CIFAR10_LABELS), encoding="utf-8-sig")
+    run("export", "a.json", "--labels", "labels.txt")
+    assert "on 10 images" in run("verify", "a.onnx", "--images", "set").output
 
 
 def test_export_names_the_calibration_images_it_skips(run, tmp_path):

@@ -301,6 +301,7 @@ def test_int8_that_does_not_pay_exits_1_and_keeps_fp32(run, monkeypatch, archite
     asked = ("export", architecture, "--int8", "--calibration-images", "images")
     said = run(*asked, code=1)
     assert "estimated anew" in said.output
+    (tmp_path / "a.int8.onnx").write_bytes(b"of another network")
     said = run(*asked, "--keep-statistics", "--force", code=1)
     assert "estimated anew" not in said.output
     assert "INT8 is not faster here" in said.stderr

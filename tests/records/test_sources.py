@@ -42,7 +42,15 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/again").symlink_to(tmp_path / "a")
     with open_source(tmp_path) as opened:
-        assert max(map(len, opened.folders)) == 3
+        assert opened.folders == [("a",), ("a", "again")]
+
+
+def test_files_are_found_however_deep(tmp_path: Path) -> None:
+    deep = tmp_path / "a/b/c/d/e/1.txt"
+    deep.parent.mkdir(parents=True)
+    deep.write_bytes(b"one")
+    with open_source(tmp_path) as opened:
+        assert opened.files == [("a", "b", "c", "d", "e", "1.txt")]
 
 
 def test_a_source_that_ends_while_it_is_read_is_named(source: Path) -> None:

@@ -70,7 +70,8 @@ def test_the_manifest_says_it_all(made):
     assert bundle.manifest.value == json.loads(json.dumps(manifest))
     assert set(bundle.files) == {"model.onnx", "model.int8.onnx", "infer.py", "README.md"}
     assert len(manifest["labels"]) == 10 and manifest["preprocessing"]["image_size"] == 24
-    assert manifest["weights"]["trained"] is True
+    # Of 40 pictures 8 are what INT8 is judged on: no statistics are of those.
+    assert manifest["weights"]["trained"] is True and manifest["weights"]["recalibrated"] == 32
     first, second = manifest["models"]
     assert (first["precision"], second["precision"]) == ("fp32", "int8")
     certificate = first["certificate"]
@@ -114,13 +115,12 @@ def test_a_manifest_of_no_model_is_refused(made, tmp_path):
         verify_path(tmp_path / "b")
 
 
-def test_calibration_takes_its_limit_altogether_without_labels(made, pictures, monkeypatch):
+def test_calibration_takes_its_limit_altogether_without_labels(made):
     from deploy_nas.workflows import deploy_subnet
 
-    unlabelled = graphs.with_metadata(made[0].output.read_bytes(), {"labels": []})
     request = replace(made[0], calibration_limit=20)
-    calibration, _ = deploy_subnet._calibration(pictures, 24, request, unlabelled)
-    assert len(calibration) == 20
+    calibration, held_out = deploy_subnet._calibration(request, 24, [])
+    assert len(calibration) == 20 and held_out is None
 
 
 def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures):
@@ -130,10 +130,15 @@ def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures)
     assert len((folder / "infer.py").read_text().splitlines()) <= 40
     picture = tmp_path / "wide.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 64, 3), np.uint8)).save(picture)
-    command = [bare_python, folder / "infer.py", picture, pictures / "cat/0.png"]
+    deep = tmp_path / "sixteen-bits.png"
+    Image.fromarray((np.arange(576).reshape(24, 24) << 6).astype(np.uint16)).save(deep)
+    flat = tmp_path / "eight-bits.png"
+    Image.fromarray((np.arange(576).reshape(24, 24) >> 2).astype(np.uint8)).save(flat)
+    command = [bare_python, folder / "infer.py", picture, pictures / "cat/0.png", deep, flat]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first = done.stdout.splitlines()[0].split()
+    assert len({line.split(maxsplit=1)[1] for line in done.stdout.splitlines()[2:]}) == 1
 
     from deploy_nas.adapters.images import load_images, preprocess
     from deploy_nas.deploy.top1 import predict

@@ -10,7 +10,7 @@ from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import ImageSet
 from deploy_nas.adapters.supernets import weights_hash
-from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError, RecordError
 from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
 from deploy_nas.deploy.weights import embedded_path
 from deploy_nas.records.accuracy import load_accuracy_data
@@ -83,11 +83,41 @@ def test_what_lies_in_the_folder_must_be_of_this_run(images, files):
     record = files.work / "stretch-2/stretch.json"
     facts = json.loads(record.read_text())
     record.write_text(json.dumps(facts | {"started_from_sha256": "0" * 64}))
-    with pytest.raises(MismatchError, match="began with other weights"):
+    with pytest.raises(MismatchError, match=r"stretch\.json: began with other weights"):
         train(images, files, FIRST, SECOND)
     record.write_text("{")
     with pytest.raises(RecordError, match=r"stretch\.json"):
         train(images, files, FIRST, SECOND)
+
+
+def test_a_stretch_is_not_gone_on_with_from_other_weights_or_images(images, files):
+    longer = replace(FIRST, sandwich_epochs=1.5)
+    train(images, files, FIRST, SECOND)
+    (files.work / "stretch-2/stretch.json").unlink()  # as if it had been stopped
+    with pytest.raises(MismatchError, match=r"stretch-2/checkpoint\.pt: began with other weights"):
+        train(images, files, longer, SECOND)
+    other = replace(images, labels=images.labels[::-1].copy())
+    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: began with other weights or images"):
+        train(other, files, longer, SECOND)
+    (files.work / "stretch-1/stretch.json").unlink()
+    with pytest.raises(MismatchError, match=r"stretch-1/checkpoint\.pt: began with other weights or images"):
+        train(other, files, longer, SECOND)
+
+
+def test_what_cannot_be_trained_on_or_written_is_said_at_once(images, files, tmp_path):
+    with pytest.raises(ImagesError, match="9 class folders, ofa-mbv3-cifar10 has 10 classes"):
+        train(replace(images, classes=images.classes[:9]), files, FIRST)
+    with pytest.raises(ImagesError, match="made up: are 32x30 pixels"):
+        train(replace(images, images=images.images[:, :, :30]), files, FIRST)
+    with pytest.raises(OutputError, match="no folder"):
+        train(images, replace(files, weights=tmp_path / "gone/w.safetensors"), FIRST)
+    assert not files.work.exists()
+
+
+def test_more_images_than_are_held_out_are_needed(images, monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(ImagesError, match="made up: 20 images, more than the 5000 held out"):
+        train_embedded.split(images)
 
 
 def test_no_stretch_is_no_run(images, files):
