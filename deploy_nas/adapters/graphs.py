@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Pool, SqueezeExcite, Step
+from deploy_nas.records.files import parse_json
 
 OPSET = 17
 """The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: later ones lose it."""
@@ -280,7 +281,7 @@ def read_metadata(data: bytes, subject: str) -> dict[str, Any]:
     """The metadata of a model that :func:`build_model` made; raises :class:`RecordError` otherwise."""
     try:
         model = onnx.load_from_string(data)
-        return {p.key: json.loads(p.value) for p in model.metadata_props}
+        return {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is no ONNX model of deploy-nas, or cut short", subject=subject) from error
 
@@ -300,10 +301,14 @@ def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, ND
     return weights
 
 
-def input_batch(data: bytes) -> int | None:
-    """The batch size a model is for; ``None``: any."""
-    size = onnx.load_from_string(data).graph.input[0].type.tensor_type.shape.dim[0]
-    return size.dim_value if size.HasField("dim_value") else None
+def input_of(data: bytes, subject: str = "model") -> tuple[str, list[int | None]]:
+    """Type and four dimensions of a model's only input, ``None``: any; raises :class:`RecordError`."""
+    inputs = onnx.load_from_string(data).graph.input
+    kind = inputs[0].type.tensor_type if len(inputs) == 1 else None
+    if kind is None or len(kind.shape.dim) != 4:
+        raise RecordError("does not take images, and nothing else", subject=subject)
+    name = str(helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
+    return name, [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
 
 
 def with_shapes(data: bytes) -> bytes:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.records.files import parse_json
 
 OPSET = 17
 IR_VERSION = 9
@@ -97,7 +98,7 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
     """What :func:`write_mlp` wrote, and its metadata; raises :class:`RecordError` for anything else."""
     try:
         model = onnx.load_from_string(data)
-        metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
+        metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
         tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     except Exception as error:  # protobuf's, json's and onnx's own types
         raise RecordError("is no ONNX file of a perceptron, or cut short", subject=subject) from error

@@ -81,6 +81,7 @@ def command(
     """Write the subnet of an ARCHITECTURE file as ONNX.
 
     The file is written only if its outputs in ONNX Runtime are those of ofa's own subnet.
+    Exits 1 if they are not, if INT8 is not worth it, or if what is bundled misses its budget.
     """
     from deploy_nas.records.bundle import check_bundle_output
     from deploy_nas.workflows.bundle import bundle_export
@@ -131,9 +132,17 @@ def command(
         if not as_json:
             tell_bundle(bundle, manifest)
     if as_json:
-        more = {} if quantized is None else {"int8": quantized.to_json()}
-        more |= {} if manifest is None else {"bundle": manifest}
-        show.emit_json({**report.to_json(), **more})
+        value = report.to_json()
+        if quantized is not None:
+            value["int8"] = quantized.to_json()
+        if manifest is not None:  # the files have certificates since
+            value["bundle"] = manifest
+            value |= manifest["files"]["model.onnx"]
+            if quantized is not None:
+                value["int8"] |= manifest["files"]["model.int8.onnx"]
+        show.emit_json(value)
+    if manifest is not None and any(m["certificate"]["within_budget"] is False for m in manifest["models"]):
+        raise SystemExit(1)
 
 
 def tell(report: ExportReport) -> None:
@@ -158,10 +167,13 @@ def tell_int8(report: QuantizeReport) -> None:
         f"wrote {report.path}: INT8 ({report.scheme['activations']}; for {report.scheme['chosen_for']}), "
         f"{report.size_bytes / 1e6:.2f} MB, ranges from {report.calibrated} images"
     )
-    click.echo(
-        f"{report.int8_ms:.4g} ms against {report.float_ms:.4g} ms in fp32: "
-        f"{report.speedup:.2f} times as fast"
-    )
+    if report.speedup is None:
+        click.echo("its speed was not measured: it is for another processor")
+    else:
+        click.echo(
+            f"{report.int8_ms:.4g} ms against {report.float_ms:.4g} ms in fp32: "
+            f"{report.speedup:.2f} times as fast"
+        )
     before, after = report.float_top1, report.int8_top1
     if before is not None and after is not None:
         click.echo(

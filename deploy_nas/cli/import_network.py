@@ -31,7 +31,7 @@ def command(
     from deploy_nas.workflows.import_network import import_network
 
     record = import_network(net_config, image_size=image_size, space=space)
-    folder = net_config if net_config.is_dir() else net_config.absolute().parent
+    folder = net_config.resolve() if net_config.is_dir() else net_config.resolve().parent
     path = output or Path(f"{folder.name}.json")
     save_architecture(record, path, force=force)
     if as_json:

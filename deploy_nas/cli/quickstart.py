@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ from deploy_nas.cli import show
 def command(output: Path, max_latency_ms: float | None, threads: int, seed: int, force: bool) -> None:
     """Profile, search, export and verify with the embedded supernet.
 
-    Needs no network and no data, and takes two or three minutes.
+    Needs no network and no data, and takes three or four minutes.
 
     Exits 1 if the model it made misses its budget.
     """
@@ -60,12 +61,13 @@ def command(output: Path, max_latency_ms: float | None, threads: int, seed: int,
         click.echo(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())
     click.echo(f"\ntimes: {stages}")
-    folder = done.folder
+    folder = shlex.quote(str(done.folder))
+    unstable = "" if done.profile.stable else " --allow-unstable"
     click.echo(f"the whole story, a page for your browser: {folder}/report.html")
     click.echo(
         "\nnext:\n"
         f"  deploy-nas search --profile {folder}/profile.json "
-        f"--max-latency-ms {1.5 * predicted['budget_ms']:.3g} -o {folder}/larger.json\n"
+        f"--max-latency-ms {1.5 * predicted['budget_ms']:.3g}{unstable} -o {folder}/larger.json\n"
         f"  deploy-nas export {folder}/larger.json\n"
         f"  deploy-nas verify {folder}/larger.onnx --profile {folder}/profile.json\n"
         f"  deploy-nas profiles show {folder}/profile.json --architecture {folder}/best.json"

@@ -135,6 +135,7 @@ def describe(result: Verification) -> str:
             f"certificate: {then['latency_ms']:.4g} ms on {on['cpu']}, {on['threads']} thread(s), "
             f"onnxruntime {on['onnxruntime']}; now {change:+.1f}%"
         )
+    lines += [f"note: {misfit}" for misfit in result.misfits]
     if result.differences:
         lines.append("note: the profile is another device's or set-up's: " + "; ".join(result.differences))
     return "\n".join(lines)

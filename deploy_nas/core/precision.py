@@ -32,6 +32,7 @@ class Scheme:
             "format": "QDQ",
             "activations": f"{self.activations}, a tensor",
             "weights": f"int{self.weight_bits}, symmetric, an output channel",
+            "weight_bits": self.weight_bits,
             "chosen_for": self.why,
         }
 
@@ -51,6 +52,11 @@ def processor_of(features: Sequence[str], machine: str) -> str:
     if any(f in features for f in _VNNI):
         return "vnni"
     return "arm" if machine.lower() in ("aarch64", "arm64") else "x86"
+
+
+def sums_exactly(weight_bits: int, features: Sequence[str], machine: str) -> bool:
+    """Whether a processor adds up products of such weights without overflow; else as :func:`scheme_for`."""
+    return weight_bits < 8 or processor_of(features, machine) != "x86"
 
 
 def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:

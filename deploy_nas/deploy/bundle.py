@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy_nas.adapters.graphs import INPUT, OPSET, OUTPUT, read_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
-from deploy_nas.deploy.verify import checked_certificate, model_architecture
+from deploy_nas.deploy.claims import checked_certificate, model_architecture
 from deploy_nas.records.bundle import Bundle, write_bundle
 from deploy_nas.records.files import read_bytes
 
@@ -97,7 +97,9 @@ def _readme(manifest: Mapping[str, Any], version: str) -> str:
         accuracy = f"{top1['percent']:.2f}% of {top1['images']} images" if top1 else "not measured"
         device = f"{on['cpu']}, {on['threads']} thread(s), onnxruntime {on['onnxruntime']}"
         latency = certificate["measured"]["latency_ms"]
-        rows.append(f"| {model['file']} | {model['precision']} | {latency:.4g} | {device} | {accuracy} |")
+        quantised = model["quantization"]
+        precision = f"int8, for {quantised['chosen_for']}" if quantised else model["precision"]
+        rows.append(f"| {model['file']} | {precision} | {latency:.4g} | {device} | {accuracy} |")
     trained = manifest["weights"].get("trained", True)
     return _README.format(
         space=manifest["space"],

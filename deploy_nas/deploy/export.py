@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
+from deploy_nas.core.precision import FP32, INT8
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import CIFAR10_LABELS, EMBEDDED, get_space
 from deploy_nas.deploy.weights import UNTRAINED, Provenance, default_weights, load_supernet
@@ -117,7 +118,7 @@ def export_onnx(
         calibration_images: to estimate the batch-norm statistics on, uint8 ``[n, 3, h, w]``.
         space: where ``arch`` does not name it.
         predicted: figures to keep in the metadata, instead of ``arch["predicted"]``.
-        profile_id: of the profile they came from.
+        profile_id: of the profile they came from; else the one that ``predicted`` names.
         labels: of the classes; the embedded space has its own.
         batch: fixed batch size, or ``None`` for a dynamic one.
         force: replace a file that is there.
@@ -192,6 +193,18 @@ def export_onnx(
         max_difference=difference,
         allowed_difference=allowed,
     )
+
+
+def promised(predicted: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """What was predicted, if of this precision: another's latency would be a wrong promise.
+
+    A budget holds for the file that ships, so an INT8 file has it from the fp32 search it comes from.
+    """
+    if predicted.get("precision", FP32) == precision:
+        return dict(predicted)
+    kept = ["accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory", "threads"]
+    kept += ["budget_ms"] if precision == INT8 else []
+    return {key: predicted[key] for key in kept if key in predicted}
 
 
 def class_names(space: Space, given: Sequence[str] | None) -> Sequence[str]:
@@ -270,12 +283,12 @@ def _metadata(
         figures = json.loads(json.dumps(dict(predicted or {}), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise OptionError(f"cannot be kept as JSON ({error})", subject="predicted") from error
-    parse_predicted(Fields(figures, "predicted"))
+    figures = promised(parse_predicted(Fields(figures, "predicted")), FP32)
     return {
         "architecture": {"space": space.id, **architecture},
         "space": space.id,
         "predicted": figures,
-        "profile": profile_id,
+        "profile": profile_id or figures.get("profile"),
         "labels": list(labels),
         "preprocessing": {
             "image_size": architecture["image_size"],
@@ -286,7 +299,7 @@ def _metadata(
             "resize": "bilinear",
         },
         "opset": graphs.OPSET,
-        "precision": "fp32",
+        "precision": FP32,
     }
 
 

@@ -71,9 +71,11 @@ def preprocessing_of(
     return size, tuple(mean), tuple(std)
 
 
-def predict(data: bytes, prepared: NDArray[np.float32], *, threads: int = 1) -> NDArray[np.int64]:
-    """The class of each prepared image, float32 ``[n, 3, s, s]``."""
-    return _classify(open_session(data, threads=threads), prepared)
+def predict(
+    data: bytes, prepared: NDArray[np.float32], *, threads: int = 1, fused: bool = True
+) -> NDArray[np.int64]:
+    """The class of each prepared image, float32 ``[n, 3, s, s]``; ``fused`` as in ``open_session``."""
+    return _classify(open_session(data, threads=threads, fused=fused), prepared)
 
 
 def _classify(session: Any, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -90,31 +92,41 @@ def _classify(session: Any, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
-def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1) -> Top1:
+def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1, fused: bool = True) -> Top1:
     """Classify every image with the file's own preprocessing, in onnxruntime.
 
     Raises:
         RecordError: the file does not say how its images are prepared.
-        ImagesError: another number of classes than the file's, or names in another order.
+        ImagesError: other classes than the file's.
     """
     metadata = graphs.read_metadata(data, "model")
     size, mean, std = preprocessing_of(metadata)
-    session = open_session(data, threads=threads)
-    check_classes(given, metadata, session.get_outputs()[0].shape[-1])
+    session = open_session(data, threads=threads, fused=fused)
+    labels = labels_of(given, metadata, session.get_outputs()[0].shape[-1])
     right = 0
-    for start in range(0, len(given.labels), _CHUNK):
+    for start in range(0, len(labels), _CHUNK):
         x = images.preprocess(given.images[start : start + _CHUNK], size, mean, std)
-        right += int((_classify(session, x) == given.labels[start : start + _CHUNK]).sum())
-    return Top1(right=right, images=len(given.labels))
+        right += int((_classify(session, x) == labels[start : start + _CHUNK]).sum())
+    return Top1(right=right, images=len(labels))
 
 
-def check_classes(given: LabelledImages, metadata: Mapping[str, Any], classes: int) -> None:
-    """Raise :class:`ImagesError` unless the images' classes are the model's."""
+def labels_of(given: LabelledImages, metadata: Mapping[str, Any], classes: int) -> NDArray[np.int64]:
+    """The images' labels as the model counts its classes: by name, or in order where it names none.
+
+    Raises:
+        ImagesError: other classes than the model's.
+    """
     if len(given.classes) != classes:
         raise ImagesError(
             f"{len(given.classes)} class folders, the model has {classes} classes", subject="images"
         )
-    labels = Fields(metadata, "model").texts("labels") if metadata.get("labels") else []
-    if labels and list(given.classes) != list(labels):
-        odd = next((a, b) for a, b in zip(given.classes, labels, strict=True) if a != b)
-        raise ImagesError(f"class folder {odd[0]!r} stands where the model has {odd[1]!r}", subject="images")
+    names = list(Fields(metadata, "model").texts("labels")) if metadata.get("labels") else []
+    if not names:
+        return given.labels
+    if odd := [name for name in given.classes if name not in names]:
+        raise ImagesError(
+            f"class folder {odd[0]!r} is none of the model's classes ({', '.join(names[:10])}"
+            f"{', ...' if len(names) > 10 else ''})",
+            subject="images",
+        )
+    return np.array([names.index(name) for name in given.classes], dtype=np.int64)[given.labels]

@@ -12,15 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import graph_digest, read_metadata
+from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.space import FloatArray
+from deploy_nas.deploy.claims import (
+    checked_batch,
+    checked_certificate,
+    misfits,
+    model_architecture,
+    threads_asked,
+)
 from deploy_nas.device import machine
 from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
 from deploy_nas.device.timing import Timer, latency_of
-from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_predicted
+from deploy_nas.records.architecture import parse_predicted
 from deploy_nas.records.files import Fields, read_bytes
 from deploy_nas.records.profile import Profile
 
@@ -58,7 +65,8 @@ class Verification:
 
     ``speed`` is this device's speed now over its speed when profiled (1.0: the same).
     ``differences`` names what of the profile's fingerprint is not this machine's. ``sha256`` is of the
-    file as it was measured, ``certificate`` what the file says was measured before.
+    file as it was measured, ``certificate`` what the file says was measured before. ``misfits`` names
+    why it does not compute there what it should.
     """
 
     measured: Measured
@@ -69,6 +77,7 @@ class Verification:
     differences: tuple[str, ...]
     sha256: str = ""
     certificate: Mapping[str, Any] | None = None
+    misfits: tuple[str, ...] = ()
 
     @property
     def within_budget(self) -> bool | None:
@@ -81,34 +90,6 @@ class Verification:
         if self.predicted_ms is None:
             return None
         return 100.0 * (self.predicted_ms / self.measured.latency_ms - 1.0)
-
-
-def model_architecture(metadata: Mapping[str, Any], subject: str) -> ArchitectureRecord:
-    """The architecture an exported file says it is; raises :class:`RecordError` for a file not ours."""
-    value = metadata.get("architecture")
-    if not isinstance(value, dict):
-        raise MismatchError("was not exported by deploy-nas: it names no architecture", subject=subject)
-    return parse_architecture(Fields({"space": metadata.get("space"), **value}, f"{subject}: architecture"))
-
-
-def checked_certificate(data: bytes, metadata: Mapping[str, Any], subject: str) -> Mapping[str, Any] | None:
-    """The file's certificate, if it has one; raises :class:`MismatchError` where the graph is another."""
-    certificate = metadata.get("certificate")
-    if certificate is None:
-        return None
-    if not isinstance(certificate, dict) or certificate.get("graph_sha256") != graph_digest(data):
-        raise MismatchError(
-            "was changed after it was verified: its certificate is of another graph",
-            subject=subject,
-            hint="export and verify it anew",
-        )
-    fields = Fields(certificate, f"{subject}: certificate")
-    fields.fields("measured").number("latency_ms", positive=True)
-    on = fields.fields("measured_on")
-    on.text("cpu")
-    on.text("onnxruntime")
-    on.integer("threads", 1)
-    return certificate
 
 
 def sentinel_timer(
@@ -254,8 +235,8 @@ def verify_model(
 
     Raises:
         RecordError: no model, cut short, or not ours.
-        MismatchError: the file is not the one its certificate is of; the profile is of another space or
-            precision, or does not hold the image size.
+        MismatchError: the file is not the one its certificate is of, or its input not its architecture's;
+            the profile is of another space, precision or batch size, or does not hold the image size.
     """
     return verify_data(
         read_bytes(path),
@@ -293,6 +274,10 @@ def verify_data(
     record = model_architecture(metadata, subject)
     certificate = checked_certificate(data, metadata, subject)
     predicted = parse_predicted(Fields(metadata.get("predicted") or {}, f"{subject}: predicted"))
+    if (checked_batch(data, record, subject) or 1) > 1:  # what was promised is of single images
+        predicted = {}
+        if profile is not None:
+            raise MismatchError("takes several images at once, profiles are of single ones", subject=subject)
     budget = budget_ms if budget_ms is not None else predicted.get("budget_ms")
     predicted_ms, bound_ms = predicted.get("latency_ms"), predicted.get("bound_ms")
     differences: tuple[str, ...] = ()
@@ -340,13 +325,5 @@ def verify_data(
         differences=differences,
         sha256=hashlib.sha256(data).hexdigest(),
         certificate=certificate,
+        misfits=misfits(metadata, device),
     )
-
-
-def threads_asked(metadata: Mapping[str, Any], profile: Profile | None) -> int:
-    """Intra-op threads to measure with: the profile's, else those the file was searched for."""
-    if profile is not None:
-        return int(profile.fingerprint.get("threads", 1))
-    predicted = metadata.get("predicted")
-    threads = predicted.get("threads", 1) if isinstance(predicted, dict) else 1
-    return threads if isinstance(threads, int) and threads >= 1 else 1

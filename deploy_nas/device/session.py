@@ -57,6 +57,7 @@ def open_session(
     threads: int = 1,
     initializers: Initializers | None = None,
     worker_cores: Sequence[int] = (),
+    fused: bool = True,
 ) -> Any:
     """A sequential session on one provider, CPU fallback off.
 
@@ -67,6 +68,7 @@ def open_session(
         threads: intra-op threads.
         initializers: values of tensors that the model only names (external data).
         worker_cores: cores for the threads beside the calling one, ``threads - 1`` of them; none: anywhere.
+        fused: optimise the graph; without, INT8 is computed as written, in floats, whatever the processor.
 
     Raises:
         ProviderError: the provider is missing, refused its options, or did not take all nodes.
@@ -82,6 +84,8 @@ def open_session(
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # After a run, threads of this session would spin on for tens of milliseconds and slow down the next one.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")

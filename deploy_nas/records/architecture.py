@@ -51,6 +51,7 @@ _POSITIVE = frozenset(
 )
 _NUMBERS = ("accuracy", "accuracy_spread", "confidence")
 _TEXTS = ("accuracy_unit", "accuracy_note", "profile", "precision", "picked", "device")
+_MOST_THREADS = 4096
 _OPTIONAL = ("bound_ms", "budget_ms", "confidence", "accuracy")
 
 
@@ -68,9 +69,9 @@ def parse_predicted(fields: Fields) -> dict[str, Any]:
         fields.number(key)
     for key in held.intersection(_TEXTS):
         fields.text(key)
-    for key, least in (("threads", 1), ("seed", 0)):
+    for key, least, most in (("threads", 1, _MOST_THREADS), ("seed", 0, None)):
         if key in held:
-            fields.integer(key, least)
+            fields.integer(key, least, most)
     for other in fields.objects("others") if "others" in held else ():
         other.text("device")
         parse_predicted(other)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
-from deploy_nas.records.files import Fields, check_output, read_bytes, write_atomic
+from deploy_nas.records.files import Fields, check_output, parse_json, read_bytes, write_atomic
 
 FORMAT = "deploy-nas bundle"
 VERSION = 1
@@ -64,13 +64,17 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """A folder with a bundle's manifest and nothing that a bundle has not."""
+    """A folder with a bundle's manifest, or one that was cut short, and nothing that a bundle has not."""
     names = {entry.name for entry in path.iterdir()} - {_NEW}
-    if MANIFEST not in names or not all(_OWN_NAMES.fullmatch(name) for name in names):
+    if (path / _NEW).is_dir():
+        names |= {entry.name for entry in (path / _NEW).iterdir()}
+    if not all(_OWN_NAMES.fullmatch(name) for name in names):
         return False
+    if not (path / MANIFEST).exists():
+        return (path / _NEW).is_dir()
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        manifest = parse_json((path / MANIFEST).read_bytes())
+    except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
@@ -132,8 +136,8 @@ def read_bundle(path: Path) -> Bundle:
         raise RecordError(f"is no bundle: it has no {MANIFEST}", subject=str(path))
     where = f"{path}: {MANIFEST}"
     try:
-        manifest = Fields(json.loads(found.pop(MANIFEST).decode()), where)
-    except (ValueError, RecursionError) as error:
+        manifest = Fields(parse_json(found.pop(MANIFEST)), where)
+    except ValueError as error:
         raise RecordError(f"is not JSON, or cut short ({error})", subject=where) from error
     if manifest.value.get("format") != FORMAT:
         raise RecordError("is no manifest of a deploy-nas bundle", subject=where)
@@ -189,6 +193,8 @@ def _zip_files(path: Path) -> dict[str, bytes]:
                 raise RecordError("is no bundle: it holds too much", subject=str(path))
             for info in infos:
                 _check_name(info.filename, str(path))
+            if len({info.filename for info in infos}) < len(infos):
+                raise RecordError("holds two files of one name", subject=str(path))
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise RecordError(f"is no zip, or cut short ({error})", subject=str(path)) from error

@@ -79,10 +79,21 @@ def read_bytes(path: Path) -> bytes:
 def read_json(path: Path) -> Fields:
     """The file's JSON object; raises :class:`RecordError` naming the file and what is wrong."""
     try:
-        value = json.loads(read_bytes(path).decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return Fields(parse_json(read_bytes(path)), str(path))
+    except ValueError as error:
         raise RecordError(f"is not JSON, or cut short ({error})", subject=str(path)) from error
-    return Fields(value, str(path))
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON as anyone can read and write it again; ``ValueError`` for NaN, infinity and half characters."""
+    try:
+        text = data.decode("utf-8")
+        value = json.loads(text, parse_constant=_no_constant)
+        if "\\ud" in text.lower():  # an escape may be half a character, which no output can take
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    return value
 
 
 def check_format(fields: Fields, name: str, newest: int) -> int:
@@ -142,13 +153,15 @@ class Fields:
             raise self._fail(key, "a string")
         return value
 
-    def integer(self, key: str, least: int | None = None) -> int:
-        """A whole number, at least ``least``."""
+    def integer(self, key: str, least: int | None = None, most: int | None = None) -> int:
+        """A whole number, at least ``least`` and at most ``most``."""
         value = self.value.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
             raise self._fail(
                 key, "a whole number" if least is None else f"a whole number of at least {least}"
             )
+        if most is not None and value > most:
+            raise self._fail(key, f"a whole number of at most {most}")
         return value
 
     def number(self, key: str, *, positive: bool = False) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import BudgetError, CheckFailedError, MismatchError, RecordError
 from deploy_nas.deploy.bundle import check_bundle, make_bundle
 from deploy_nas.deploy.certify import certify
+from deploy_nas.deploy.claims import threads_asked
 from deploy_nas.deploy.quantize import QuantizeReport
 from deploy_nas.deploy.top1 import Top1
-from deploy_nas.deploy.verify import Measured, Verification, threads_asked, verify_data, verify_model
+from deploy_nas.deploy.verify import Measured, Verification, verify_data, verify_model
 from deploy_nas.device.check import logits_of
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle, read_bundle
-from deploy_nas.records.files import Fields, read_bytes
+from deploy_nas.records.files import Fields, parse_json, read_bytes
 from deploy_nas.records.profile import load_profile
 from deploy_nas.workflows.deploy_subnet import ExportRequest, images_for, top1_of
 
@@ -128,7 +128,7 @@ def _run_there(
     name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
     data = SshTarget(target, tuple(ssh_options)).run_kit(kit, name, progress)
     try:
-        return Fields(json.loads(data), target)
+        return Fields(parse_json(data), target)
     except ValueError as error:
         raise RecordError("gave no result of a check", subject=target) from error
 

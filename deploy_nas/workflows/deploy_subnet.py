@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import ImageSet, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
-from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR
-from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
+from deploy_nas.core.precision import INT8, THIS_PROCESSOR
+from deploy_nas.deploy.export import ExportReport, class_names, export_onnx, promised
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
-from deploy_nas.deploy.top1 import Top1, check_classes, measure_top1, preprocessing_of
+from deploy_nas.deploy.top1 import Top1, labels_of, measure_top1, preprocessing_of
 from deploy_nas.device import machine
 from deploy_nas.device.session import open_session
 from deploy_nas.records.architecture import load_architecture
@@ -72,15 +71,13 @@ def export_subnet(request: ExportRequest, log: Callable[[str], None] | None = No
             images = load_images(
                 request.calibration_images, labelled=False, limit=request.calibration_limit, size=side
             )
-    predicted = _predicted(record.predicted, FP32)
     report = export_onnx(
         record.architecture,
         request.output,
         space=record.space,
         weights=request.weights,
         calibration_images=images,
-        predicted=predicted,
-        profile_id=predicted.get("profile"),
+        predicted=record.predicted,
         labels=labels,
         batch=None if request.dynamic_batch else 1,
         force=request.force,
@@ -116,7 +113,7 @@ def quantize_subnet(request: ExportRequest, log: Callable[[str], None] | None = 
         calibration,
         held_out=held_out,
         max_drop_points=request.max_accuracy_drop,
-        predicted=_predicted(record.predicted, INT8),
+        predicted=promised(record.predicted, INT8),
         processor=request.int8_for,
         threads=int(record.predicted.get("threads", 1)),
         force=request.force,
@@ -152,22 +149,10 @@ def _calibration(request: ExportRequest, side: int, names: Sequence[str]) -> tup
         )
     if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
         raise ImagesError(f"class folder {odd[0]!r} is none of the model's classes", subject=str(source))
-    if request.images is not None or list(loaded.classes) != list(names) or not names:
+    if request.images is not None or sorted(loaded.classes) != sorted(names) or not names:
         return loaded, None
     fifth = np.arange(len(loaded)) % 5 == 0
     return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))
-
-
-def _predicted(predicted: dict[str, Any], precision: str) -> dict[str, Any]:
-    """What was predicted, if of this precision: another's latency would be a wrong promise.
-
-    A budget holds for the file that ships, so an INT8 file has it from the fp32 search it comes from.
-    """
-    if predicted.get("precision", FP32) == precision:
-        return predicted
-    kept = ["accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory", "threads"]
-    kept += ["budget_ms"] if precision == INT8 else []
-    return {key: predicted[key] for key in kept if key in predicted}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +182,7 @@ def images_for(model: Path, images: Path) -> ImageSet:
     data = read_bytes(model)
     metadata = read_metadata(data, str(model))
     loaded = load_images(images, size=preprocessing_of(metadata, str(model))[0])
-    check_classes(loaded, metadata, open_session(data, threads=1).get_outputs()[0].shape[-1])
+    labels_of(loaded, metadata, open_session(data, threads=1).get_outputs()[0].shape[-1])
     return loaded
 
 

@@ -196,7 +196,8 @@ def _cloud(profile: Profile, predictor: AccuracyPredictor) -> list[tuple[float, 
 
 def _verified(model: Path, record: ArchitectureRecord, profile: Profile) -> Verification:
     from deploy_nas.adapters.graphs import read_metadata
-    from deploy_nas.deploy.verify import model_architecture, verify_model
+    from deploy_nas.deploy.claims import model_architecture
+    from deploy_nas.deploy.verify import verify_model
 
     exported = model_architecture(read_metadata(read_bytes(model), str(model)), str(model))
     if exported.space.id != record.space.id or exported.architecture != record.architecture:
@@ -250,6 +251,10 @@ def report_file(
     if found is not None and all(c.record.architecture != record.architecture for c in found.candidates):
         found = None  # of another search, under the same name
     chosen = load_front(front) if front is not None else None
+    if chosen is not None and chosen.asked.get("profiles", {}).get(LATENCY, loaded.id) != loaded.id:
+        raise MismatchError(
+            f"is of another profile than {loaded.id}", subject=str(front), hint="leave it out to find it anew"
+        )
     source = found or (chosen if "picked" in record.predicted else None)
     asked = dict(source.asked) if source is not None else {}
     if found is not None and asked.get("profiles", {}).get(LATENCY, loaded.id) != loaded.id:

@@ -1,5 +1,6 @@
 """The command line as a stranger types it: what is good, and every kind of bad input."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -286,6 +287,20 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     assert "fp32" in run("verify", "b.onnx", "--profile", profile, code=2).stderr
     assert "--images" in run("verify", "b.zip", "--images", "images", code=2).stderr
     assert "no bundle" in run("verify", "images", code=2).stderr
+
+
+def test_a_bundle_over_its_budget_exits_1_and_says_what_lies_there(run, tmp_path):
+    from deploy_nas.core.spaces import get_space
+
+    predicted = {"latency_ms": 1e-6, "budget_ms": 1e-6}
+    (tmp_path / "a.json").write_text(
+        json.dumps({"space": SPACE, **get_space(SPACE).smallest(), "predicted": predicted})
+    )
+    done = run("export", "a.json", "--bundle", "b", "--json", code=1)
+    said, data = json.loads(done.stdout), (tmp_path / "a.onnx").read_bytes()
+    assert (said["sha256"], said["size_bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert said["bundle"]["models"][0]["certificate"]["within_budget"] is False
+    assert "MISSED here" in run("export", "a.json", "--bundle", "b", "--force", code=1).output
 
 
 def test_int8_that_does_not_pay_exits_1_and_keeps_fp32(run, monkeypatch, architecture, tmp_path):

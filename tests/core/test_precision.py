@@ -20,6 +20,19 @@ def test_number_formats_follow_the_processor(features, machine, activations, bit
     assert why in scheme.to_json()["chosen_for"]
 
 
+@pytest.mark.parametrize(
+    ("bits", "features", "machine", "exact"),
+    [
+        (7, ["avx2"], "x86_64", True),
+        (8, ["avx2", "avx512f"], "x86_64", False),
+        (8, ["avx512_vnni"], "x86_64", True),
+        (8, [], "aarch64", True),
+    ],
+)
+def test_only_x86_without_vnni_overflows(bits, features, machine, exact):
+    assert precision.sums_exactly(bits, features, machine) is exact
+
+
 def test_another_processors_formats_can_be_asked_for():
     kinds = [
         (s.activations, s.weight_bits)

@@ -162,6 +162,16 @@ def test_metadata(tmp_path, checkpoint):
     json.dumps(report.to_json(), allow_nan=False)
 
 
+def test_an_int8_search_promises_nothing_of_the_fp32_file(tmp_path, checkpoint):
+    _, source = checkpoint(SMALL)
+    predicted = {"latency_ms": 0.2, "accuracy": 80.0, "profile": "p8", "precision": "int8"}
+    for name, expected in (("int8", ({"accuracy": 80.0}, None)), ("fp32", (None, "p8"))):
+        given = predicted | {"precision": name}
+        report = export_onnx(ARCHITECTURE | {"predicted": given}, tmp_path / f"{name}.onnx", weights=source)
+        held = graphs.read_metadata(report.path.read_bytes(), "x")
+        assert (held["predicted"], held["profile"]) == (expected[0] or given, expected[1])
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path, checkpoint):
     _, source = checkpoint(SMALL)
     given = {"random": {}, source: {"calibration_images": pictures()}}

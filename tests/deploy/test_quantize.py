@@ -7,10 +7,11 @@ import onnxruntime
 import pytest
 
 from deploy_nas.adapters import graphs
-from deploy_nas.adapters.images import load_images
+from deploy_nas.adapters.images import load_images, preprocess
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy import quantize
+from deploy_nas.deploy.claims import model_architecture
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.quantize import quantize_onnx
 
@@ -77,11 +78,47 @@ def test_int8_that_does_not_pay_is_not_written(exported, tmp_path, faster, monke
         quantize_onnx(exported, tmp_path / "y.onnx", noise())
     faster(2.0)
     tops = iter([SimpleNamespace(percent=80.0, images=9), SimpleNamespace(percent=78.5, images=9)])
-    monkeypatch.setattr(quantize, "measure_top1", lambda data, given: next(tops))
+    monkeypatch.setattr(quantize, "measure_top1", lambda data, given, **how: next(tops))
     with pytest.raises(CheckFailedError, match=r"loses 1\.50 points of top-1, 1 are allowed"):
         quantize_onnx(exported, tmp_path / "y.onnx", noise(), held_out=object())
     assert not list(tmp_path.iterdir())
     assert exported.is_file()
+
+
+def test_another_processors_file_is_judged_as_written_and_not_timed(exported, tmp_path, monkeypatch):
+    """x86 without VNNI overflows on 8-bit weights: what it would make of them says nothing of the file."""
+    monkeypatch.setattr(quantize.machine, "cpu_features", lambda: ["avx2"])
+    monkeypatch.setattr(quantize.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantize, "compare_speed", None)
+    asked = []
+
+    def judged(data, given, *, fused=True):
+        asked.append(fused)
+        return SimpleNamespace(percent=80.0, images=9)
+
+    monkeypatch.setattr(quantize, "measure_top1", judged)
+    report = quantize_onnx(exported, tmp_path / "v.onnx", noise(), held_out=object(), processor="vnni")
+    assert asked == [True, False] and report.speedup is None
+    assert graphs.read_metadata((tmp_path / "v.onnx").read_bytes(), "v")["quantization"]["weight_bits"] == 8
+    data = (tmp_path / "v.onnx").read_bytes()
+    written = quantize.predict(data, prepared(noise()), fused=False)
+    floats = quantize.predict(exported.read_bytes(), prepared(noise()))
+    assert report.agreement_percent == pytest.approx(100.0 * float((written == floats).mean()))
+
+
+def prepared(given):
+    return preprocess(given.images, 24, SPACE.mean, SPACE.std)
+
+
+def test_ranges_are_of_every_image(exported):
+    data = exported.read_bytes()
+    layers = SPACE.layers(model_architecture(graphs.read_metadata(data, "x"), "x").architecture)
+    weights = graphs.read_weights(data, layers, "x")
+    given = prepared(noise(99))
+    before = quantize.calibrate(layers, weights, given)
+    given[-1] *= 10.0
+    after = quantize.calibrate(layers, weights, given)
+    assert set(before) == set(after) and all(before[name] != after[name] for name in list(before)[:3])
 
 
 def test_what_cannot_be_quantised(exported, tmp_path, faster):

@@ -49,9 +49,14 @@ def test_every_image_counts_once_whatever_the_batch(given, batch):
 def test_other_classes_are_refused(given):
     with pytest.raises(ImagesError, match="9 class folders"):
         measure_top1(model(1), dataclasses.replace(given, classes=tuple("abcdefghi")))
-    with pytest.raises(ImagesError, match="'b' stands where the model has 'x'"):
+    with pytest.raises(ImagesError, match="'b' is none of the model's classes"):
         measure_top1(model(1, labels=list("axcdefghij")), given)
-    measure_top1(model(1, labels=list("abcdefghij")), given)
+    assert measure_top1(model(1, labels=list("abcdefghij")), given).right == 27
+
+
+def test_classes_go_by_name_whatever_the_models_order(given):
+    backwards = dataclasses.replace(given, labels=9 - given.labels)
+    assert measure_top1(model(1, labels=list("jihgfedcba")), backwards).right == 27
 
 
 @pytest.mark.parametrize(

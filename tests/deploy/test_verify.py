@@ -55,6 +55,65 @@ def test_what_the_file_says_is_compared(model, monkeypatch):
     assert nothing.within_budget is None and nothing.error_percent is None and nothing.speed is None
 
 
+def resized(data, **dims):
+    """The model with other dimensions of its input: a number, or ``None`` for any."""
+    changed = onnx.load_from_string(data)
+    for place, value in dims.items():
+        dim = changed.graph.input[0].type.tensor_type.shape.dim["nchw".index(place)]
+        dim.Clear()
+        if value is None:
+            dim.dim_param = place
+        else:
+            dim.dim_value = value
+    return changed.SerializeToString()
+
+
+def test_an_input_that_is_not_the_architectures_is_refused(model, monkeypatch):
+    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0))
+    path = model(latency_ms=2.0)
+    data = path.read_bytes()
+    path.write_bytes(resized(data, h=None, w=None))
+    with pytest.raises(MismatchError, match=r"takes float32 \[1, 3, None, None\], its architecture float32"):
+        verify_model(path)
+    half = onnx.load_from_string(data)
+    half.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    path.write_bytes(half.SerializeToString())
+    with pytest.raises(MismatchError, match=r"takes float16 \[1, 3, 24, 24\]"):
+        verify_model(path)
+    del half.graph.input[0].type.tensor_type.shape.dim[3]
+    path.write_bytes(half.SerializeToString())
+    with pytest.raises(RecordError, match="does not take images"):
+        verify_model(path)
+
+
+def test_what_was_promised_is_of_single_images(model, made_profile, monkeypatch):
+    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0))
+    path = model(latency_ms=2.0, budget_ms=1.0)
+    data = path.read_bytes()
+    path.write_bytes(resized(data, n=None))
+    assert verify_model(path).within_budget is False
+    path.write_bytes(resized(data, n=4))
+    found = verify_model(path)
+    assert found.predicted_ms is None and found.within_budget is None
+    assert verify_model(path, budget_ms=1.0).within_budget is False
+    with pytest.raises(MismatchError, match="several images at once"):
+        verify_model(path, profile=made_profile())
+
+
+def test_int8_for_another_processor_is_said(model, monkeypatch):
+    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(2.0))
+    path = model()
+    assert verify_model(path).misfits == ()
+    path.write_bytes(with_metadata(path.read_bytes(), {"quantization": {"weight_bits": 8}}))
+    data = path.read_bytes()
+    for features, kind, misfits in ((["avx2"], "x86_64", 1), (["avx_vnni"], "x86_64", 0), ([], "arm64", 0)):
+        device = {"cpu_features": features, "machine": kind}
+        found = verify.verify_data(data, "m", measured=measured(2.0), device=device)
+        assert len(found.misfits) == misfits
+    path.write_bytes(with_metadata(data, {"quantization": ["8"]}))
+    assert verify_model(path).misfits == ()
+
+
 def test_a_slower_device_is_told_from_a_wrong_table(model, made_profile, monkeypatch):
     profile = made_profile()
     slower = measured(2.0, sentinel_ms=1.25 * profile.sentinel_ms)

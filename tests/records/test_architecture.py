@@ -94,6 +94,7 @@ def test_saving_keeps_what_is_there(tmp_path: Path) -> None:
         ({"budget_ms": -1}, "'budget_ms' must be a positive number"),
         ({"bound_ms": "x"}, "'bound_ms' must be a finite number"),
         ({"threads": None}, "'threads' must be a whole number of at least 1"),
+        ({"threads": 10**30}, "'threads' must be a whole number of at most 4096"),
         ({"seed": None}, "'seed' must be a whole number"),
         ({"accuracy": [1]}, "'accuracy' must be a finite number"),
         ({"picked": 3}, "'picked' must be a string"),

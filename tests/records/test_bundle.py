@@ -195,3 +195,32 @@ def test_a_disk_that_is_full_leaves_the_bundle_that_was_there(tmp_path, monkeypa
     with pytest.raises(OutputError, match="No space left"):
         write_bundle(path, BODY | {"space": "other"}, FILES, force=True)
     assert read_bundle(path).manifest.text("space") == "s"
+
+
+def test_a_run_that_was_killed_is_written_again_with_force(tmp_path, monkeypatch):
+    """Killed before the first file was in its place, and before the last one was."""
+    for name, moved in (("first", 0), ("last", 2)):
+        path = tmp_path / name
+        whole = tmp_path / f"{name}-whole"
+        write_bundle(whole, BODY, FILES)
+        (path / ".new").mkdir(parents=True)
+        for number, file in enumerate((*FILES, MANIFEST)):
+            (path / ("" if number < moved else ".new") / file).write_bytes((whole / file).read_bytes())
+        with pytest.raises(OutputError, match="holds files already"):
+            write_bundle(path, BODY, FILES)
+        write_bundle(path, BODY, FILES, force=True)
+        assert read_bundle(path).files == FILES
+        assert sorted(p.name for p in path.iterdir()) == sorted((*FILES, MANIFEST))
+    (tmp_path / "mine/.new").mkdir(parents=True)
+    (tmp_path / "mine/.new/thesis.tex").write_text("mine")
+    with pytest.raises(OutputError, match="holds files already"):
+        write_bundle(tmp_path / "mine", BODY, FILES, force=True)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "b.zip"
+    write_bundle(path, BODY, FILES)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
+        archive.writestr("infer.py", FILES["infer.py"])
+    with pytest.raises(RecordError, match="two files of one name"):
+        read_bundle(path)

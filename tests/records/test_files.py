@@ -142,8 +142,22 @@ def test_nan_is_never_written(tmp_path: Path, value: float) -> None:
         ("[1]", "must be an object, is list"),
         ("null", "must be an object, is NoneType"),
         ('{"a": ' + "9" * 5000 + "}", "is not JSON, or cut short"),
+        ('{"a": "\\ud800"}', "is not JSON, or cut short"),
+        ('{"a": {"\\uDfff": 1}}', "is not JSON, or cut short"),
     ],
-    ids=["cut", "empty", "nan", "infinity", "deep-list", "deep-object", "list", "null", "huge-number"],
+    ids=[
+        "cut",
+        "empty",
+        "nan",
+        "infinity",
+        "deep-list",
+        "deep-object",
+        "list",
+        "null",
+        "huge-number",
+        "half-text",
+        "half-key",
+    ],
 )
 def test_what_is_no_json_object_is_named(tmp_path: Path, text: str, what: str) -> None:
     path = tmp_path / "a.json"
@@ -151,6 +165,12 @@ def test_what_is_no_json_object_is_named(tmp_path: Path, text: str, what: str) -
     with pytest.raises(RecordError, match=what) as caught:
         read_json(path)
     assert caught.value.subject == str(path)
+
+
+def test_escaped_characters_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": "\\u00e9 \\ud83d\\ude00"}')
+    assert read_json(path).text("a") == "\u00e9 \U0001f600"
 
 
 def test_every_cut_of_a_file_is_an_error(tmp_path: Path) -> None:

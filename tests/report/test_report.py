@@ -106,6 +106,7 @@ def test_figures_of_another_model_or_profile_are_not_shown_as_these(request_made
     from deploy_nas.deploy.export import export_onnx
     from deploy_nas.records.architecture import save_architecture
     from deploy_nas.records.profile import save_profile
+    from deploy_nas.records.result import save_result
 
     save_profile(request_made.profile, tmp_path / "p.json")
     save_architecture(request_made.record, tmp_path / "b.json")
@@ -115,6 +116,13 @@ def test_figures_of_another_model_or_profile_are_not_shown_as_these(request_made
         report_file(
             tmp_path / "b.json", tmp_path / "p.json", tmp_path / "r.html", model=tmp_path / "other.onnx"
         )
+    save_result(request_made.front, tmp_path / "front.json")
+    front = {"front": tmp_path / "front.json", "output": tmp_path / "f.html"}
+    report_file(tmp_path / "b.json", tmp_path / "p.json", **front)
+    other = replace(request_made.profile, sentinel_ms=2 * request_made.profile.sentinel_ms)
+    save_profile(other, tmp_path / "q.json")
+    with pytest.raises(MismatchError, match=r"front\.json: is of another profile"):
+        report_file(tmp_path / "b.json", tmp_path / "q.json", **front, force=True)
     elsewhere = {**request_made.record.predicted, "profile": "another"}
     data = report_data(replace(request_made, record=replace(request_made.record, predicted=elsewhere)))
     assert data.budget_ms is None and "another profile" in data.warnings[0]

@@ -123,6 +123,14 @@ def test_calibration_takes_its_limit_altogether_without_labels(made):
     assert len(calibration) == 20 and held_out is None
 
 
+def test_images_are_held_out_whatever_the_order_of_the_labels(made):
+    from deploy_nas.core.spaces import CIFAR10_LABELS
+    from deploy_nas.workflows import deploy_subnet
+
+    calibration, held_out = deploy_subnet._calibration(made[0], 24, CIFAR10_LABELS[::-1])
+    assert len(calibration) == 32 and len(held_out) == 8
+
+
 def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures):
     """numpy, onnxruntime and pillow only; its answer is the pipeline's own."""
     folder = tmp_path / "carried"

@@ -1,6 +1,7 @@
 """OFA's net.config files: the published ones, those that ``ofa`` writes, and every kind of bad one."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,13 @@ def test_the_command(published, tmp_path, monkeypatch):
     done = run(published / MOBILE)
     assert done.exit_code == 0 and f"{MOBILE}.json: ofa-mbv3-w1.2, 22 layers, 224 px" in done.output
     assert json.loads((tmp_path / f"{MOBILE}.json").read_text())["space"] == "ofa-mbv3-w1.2"
+    monkeypatch.chdir(published / MOBILE)
+    assert run(".", "-o", tmp_path / "x.json").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(published / MOBILE, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert "mine.json: " in run(".").output and (tmp_path / "mine/mine.json").exists()
+    monkeypatch.chdir(tmp_path)
     again = run(published / MOBILE / "net.config")
     assert again.exit_code == 2 and "exists already" in again.output
     assert run(tmp_path / "absent").exit_code == 2
