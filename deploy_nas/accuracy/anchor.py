@@ -78,7 +78,7 @@ def _percent(text: str, source: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= 100:
+    if not 1 < value <= 100:  # up to 1 it is a fraction, as published predictors have it
         raise OptionError(
             f"must be a top-1 in percent, is {source!r}", subject="--anchor", hint="as best.json=76.9"
         )

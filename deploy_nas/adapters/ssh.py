@@ -77,7 +77,7 @@ class SshTarget:
         """Send a kit, run it there with further ``options`` of its own, fetch its result.
 
         The kit's folder on the device is named by the plan: a run whose connection was cut goes on
-        from its journal there, or is fetched if it had ended.
+        from its journal there, or is fetched if it had ended. It stays until :meth:`remove_kit`.
 
         Raises:
             TargetError: unreachable, wrong key, no python3, no onnxruntime, disk full, cut half-way.
@@ -97,10 +97,12 @@ class SshTarget:
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
                 "the result could not be fetched",
             )
-            data = fetched.read_bytes()
-        with contextlib.suppress(TargetError):  # what was measured is here: a folder left there is no fault
-            self._call([*self._ssh, f"rm -rf {folder}"], "the kit could not be removed")
-        return data
+            return fetched.read_bytes()
+
+    def remove_kit(self, plan_id: str) -> None:
+        """Remove what :meth:`run_kit` left there, once its result is safe; no fault where that fails."""
+        with contextlib.suppress(TargetError):
+            self._call([*self._ssh, f"rm -rf .cache/deploy-nas/{plan_id}"], "the kit could not be removed")
 
     def _watch(
         self, command: list[str], progress: Callable[[int, int, str], None] | None, *, goes_on: bool

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from deploy_nas.cli import show
 from deploy_nas.cli.search import describe, question_options, request_of
 
 
 @click.command("pareto")
+@click.pass_context
 @question_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Front file  [front.json]")
 @click.option(
@@ -36,6 +38,7 @@ from deploy_nas.cli.search import describe, question_options, request_of
 @click.option("--force", is_flag=True, help="Replace the outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
+    ctx: click.Context,
     output: Path | None,
     image_sizes: str | None,
     evaluations: int,
@@ -66,6 +69,14 @@ def command(
                 "is the front's own file", subject=str(pick_output), hint="name another --pick-output"
             )
     if given is not None:
+        unused = [
+            option.opts[-1]
+            for option in ctx.command.params
+            if option.name in {*options, "output", "image_sizes", "evaluations", "seed"}
+            and ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        ]
+        if unused:
+            raise click.UsageError(f"{unused[0]} asks for a search, and --from searches nothing")
         front = load_front(given)
     else:
         profile, request = request_of(

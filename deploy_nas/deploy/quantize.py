@@ -152,7 +152,8 @@ def quantize_onnx(
     float_ms = int8_ms = None
     if processor in (THIS_PROCESSOR, processor_of(features, kind)):
         say("comparing speed")
-        float_ms, int8_ms = compare_speed([data, made], threads=threads, seed=seed)
+        most = min(threads, len(machine.cores()))  # those of the file's own device may be more
+        float_ms, int8_ms = compare_speed([data, made], threads=most, seed=seed)
     report = QuantizeReport(
         path=output,
         sha256=hashlib.sha256(made).hexdigest(),

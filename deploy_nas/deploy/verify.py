@@ -37,6 +37,7 @@ PAUSE_S = 0.06  # between rounds: two seconds in all, so that one bad moment is 
 SLOW_FACTOR = 1.3
 _DEVICE_KEYS = (
     "cpu",
+    "cpu_features",
     "cores",
     "machine",
     "onnxruntime",

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy_nas.core.errors import DeployNASError, RecordError
+from deploy_nas.core.errors import DeployNASError, OutputError, RecordError
 from deploy_nas.device.run import time_plan
 from deploy_nas.device.runner import Settings, Unit
 
@@ -130,10 +130,13 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
     parser.add_argument(
         "--keep", action="store_true", help="take this plan's result of the last day instead of timing again"
     )
+    parser.add_argument("--force", action="store_true", help="replace the result file")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run to end [0]")
     asked = parser.parse_args(arguments)
     journal = asked.output.with_name(asked.output.name + ".journal")
     try:
+        if asked.output.exists() and not (asked.keep or asked.fresh or asked.force):
+            raise OutputError("exists already", subject=str(asked.output), hint="use --force to replace it")
         return _run(
             archive or sys.argv[0],
             asked.output,

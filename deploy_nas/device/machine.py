@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy_nas.core.errors import OptionError
 from deploy_nas.device.session import runtime
 
 UNKNOWN = "unknown"
@@ -24,10 +26,20 @@ def _read(path: str) -> str:
 
 def cpu_model() -> str:
     """The processor's name."""
+    said: dict[str, str] = {}
     for line in _read("/proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model", "Hardware"):
-            return value.strip()
+        said.setdefault(key.strip(), value.strip())
+    for name in ("model name", "Model", "Hardware"):
+        if said.get(name):
+            return said[name]
+    if "CPU part" in said:  # servers with ARM processors have no other name
+        return f"{platform.machine()} implementer {said.get('CPU implementer')} part {said['CPU part']}"
+    if platform.system() == "Darwin":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+            return done.stdout.strip()
     return platform.processor() or platform.machine() or UNKNOWN
 
 
@@ -116,8 +128,13 @@ class Pinning:
 def pinned_to(threads: int) -> Iterator[Pinning]:
     """Keep this thread on the last core, and name the cores before it for ``threads - 1`` others.
 
-    Without it, the threads of a small network now and then share one core and take twice the time.
+    Without it, the threads of a small network now and then share one core and take twice the time. Raises
+    :class:`OptionError` for more threads than cores, which would all be on this one.
     """
+    if not 1 <= threads <= len(cores()):
+        raise OptionError(
+            f"must be from 1 to the {len(cores())} cores of this device, is {threads}", subject="--threads"
+        )
     if not hasattr(os, "sched_setaffinity"):
         yield Pinning(pinned=False)
         return

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from deploy_nas.core.errors import OptionError
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal, JournalContent
 from deploy_nas.device.runner import Plan, Progress, Runner, Settings
@@ -47,11 +46,6 @@ def time_plan(
         OptionError: more threads than the device has cores.
         ProviderError: the provider is not there; MismatchError: the journal is of another run.
     """
-    cores = len(machine.cores())
-    if not 1 <= settings.threads <= cores:
-        raise OptionError(
-            f"must be from 1 to the {cores} cores of this device, is {settings.threads}", subject="--threads"
-        )
     settings = replace(settings, provider=full_provider_name(settings.provider))
     with machine.pinned_to(settings.threads) as pinning:
         header = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import NamedLayers, weight_shapes
+from deploy_nas.adapters.graphs import NamedLayers, graph_digest, weight_shapes
 from deploy_nas.adapters.int8 import timed_graph
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
@@ -68,6 +68,7 @@ class ProfilePlan:
             self.fit.tolist(),
             self.validation.tolist(),
             *([] if self.precision == FP32 else [self.precision, self.activations]),
+            graph_digest(self.model(SENTINEL)),  # an older deploy-nas may have spelled the layers otherwise
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
 

@@ -11,6 +11,7 @@ import numpy as np
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device.runner import QUIET_QUANTILE, SAME, differences_percent
+from deploy_nas.device.session import CPU_PROVIDER
 from deploy_nas.device.timing import Burst, latency_of
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
@@ -106,9 +107,19 @@ def moments_ms(bursts: Bursts, unit: str, rounds: int, passes: int) -> tuple[flo
 
 
 def judge(
-    timed: Mapping[str, Timed], local: FloatArray, bursts: Bursts, threads: int, rows: list[Row], slow: float
+    timed: Mapping[str, Timed],
+    local: FloatArray,
+    bursts: Bursts,
+    threads: int,
+    rows: list[Row],
+    slow: float,
+    *,
+    waits: bool = False,
 ) -> Noise:
-    """What the run says about the machine; each fault is a sentence with its figure."""
+    """What the run says about the machine; each fault is a sentence with its figure.
+
+    ``waits``: of a provider for which the processor waits while another device works.
+    """
     resolution = differences_percent([timed[f"{SAME}:{i}"].latency_ms for i in range(AA_UNITS)])
     drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
     # Small layers do not keep every thread at work: only the first is asked for in full.
@@ -121,7 +132,7 @@ def judge(
         faults.append(f"the device's speed changed by {drift:.0f}% during the run")
     if slow > 0.25:
         faults.append(f"for {100 * slow:.0f}% of the run the device was far slower than for the rest")
-    if busy < 0.93:
+    if busy < 0.93 and not waits:
         faults.append(f"other work took the processor: runs had it {100 * busy:.0f}% of the time")
     if unstable > 0.25 * len(rows):
         faults.append(
@@ -195,7 +206,15 @@ def make_profile(
         rows=tuple(rows),
         offset_ms=tuple(round(float(o), 7) for o in table.offset_ms),
         sentinel_ms=round(quiet_ms, 6),
-        noise=judge(timed, local, bursts, int(settings["threads"]), rows, slow),
+        noise=judge(
+            timed,
+            local,
+            bursts,
+            int(settings["threads"]),
+            rows,
+            slow,
+            waits=str(fingerprint.get("provider", CPU_PROVIDER)) != CPU_PROVIDER,
+        ),
         pairs=(),
     )
     if not len(plan.validation):

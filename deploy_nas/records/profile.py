@@ -160,6 +160,12 @@ class Profile:
             return 1.0
         return upper_ratio([m / p.predicted_ms for p in self.pairs for m in p.moments_ms], confidence)
 
+    @property
+    def most_confidence(self) -> float:
+        """The highest confidence that so many held-out measurements support; 1 where there are none."""
+        count = sum(len(pair.moments_ms) for pair in self.pairs)
+        return count / (count + 1) if count else 1.0
+
     # -- judgement -----------------------------------------------------------------------------
 
     @property

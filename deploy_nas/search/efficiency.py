@@ -18,8 +18,9 @@ from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.search.budgets import Figures, meets, parse_budgets
 
-# What an exported file holds besides weights: metadata, and a few nodes an operator (a test compares).
-_FILE_BYTES, _OPERATOR_BYTES = 4096, 512
+# What an exported file holds besides weights, at most: metadata, a class's label, and a few nodes an operator
+# with the shapes of what they make (a test compares).
+_FILE_BYTES, _LABEL_BYTES, _OPERATOR_BYTES = 8192, 48, 640
 
 
 def file_bytes(layer: Layer) -> int:
@@ -76,6 +77,7 @@ class AnalyticalEfficiencyPredictor:
         self._macs = self._by_place(lambda layer: layer.macs / 1e6)
         self._params = self._by_place(lambda layer: layer.params / 1e6)
         self._bytes = self._by_place(file_bytes) / 1e6
+        self._file_bytes = _FILE_BYTES + _LABEL_BYTES * self.space.classes
         self._peak = self._by_place(lambda layer: layer.peak_elements) * bytes_per_element / 1024
 
     def _by_place(self, figure: Callable[[Layer], float]) -> FloatArray:
@@ -115,7 +117,7 @@ class AnalyticalEfficiencyPredictor:
             "millionMACs": lambda: self._macs[places()].sum(axis=1),
             "KBPeakMemory": lambda: self._peak[places()].max(axis=1),
             "params_million": lambda: self._params[places()].sum(axis=1),
-            "model_mb": lambda: self._bytes[places()].sum(axis=1) + _FILE_BYTES / 1e6,
+            "model_mb": lambda: self._bytes[places()].sum(axis=1) + self._file_bytes / 1e6,
         }
 
     def get_efficiency(self, arch: Architecture) -> dict[str, float]:

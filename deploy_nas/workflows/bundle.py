@@ -21,6 +21,7 @@ from deploy_nas.deploy.claims import threads_asked
 from deploy_nas.deploy.quantize import QuantizeReport
 from deploy_nas.deploy.top1 import Top1
 from deploy_nas.deploy.verify import Measured, Verification, verify_data, verify_model
+from deploy_nas.device import machine
 from deploy_nas.device.check import logits_of
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle, read_bundle
@@ -62,8 +63,9 @@ def bundle_export(
         known = [(request.output, quantized.float_top1), (quantized.path, quantized.int8_top1)]
     for path, top1 in known:
         say(f"verifying {path.name}")
-        found = verify_model(path)
         threads = threads_asked(read_metadata(read_bytes(path), str(path)), None)
+        threads = min(threads, len(machine.cores()))  # those of the file's own device may be more
+        found = verify_model(path, threads=threads)
         if top1 is None and request.images is not None:
             top1 = top1_of(path, images_for(path, request.images)).top1
         bundled.append((path, certify(path, found, threads=threads, top1=top1)))
@@ -126,7 +128,9 @@ def _run_there(
 ) -> Fields:
     kit = make_check_kit(models, threads=threads)
     name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
-    data = SshTarget(target, tuple(ssh_options)).run_kit(kit, name, progress)
+    device = SshTarget(target, tuple(ssh_options))
+    data = device.run_kit(kit, name, progress)
+    device.remove_kit(name)
     try:
         return Fields(parse_json(data), target)
     except ValueError as error:

@@ -104,12 +104,9 @@ def profile_target(
         # Instruction sets beside the architecture change how many bits weights have, not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     plan, kit = kit_for(request)
-    data = device.run_kit(
-        kit,
-        f"{plan.id}-{request.threads}t",
-        progress,
-        options="--fresh" if request.fresh else "--keep",
-    )
+    name = f"{plan.id}-{request.threads}t"
+    data = device.run_kit(kit, name, progress, options="--fresh" if request.fresh else "--keep")
     profile = profile_of_result(data, target)
     save_profile(profile, request.output, force=request.force)
+    device.remove_kit(name)
     return profile

@@ -179,6 +179,11 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
     if len(profiles) != 1 + len(request.others):
         raise OptionError("two devices have one name", subject="--profile", hint="rename a file")
     for held in profiles.values():
+        if confidence is not None and confidence > max(DEFAULT_CONFIDENCE, most := held.most_confidence):
+            raise OptionError(
+                f"the held-out networks of profile {held.id} support {most:.3f} at most, is {confidence}",
+                subject="--confidence",
+            )
         if not held.stable and not request.allow_unstable:
             raise MismatchError(
                 f"is unstable ({'; '.join(held.noise.faults)})",

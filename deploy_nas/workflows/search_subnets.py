@@ -160,6 +160,8 @@ def search_file(
     )
     save_result(whole, result_path(output), force=force)
     if fault is not None:
+        if force:
+            output.unlink(missing_ok=True)  # it would answer another question
         raise fault
     save_architecture(record, output, force=force)
     return Found(record=record, result=whole, predictor=predictor)

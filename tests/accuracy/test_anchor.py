@@ -74,6 +74,7 @@ def test_bad_anchors(predictor, best, tmp_path):
         (f"{best}=high", OptionError, "top-1 in percent"),
         (f"{best}=nan", OptionError, "top-1 in percent"),
         (f"{best}=190", OptionError, "top-1 in percent"),
+        (f"{best}=0.769", OptionError, "top-1 in percent"),
         (f"{tmp_path}/nowhere.json=70", RecordError, "nowhere.json"),
         (f"{tmp_path}/nowhere.jsonl", RecordError, "nowhere.jsonl"),
     ):

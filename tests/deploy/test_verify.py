@@ -162,6 +162,11 @@ def test_the_profiles_provider_options_are_those_of_the_measurement(model, made_
     assert asked[0]["provider_options"] == {"use_arena": "0"}
 
 
+def test_processors_of_one_name_are_told_apart(made_profile):
+    there = {**made_profile().fingerprint, "cpu_features": ["avx2", "avx512_vnni"]}
+    assert verify.device_differences(made_profile(), there)[0].startswith("cpu_features: profiled ")
+
+
 def test_another_devices_threads_and_provider_are_compared(made_profile):
     there = {**made_profile().fingerprint, "threads": 4}
     assert verify.device_differences(made_profile(), there) == ("threads: profiled 1, there 4",)

@@ -106,9 +106,16 @@ def test_kit_killed_at_any_moment_goes_on(kit, bare_python, tmp_path):
         held = journal.read_bytes().count(b"\n") if journal.exists() else 0
         assert held >= lines
         lines = held
-    done = subprocess.run([bare_python, kit, "-o", output], capture_output=True, text=True)
+    done = subprocess.run([bare_python, kit, "-o", output, "--force"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert profile_of_result(output.read_bytes(), "r").rows
+
+
+def test_kit_keeps_a_result_that_is_there(kit, bare_python, tmp_path):
+    (tmp_path / "r.jsonl").write_text("another device's")
+    done = subprocess.run([bare_python, kit, "-o", tmp_path / "r.jsonl"], capture_output=True, text=True)
+    assert done.returncode == 2 and "r.jsonl: exists already; use --force" in done.stderr
+    assert (tmp_path / "r.jsonl").read_text() == "another device's"
 
 
 def test_kit_says_what_is_missing(kit, tmp_path):
@@ -140,6 +147,7 @@ def test_over_ssh_cut_half_way(server, kit):
     data = target.run_kit(kit.read_bytes(), "plan", lambda done, total, what: seen.append((done, total)))
     assert profile_of_result(data, "r").rows
     assert seen and seen[-1][0] == seen[-1][1]
+    target.remove_kit("plan")
     assert not home.exists()
 
 
@@ -165,13 +173,43 @@ def test_over_ssh_a_result_that_could_not_be_fetched_is_not_timed_again(server, 
             target.run_kit(kit.read_bytes(), "late", options="--keep")
     written = next(home.glob("*.jsonl")).read_bytes()
     assert target.run_kit(kit.read_bytes(), "late", options="--keep") == written
+    target.remove_kit("late")
     assert not home.exists()
 
 
 def test_over_ssh_a_folder_that_stays_there_loses_nothing(server, kit, monkeypatch):
     failing(monkeypatch, "removed", "Device or resource busy")
-    data = SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "stuck", options="--fresh")
+    target = SshTarget(server.url, server.options)
+    data = target.run_kit(kit.read_bytes(), "stuck", options="--fresh")
     assert profile_of_result(data, "r").rows
+    target.remove_kit("stuck")
+
+
+def test_a_result_stays_on_the_device_until_the_profile_is_written(result, tmp_path, monkeypatch):
+    done = []
+
+    class Device:
+        def __init__(self, address, options):
+            pass
+
+        def run_kit(self, *_, **__):
+            done.append("run")
+            return result.read_bytes()
+
+        def remove_kit(self, name):
+            done.append("removed")
+
+    def full(*_, **__):
+        raise OutputError("cannot be written (No space left on device)")
+
+    monkeypatch.setattr(workflow, "SshTarget", Device)
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "save_profile", full)
+        with pytest.raises(OutputError):
+            profile_target(request(tmp_path / "p.json"), "ssh://device")
+    assert done == ["run"]
+    profile_target(request(tmp_path / "p.json"), "ssh://device")
+    assert done == ["run", "run", "removed"] and (tmp_path / "p.json").exists()
 
 
 def _lines(home: Path) -> int:

@@ -72,16 +72,58 @@ def test_the_bold_half_is_bold_on_the_first_device_alone(made_profile):
 
 
 def test_model_size_is_a_budget_and_an_upper_bound_of_the_file(run, profiles, tmp_path):
-    from deploy_nas.adapters.graphs import build_model, weight_shapes
-
     run("search", "--profile", profiles[0], "--max-model-mb", 3.0, *FEW)
-    found = load_architecture(tmp_path / "best.json")
-    layers = found.space.layers(found.architecture)
-    weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(layers).items()}
-    size, predicted = len(build_model(layers, weights)) / 1e6, found.predicted["model_mb"]
+    run("export", "best.json")
+    size = (tmp_path / "best.onnx").stat().st_size / 1e6
+    predicted = load_architecture(tmp_path / "best.json").predicted["model_mb"]
     assert size <= predicted <= 3.0 and predicted - size < 0.05
     said = run("search", "--profile", profiles[0], "--max-model-mb", 0.1, "--force", *FEW, code=2).stderr
     assert "model_mb" in said and "a file of" in said
+
+
+@pytest.mark.parametrize("id", ["mcunet-vww", "ofa-mbv3-w1.0", "ofa-proxyless-w1.3"])
+def test_files_with_shapes_and_labels_are_within_the_bound(id):
+    from deploy_nas.adapters.graphs import build_model, weight_shapes, with_shapes
+    from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
+
+    space = get_space(id)
+    metadata = {"labels": ["a label of many letters"] * space.classes, "predicted": {"note": "x" * 3000}}
+    for architecture in (space.smallest(), space.largest()):
+        layers = space.layers(architecture)
+        weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(layers).items()}
+        size = len(with_shapes(build_model(layers, weights, metadata=metadata))) / 1e6
+        bound = AnalyticalEfficiencyPredictor(space).get_efficiency(architecture)["model_mb"]
+        assert size <= bound < size + 0.05
+
+
+def test_with_a_front_given_no_option_of_a_search_is_taken(run, profiles, tmp_path):
+    run("pareto", "--profile", profiles[0], "--evaluations", 2000)
+    again = ("pareto", "--from", "front.json", "--pick", "knee")
+    for option, value in (("--max-latency-ms", 0.3), ("--confidence", "none"), ("--seed", 1), ("-o", "x")):
+        assert "--from searches nothing" in run(*again, option, value, code=2).stderr
+    assert not (tmp_path / "best.json").exists()
+    run(*again)
+
+
+def test_a_missed_measurement_leaves_no_older_answer_to_be_taken_for_it(run, profiles, tmp_path, monkeypatch):
+    from deploy_nas.workflows import search_subnets
+
+    run("search", "--profile", profiles[0], "--max-latency-ms", 0.4, *FEW)
+
+    def missed(*_, **__):
+        raise BudgetMissedError("slower than the budget")
+
+    monkeypatch.setattr(search_subnets, "check_measurable", lambda question, count: None)
+    monkeypatch.setattr(search_subnets, "time_candidates", missed)
+    measured = ("search", "--profile", profiles[0], "--max-latency-ms", 0.3, "--measure-top", 2, *FEW)
+    run(*measured, "--force", code=1)
+    assert not (tmp_path / "best.json").exists() and (tmp_path / "best.search.json").exists()
+
+
+def test_no_more_confidence_than_the_held_out_networks_support(run, profiles):
+    asked = ("search", "--profile", profiles[0], "--max-latency-ms", 0.3, *FEW, "--confidence")
+    assert "support 0.9" in run(*asked, 0.9999, code=2).stderr
+    run(*asked, 0.95)
 
 
 def test_front_pick_and_result_files(run, profiles, tmp_path):

@@ -1,0 +1,38 @@
+"""What a machine says of itself, and how many threads it takes."""
+
+import pytest
+
+from deploy_nas.core.errors import OptionError
+from deploy_nas.device import machine
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: Some CPU @ 2GHz\nprocessor\t: 1\n", "Some CPU @ 2GHz"),
+        ("CPU part\t: 0xd08\n\nModel\t\t: Raspberry Pi 4 Model B\n", "Raspberry Pi 4 Model B"),
+        ("CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n", "aarch64 implementer 0x41 part 0xd0c"),
+    ],
+)
+def test_a_processor_has_a_name(monkeypatch, cpuinfo, name):
+    monkeypatch.setattr(machine, "_read", lambda path: cpuinfo)
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    assert machine.cpu_model() == name
+
+
+def test_a_mac_is_asked(monkeypatch):
+    class Done:
+        stdout = "Apple M4\n"
+
+    monkeypatch.setattr(machine, "_read", lambda path: "")
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(machine.subprocess, "run", lambda command, **how: Done)
+    assert machine.cpu_model() == "Apple M4"
+
+
+def test_more_threads_than_cores_are_refused(monkeypatch):
+    """They would all be on the one core that the first is kept on."""
+    monkeypatch.setattr(machine, "cores", lambda: [0])
+    for threads in (0, 2):
+        with pytest.raises(OptionError, match=f"from 1 to the 1 cores of this device, is {threads}"):
+            machine.pinned_to(threads).__enter__()
