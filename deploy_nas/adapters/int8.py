@@ -13,12 +13,15 @@ each stands between a dequantise and a quantise. Here saturation does their work
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -364,3 +367,21 @@ def timed_graph(
     if precision == "fp32":
         return build_model(layers, None), weight_shapes(layers)
     return build_int8(layers, None, None, Scheme(activations="int8" if activations == "int8" else "uint8"))
+
+
+def spelling(layers: NamedLayers, precision: str) -> str:
+    """How the timed graph of these layers is spelled, as 12 hex digits: nodes, links and attributes.
+
+    A deploy-nas that spells them otherwise gives another, whatever version of onnx writes the file.
+    """
+    graph = onnx.load_from_string(timed_graph(layers, precision)[0]).graph
+    said = [
+        [
+            node.op_type,
+            list(node.input),
+            list(node.output),
+            sorted(f"{a.name}={helper.get_attribute_value(a)!r}" for a in node.attribute),
+        ]
+        for node in graph.node
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deploy_nas.adapters.graphs import read_metadata
-from deploy_nas.adapters.int8 import timed_graph
+from deploy_nas.adapters.int8 import spelling, timed_graph
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.space import FloatArray
@@ -196,7 +196,7 @@ def device_differences(
         return (f"imported: a table of {theirs.get('cpu')}, timed by others and validated by nobody",)
     if device is not None:
         ours = {**device, "precision": theirs.get("precision")}  # a model has its own, and it was compared
-        return _differences(theirs, ours, "there")
+        return (*_differences(theirs, ours, "there"), *respelled(profile))
     ours = machine.fingerprint(
         threads=threads or int(theirs.get("threads", 1)),
         provider=str(theirs.get("provider", CPU_PROVIDER)),
@@ -204,7 +204,18 @@ def device_differences(
         precision=str(theirs.get("precision", "fp32")),
         pinned=True,
     )
-    return _differences(theirs, ours, "here")
+    return (*_differences(theirs, ours, "here"), *respelled(profile))
+
+
+def respelled(profile: Profile) -> tuple[str, ...]:
+    """Says so where the graphs profiled are not those that this deploy-nas writes; empty where they are."""
+    then = profile.fingerprint.get("graphs")
+    if then is None:  # nobody wrote it down
+        return ()
+    layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
+    if then == spelling(layers, str(profile.fingerprint.get("precision", "fp32"))):
+        return ()
+    return ("graphs: profiled as another deploy-nas writes them, this one's files take other times",)
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> tuple[str, ...]:

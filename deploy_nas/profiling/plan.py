@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import NamedLayers, graph_digest, weight_shapes
-from deploy_nas.adapters.int8 import timed_graph
+from deploy_nas.adapters.graphs import NamedLayers, weight_shapes
+from deploy_nas.adapters.int8 import spelling, timed_graph
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.precision import FP32, INT8, PRECISIONS
@@ -68,9 +68,14 @@ class ProfilePlan:
             self.fit.tolist(),
             self.validation.tolist(),
             *([] if self.precision == FP32 else [self.precision, self.activations]),
-            graph_digest(self.model(SENTINEL)),  # an older deploy-nas may have spelled the layers otherwise
+            self.spelling,
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
+
+    @cached_property
+    def spelling(self) -> str:
+        """How this deploy-nas spells the smallest network: another's timings are of other graphs."""
+        return spelling(self._layers[SENTINEL], self.precision)
 
     @property
     def arguments(self) -> dict[str, Any]:

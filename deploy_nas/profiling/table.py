@@ -199,7 +199,7 @@ def make_profile(
     unjudged = Profile(
         space=plan.space,
         image_sizes=plan.image_sizes,
-        fingerprint=fingerprint,
+        fingerprint={**fingerprint, "graphs": plan.spelling},
         settings=settings,
         created=created,
         duration_s=round(duration_s, 1),

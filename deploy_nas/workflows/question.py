@@ -168,10 +168,12 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
     """Check a request against its devices.
 
     Raises:
-        MismatchError: an unstable profile without ``allow_unstable``, profiles of different spaces, or
-            image sizes that one does not hold.
+        MismatchError: without ``allow_unstable`` an unstable profile, or one of graphs as they were once
+            written; profiles of different spaces, or image sizes that one does not hold.
         OptionError: a confidence that is none.
     """
+    from deploy_nas.deploy.verify import respelled
+
     confidence = request.confidence
     if confidence is not None and not 0 < confidence < 1:
         raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="--confidence")
@@ -183,6 +185,12 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
             raise OptionError(
                 f"the held-out networks of profile {held.id} support {most:.3f} at most, is {confidence}",
                 subject="--confidence",
+            )
+        if (faults := respelled(held)) and not request.allow_unstable:
+            raise MismatchError(
+                faults[0],
+                subject=f"profile {held.id}",
+                hint="profile again with this deploy-nas, or use --allow-unstable",
             )
         if not held.stable and not request.allow_unstable:
             raise MismatchError(

@@ -162,6 +162,17 @@ def test_the_profiles_provider_options_are_those_of_the_measurement(model, made_
     assert asked[0]["provider_options"] == {"use_arena": "0"}
 
 
+def test_graphs_spelled_otherwise_are_said(made_profile, monkeypatch):
+    layers = SPACE.layers(SPACE.smallest(20))
+    profile = made_profile()
+    assert verify.respelled(profile) == ()
+    profile.fingerprint["graphs"] = verify.spelling(layers, "fp32")
+    assert verify.respelled(profile) == ()
+    there = dict(profile.fingerprint)
+    profile.fingerprint["graphs"] = "of another time"
+    assert verify.device_differences(profile, there)[-1].startswith("graphs: profiled as another deploy-nas")
+
+
 def test_processors_of_one_name_are_told_apart(made_profile):
     there = {**made_profile().fingerprint, "cpu_features": ["avx2", "avx512_vnni"]}
     assert verify.device_differences(made_profile(), there)[0].startswith("cpu_features: profiled ")

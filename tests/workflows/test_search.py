@@ -4,11 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from deploy_nas.core.errors import BudgetMissedError, OptionError, RecordError, WeightsError
+from deploy_nas.core.errors import BudgetMissedError, MismatchError, OptionError, RecordError, WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.profile import load_profile, save_profile
@@ -124,6 +125,16 @@ def test_no_more_confidence_than_the_held_out_networks_support(run, profiles):
     asked = ("search", "--profile", profiles[0], "--max-latency-ms", 0.3, *FEW, "--confidence")
     assert "support 0.9" in run(*asked, 0.9999, code=2).stderr
     run(*asked, 0.95)
+
+
+def test_a_profile_of_graphs_as_they_were_once_written_is_refused(made_profile):
+    profile = made_profile()
+    profile.fingerprint["graphs"] = "of another time"
+    request = SearchRequest(budgets={LATENCY: 0.4})
+    predictor = predictor_for(profile, None)
+    with pytest.raises(MismatchError, match="graphs: profiled as another deploy-nas writes them"):
+        ask(profile, predictor, request)
+    ask(profile, predictor, replace(request, allow_unstable=True))
 
 
 def test_front_pick_and_result_files(run, profiles, tmp_path):
