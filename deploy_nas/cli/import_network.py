@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -31,7 +32,8 @@ def command(
     from deploy_nas.workflows.import_network import import_network
 
     record = import_network(net_config, image_size=image_size, space=space)
-    folder = net_config.resolve() if net_config.is_dir() else net_config.resolve().parent
+    named = Path(os.path.abspath(net_config))  # noqa: PTH100 - a link keeps the name it was given by
+    folder = named if net_config.is_dir() else named.parent
     path = output or Path(f"{folder.name}.json")
     save_architecture(record, path, force=force)
     if as_json:

@@ -11,7 +11,6 @@ import numpy as np
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device.runner import QUIET_QUANTILE, SAME, differences_percent
-from deploy_nas.device.session import CPU_PROVIDER
 from deploy_nas.device.timing import Burst, latency_of
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
@@ -22,6 +21,27 @@ Bursts = Mapping[tuple[str, int], tuple[Burst, float]]
 UNSTABLE_SPREAD_PERCENT = 10.0
 _WINDOW = 20
 _TRUST = 0.75
+
+
+# Execution providers for which the processor waits while another device works.
+_ACCELERATORS = frozenset(
+    f"{name}ExecutionProvider"
+    for name in [
+        "CUDA",
+        "Tensorrt",
+        "NvTensorRTRTX",
+        "ROCM",
+        "MIGraphX",
+        "CoreML",
+        "Dml",
+        "QNN",
+        "Nnapi",
+        "WebGPU",
+        "CANN",
+        "VSINPU",
+        "RKNPU",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +233,7 @@ def make_profile(
             int(settings["threads"]),
             rows,
             slow,
-            waits=str(fingerprint.get("provider", CPU_PROVIDER)) != CPU_PROVIDER,
+            waits=str(fingerprint.get("provider")) in _ACCELERATORS,
         ),
         pairs=(),
     )

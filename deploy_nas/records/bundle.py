@@ -24,6 +24,7 @@ _MOST_BYTES = 1024**3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NEW = ".new"
 _OWN_NAMES = re.compile(r"manifest\.json|infer\.py|README\.md|model(\.[a-z0-9]+)?\.onnx")
+_PART = re.compile(r"\.(.+)\.[^.]+\.part")  # of a file that was being written
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 
@@ -67,7 +68,7 @@ def _is_ours(path: Path) -> bool:
     """A folder with a bundle's manifest, or one that was cut short, and nothing that a bundle has not."""
     names = {entry.name for entry in path.iterdir()} - {_NEW}
     if (path / _NEW).is_dir():
-        names |= {entry.name for entry in (path / _NEW).iterdir()}
+        names |= {_PART.sub(r"\1", entry.name) for entry in (path / _NEW).iterdir()}
     if not all(_OWN_NAMES.fullmatch(name) for name in names):
         return False
     if not (path / MANIFEST).exists():

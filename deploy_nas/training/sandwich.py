@@ -211,7 +211,7 @@ class Trainer:
             raise RecordError(
                 "is no checkpoint, or cut short", subject=str(path), hint="remove it to begin anew"
             ) from error
-        if state.get("origin") != self.origin:
+        if state.get("origin", self.origin) != self.origin:
             raise MismatchError(
                 "began with other weights or images",
                 subject=str(path),

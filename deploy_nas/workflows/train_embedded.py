@@ -146,7 +146,8 @@ def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]
     if not record.exists():
         return False
     facts = read_json(record).value
-    if any(facts.get(key) != value for key, value in begun_with.items()):
+    # A record from before images were written down may be of any.
+    if any(facts.get(key, value) != value for key, value in begun_with.items()):
         raise MismatchError(
             "began with other weights or images",
             subject=str(record),

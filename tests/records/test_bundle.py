@@ -206,6 +206,7 @@ def test_a_run_that_was_killed_is_written_again_with_force(tmp_path, monkeypatch
         (path / ".new").mkdir(parents=True)
         for number, file in enumerate((*FILES, MANIFEST)):
             (path / ("" if number < moved else ".new") / file).write_bytes((whole / file).read_bytes())
+        (path / ".new/.model.onnx.a_b1c2d3.part").write_bytes(b"half")
         with pytest.raises(OutputError, match="holds files already"):
             write_bundle(path, BODY, FILES)
         write_bundle(path, BODY, FILES, force=True)
