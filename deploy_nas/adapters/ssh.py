@@ -82,7 +82,7 @@ class SshTarget:
         Raises:
             TargetError: unreachable, wrong key, no python3, no onnxruntime, disk full, cut half-way.
         """
-        folder = f".cache/deploy-nas/{plan_id}"
+        folder = _folder(plan_id)
         self._call([*self._ssh, f"mkdir -p {folder}"], "cannot be reached or written")
         with tempfile.TemporaryDirectory() as local:
             sent = Path(local) / "kit.pyz"
@@ -102,7 +102,7 @@ class SshTarget:
     def remove_kit(self, plan_id: str) -> None:
         """Remove what :meth:`run_kit` left there, once its result is safe; no fault where that fails."""
         with contextlib.suppress(TargetError):
-            self._call([*self._ssh, f"rm -rf .cache/deploy-nas/{plan_id}"], "the kit could not be removed")
+            self._call([*self._ssh, f"rm -rf {_folder(plan_id)}"], "the kit could not be removed")
 
     def _watch(
         self, command: list[str], progress: Callable[[int, int, str], None] | None, *, goes_on: bool
@@ -125,3 +125,8 @@ class SshTarget:
             error = self._error("the run there ended", last)
             hint = "the same command goes on where it ended, or begins anew with --fresh" if goes_on else ""
             raise TargetError(error.message, subject=self.address, hint=hint)
+
+
+def _folder(plan_id: str) -> str:
+    """Where a kit and its journal lie on the device, below its home."""
+    return f".cache/deploy-nas/{plan_id}"

@@ -152,8 +152,7 @@ def quantize_onnx(
     float_ms = int8_ms = None
     if processor in (THIS_PROCESSOR, processor_of(features, kind)):
         say("comparing speed")
-        most = min(threads, len(machine.cores()))  # those of the file's own device may be more
-        float_ms, int8_ms = compare_speed([data, made], threads=most, seed=seed)
+        float_ms, int8_ms = compare_speed([data, made], threads=machine.threads_here(threads), seed=seed)
     report = QuantizeReport(
         path=output,
         sha256=hashlib.sha256(made).hexdigest(),

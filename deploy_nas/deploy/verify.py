@@ -293,10 +293,9 @@ def verify_data(
     budget = budget_ms if budget_ms is not None else predicted.get("budget_ms")
     predicted_ms, bound_ms = predicted.get("latency_ms"), predicted.get("bound_ms")
     differences: tuple[str, ...] = ()
-    if profile is not None and threads is None and device is None:
-        # On fewer cores than the profile's device has, as many as there are; the difference is named.
-        threads = min(threads_asked(metadata, profile), len(machine.cores()))
     if profile is not None:
+        if threads is None and device is None:
+            threads = machine.threads_here(threads_asked(metadata, profile))  # fewer is a difference named
         if profile.space.id != record.space.id:
             raise MismatchError(
                 f"is of space {profile.space.id}, the model of {record.space.id}",

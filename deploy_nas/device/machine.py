@@ -72,6 +72,11 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def threads_here(threads: int) -> int:
+    """So many threads, or as many as there are cores: a file's own device may have more."""
+    return min(threads, len(cores()))
+
+
 def governor() -> str:
     """Frequency governor of the first core."""
     return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or UNKNOWN

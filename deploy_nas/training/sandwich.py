@@ -107,8 +107,7 @@ class Trainer:
         checkpoint_every_s: float = 60.0,
     ) -> None:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
-        self.origin = origin
-        self.checkpoint_every_s = checkpoint_every_s
+        self.origin, self.checkpoint_every_s = origin, checkpoint_every_s
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
         self.images = torch.from_numpy(images).to(self.device)

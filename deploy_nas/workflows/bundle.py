@@ -63,8 +63,8 @@ def bundle_export(
         known = [(request.output, quantized.float_top1), (quantized.path, quantized.int8_top1)]
     for path, top1 in known:
         say(f"verifying {path.name}")
-        threads = threads_asked(read_metadata(read_bytes(path), str(path)), None)
-        threads = min(threads, len(machine.cores()))  # those of the file's own device may be more
+        asked = threads_asked(read_metadata(read_bytes(path), str(path)), None)
+        threads = machine.threads_here(asked)
         found = verify_model(path, threads=threads)
         if top1 is None and request.images is not None:
             top1 = top1_of(path, images_for(path, request.images)).top1
