@@ -3,10 +3,12 @@
 Three phases, each from a checkpoint, so that a run can be stopped anywhere:
 
 1. ``largest``: the largest subnet alone, at random image sizes (OFA's first stage).
-2. ``sandwich``: largest, smallest and one random subnet a step; the two small ones learn from the
-   largest's logits (Yu et al., BigNAS, 2020: sandwich rule and in-place distillation).
+2. ``sandwich``: largest, smallest and one random subnet a step (Yu et al., BigNAS, 2020: sandwich rule).
 3. ``frozen``: batch-norm statistics are gathered over random subnets, then the weights are tuned
    with those shared statistics frozen, so that a subnet works without recalibration data.
+
+With a teacher every subnet learns its answers to the very same crops (Hinton et al., 2015; Beyer et al.,
+2022). Without one the largest subnet learns the labels, and the two others its answers.
 
 The pointwise convolutions that a batch norm follows are trained by Muon in the first two phases (Jordan
 et al., 2024): further in the same epochs than SGD alone. Its steps are as large as its learning rate says,
@@ -20,15 +22,16 @@ had been asked for so many from the start.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,10 +39,23 @@ from torch import nn
 from torch.nn import functional
 
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.training.batches import Batches, spans
 from deploy_nas.training.depthwise import quick_depthwise
-from deploy_nas.training.muon import exact_on_cpu, normalised_pointwise
+from deploy_nas.training.muon import Muon, normalised_pointwise
+from deploy_nas.training.replay import Replay
 
 SetArchitecture = Callable[[dict[str, Any]], None]
+_CLIPPED_NORM = 5.0
+
+
+class Masked(Protocol):
+    """All subnets in the shapes of the largest, as ``adapters.supernets.Masked``."""
+
+    def genes(self, architecture: dict[str, Any]) -> np.ndarray[Any, Any]:
+        """What makes that subnet of the largest."""
+
+    def __call__(self, x: torch.Tensor, genes: torch.Tensor) -> torch.Tensor:
+        """Its logits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +75,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 3e-4
     label_smoothing: float = 0.05
+    temperature: float = 4.0
     cutout_pixels: int = 12
     warmup_steps: int = 350
     seed: int = 0
@@ -69,6 +86,7 @@ class Elastic:
     """The supernet as the trainer needs it: a module, and how to choose a subnet of it.
 
     ``sample(rng)`` gives an architecture dict with ``image_size``; ``activate(architecture)`` sets it.
+    ``masked`` spares a GPU new shapes with every random subnet.
     """
 
     net: nn.Module
@@ -77,6 +95,7 @@ class Elastic:
     smallest: dict[str, Any]
     largest: dict[str, Any]
     image_sizes: tuple[int, ...]
+    masked: Masked | None = None
 
 
 class Trainer:
@@ -90,6 +109,7 @@ class Trainer:
         checkpoint: file the state is kept in; an existing one is resumed.
         origin: names the weights and images begun with; a checkpoint of another origin is refused.
         log: called with one line now and then.
+        teacher: gives logits for images of the given side.
     """
 
     def __init__(
@@ -104,17 +124,28 @@ class Trainer:
         checkpoint: Path,
         origin: str,
         log: Callable[[str], None],
+        teacher: nn.Module | None = None,
         checkpoint_every_s: float = 60.0,
     ) -> None:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
         self.origin, self.checkpoint_every_s = origin, checkpoint_every_s
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.backends.cudnn.deterministic = True  # costs nothing here
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
-        self.images = torch.from_numpy(images).to(self.device)
-        self.labels = torch.from_numpy(labels).to(self.device)
-        self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
-        self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.to(self.device).to(memory_format=torch.channels_last).eval()
         self.rng = np.random.default_rng(recipe.seed)
+        self.batches = Batches(
+            images,
+            labels,
+            mean=mean,
+            std=std,
+            size=recipe.batch_size,
+            cutout_pixels=recipe.cutout_pixels,
+            rng=self.rng,
+            device=self.device,
+        )
         steps = math.ceil(len(labels) / recipe.batch_size)
         self.phase_steps = {
             "largest": round(recipe.largest_epochs * steps),
@@ -123,18 +154,11 @@ class Trainer:
         }
         self.step = 0
         self.elapsed_s = 0.0
-        self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
         self.joint_steps = self.phase_steps["largest"] + self.phase_steps["sandwich"]
         self.decay_start = max(0, self.joint_steps - round(recipe.decay_epochs * steps))
         self.pointwise = normalised_pointwise(self.net)
-        # Muon takes matrices: two-dimensional views of the same memory.
-        self.matrices = [nn.Parameter(p.detach().view(p.shape[:2])) for p in self.pointwise]
-        self.muon = torch.optim.Muon(
-            self.matrices,
-            lr=recipe.muon_lr,
-            weight_decay=recipe.muon_weight_decay,
-            momentum=recipe.momentum,
-        )
+        self.muon = Muon(self.pointwise, momentum=recipe.momentum)
+        self.replay = Replay(self.device, self.written)
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         plain = [p for p in self.net.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.SGD(
@@ -146,6 +170,11 @@ class Trainer:
             momentum=recipe.momentum,
             nesterov=True,
         )
+
+    @property
+    def device_name(self) -> str:
+        """``cpu``, or the name of the GPU."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -163,10 +192,10 @@ class Trainer:
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "rng": json.dumps(self.rng.bit_generator.state),
-            "order": torch.from_numpy(self.order),
+            "order": torch.from_numpy(self.batches.order),
             "state_dict": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "muon": self.muon.state_dict(),
+            "muon": self.muon.torch.state_dict(),
         }
         part = path.with_suffix(".part")
         torch.save(state, part)
@@ -181,14 +210,14 @@ class Trainer:
             state = self.load_steady()
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.order = state["order"].cpu().numpy()
+        self.batches.order = state["order"].cpu().numpy()
         # In place: OFA's own load_state_dict renames keys and would not take its own names back.
         own = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
         with torch.no_grad():
             for name, value in state["state_dict"].items():
                 own[name].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.muon.load_state_dict(state["muon"])
+        self.muon.torch.load_state_dict(state["muon"])
         self.log(f"resumed at step {self.step}")
 
     def load_steady(self) -> dict[str, Any]:
@@ -218,56 +247,86 @@ class Trainer:
             )
         return state
 
-    # -- data ----------------------------------------------------------------------------------
-
-    def batch(self, *, whole: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next training batch: random crop of a 4-pixel padding and flip, normalised, and cutout
-        (DeVries and Taylor, 2017) unless ``whole``."""
-        size = self.recipe.batch_size
-        if len(self.order) < size:
-            self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
-        chosen, self.order = self.order[:size], self.order[size:]
-        index = torch.from_numpy(chosen).to(self.device)
-        x = functional.pad(self.images[index], (4, 4, 4, 4))
-        side = self.images.shape[-1]
-        top = torch.from_numpy(self.rng.integers(0, 9, size)).to(self.device)
-        left = torch.from_numpy(self.rng.integers(0, 9, size)).to(self.device)
-        flip = torch.from_numpy(self.rng.integers(0, 2, size).astype(bool)).to(self.device)
-        steps = torch.arange(side, device=self.device)
-        rows = (top[:, None] + steps)[:, None, :, None]
-        columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
-        n = torch.arange(size, device=self.device)[:, None, None, None]
-        c = torch.arange(3, device=self.device)[None, :, None, None]
-        x = x[n, c, rows, columns[:, None, None, :]]
-        y = self.normalise(x)
-        if not whole and self.recipe.cutout_pixels:
-            y = y.masked_fill(self.holes(size, side), 0.0)
-        return y, self.labels[index]
-
-    def holes(self, size: int, side: int) -> torch.Tensor:
-        """bool ``[size, 1, side, side]``: a square a picture, its middle anywhere."""
-        middle = torch.from_numpy(self.rng.integers(0, side, (2, size))).to(self.device)
-        offset = torch.arange(side, device=self.device) - middle[:, :, None] + self.recipe.cutout_pixels // 2
-        inside = (offset >= 0) & (offset < self.recipe.cutout_pixels)
-        return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
-
-    def normalise(self, x: torch.Tensor) -> torch.Tensor:
-        """uint8 ``[n, 3, h, w]`` to the network's input."""
-        y = (x.float() / 255.0 - self.mean) / self.std
-        return y.contiguous(memory_format=torch.channels_last)
+    # -- passes --------------------------------------------------------------------------------
 
     def forward(self, x: torch.Tensor, architecture: dict[str, Any]) -> torch.Tensor:
         """Logits of one subnet, at its image size."""
-        size = architecture["image_size"]
-        if size != x.shape[-1]:
-            x = functional.interpolate(
-                x, size=(size, size), mode="bilinear", antialias=True, align_corners=False
-            )
-            x = x.contiguous(memory_format=torch.channels_last)
         self.elastic.activate(architecture)
         with quick_depthwise():
-            out: torch.Tensor = self.net(x)
+            out: torch.Tensor = self.net(scaled(x, architecture["image_size"]))
         return out
+
+    def subnet(
+        self, architecture: dict[str, Any]
+    ) -> tuple[Any, Callable[..., torch.Tensor], tuple[Any, ...]]:
+        """One subnet: by what key its passes are recorded, a function of images and more, and that more."""
+        fixed, size = (self.elastic.smallest, self.elastic.largest), architecture["image_size"]
+        if not self.replay.records or any(architecture == one | {"image_size": size} for one in fixed):
+            return json.dumps(architecture), lambda x: self.forward(x, architecture), ()
+        if (masked := self.elastic.masked) is None:
+            return None, lambda x: self.forward(x, architecture), ()
+        genes = self.batches.there(masked.genes(architecture))
+        return size, lambda x, genes: masked(scaled(x, size), genes), (genes,)
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """bfloat16 for what bears it, on a GPU."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.replay.records, cache_enabled=False
+        )
+
+    def learn(
+        self, x: torch.Tensor, target: torch.Tensor, architecture: dict[str, Any]
+    ) -> tuple[torch.Tensor, ...]:
+        """Add one subnet's gradients; returns its loss and logits. The target: labels, or probabilities."""
+        key, logits_of, more = self.subnet(architecture)
+
+        def function(x: torch.Tensor, target: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with self.precision():
+                logits = logits_of(x, *more).float()
+            loss = self.loss(logits, target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach(), logits.detach()
+
+        kind = None if key is None else ("learn", self.phase() == "frozen", target.dtype, key)
+        return self.replay(kind, function, x, target, *more)
+
+    def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy with labels; with probabilities the divergence from them, times the temperature twice
+        for gradients of the same size (Hinton et al., 2015)."""
+        if not target.is_floating_point():
+            return functional.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
+        log_probabilities = (logits / self.temperature).log_softmax(1)
+        return functional.kl_div(log_probabilities, target, reduction="batchmean") * self.temperature**2
+
+    @property
+    def temperature(self) -> float:
+        """Of the softmax that answers are compared in: without a teacher there is nothing to soften."""
+        return 1.0 if self.teacher is None else self.recipe.temperature
+
+    def answers(self, teacher: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """The teacher's probabilities."""
+
+        def function(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with torch.no_grad(), self.precision():
+                return ((teacher(x).float() / self.temperature).softmax(1),)
+
+        return self.replay("teacher", function, x)[0]
+
+    def look(self, x: torch.Tensor, architecture: dict[str, Any]) -> None:
+        """A pass for the batch-norm statistics alone."""
+        key, logits_of, more = self.subnet(architecture)
+
+        def function(x: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with torch.no_grad(), self.precision():
+                logits_of(x, *more)
+            return ()
+
+        self.replay(None if key is None else ("look", key), function, x, *more)
+
+    def written(self) -> list[torch.Tensor]:
+        """What a pass or a step of Muon writes into."""
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        return [*gradients, *self.net.buffers(), *self.muon.written()]
 
     # -- phases --------------------------------------------------------------------------------
 
@@ -301,48 +360,55 @@ class Trainer:
             m.momentum = 0.03
         with torch.no_grad():
             for _ in range(self.recipe.statistics_batches):
-                x, _ = self.batch(whole=True)
-                self.forward(x, self.elastic.sample(self.rng))
+                x, _ = self.batches.next(whole=True)
+                self.look(x, self.elastic.sample(self.rng))
         for m, momentum in zip(norms, kept, strict=True):
             m.momentum = momentum
 
-    def train_step(self, phase: str) -> float:
-        """One optimiser step; returns the largest subnet's loss."""
+    def train_step(self, phase: str) -> torch.Tensor:
+        """One optimiser step; returns the largest subnet's loss, for which a GPU need not be waited for."""
         self.net.train()
         if phase == "frozen":
             for m in self.net.modules():
                 if isinstance(m, nn.BatchNorm2d):
                     m.eval()
         lr = self.learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        for group in self.muon.param_groups:
-            group["lr"] = lr * self.recipe.muon_lr / self.recipe.peak_lr
-        x, y = self.batch(whole=phase == "frozen")
-        self.optimizer.zero_grad(set_to_none=True)
+        x, labels = self.batches.next(whole=phase == "frozen")
+        self.optimizer.zero_grad(set_to_none=not self.replay.records)
         largest = dict(self.elastic.largest)
         if phase == "largest":
             largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
-        logits = self.forward(x, largest)
-        loss = functional.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        target = labels if self.teacher is None else self.answers(self.teacher, x)
+        loss, logits = self.learn(x, target, largest)
         if phase != "largest":
-            target = logits.detach().softmax(1)
+            if self.teacher is None:
+                target = logits.softmax(1)
             for architecture in (self.elastic.smallest, self.elastic.sample(self.rng)):
-                functional.cross_entropy(self.forward(x, architecture), target).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        if phase != "frozen":
-            self.step_matrices()
-        self.optimizer.step()
-        return float(loss.item())
+                self.learn(x, target, architecture)
 
-    def step_matrices(self) -> None:
-        """Muon's step of the pointwise weights, and no other: SGD passes over what has no gradient."""
-        for weight, matrix in zip(self.pointwise, self.matrices, strict=True):
-            matrix.grad = None if weight.grad is None else weight.grad.view(weight.shape[:2])
-            weight.grad = None
-        with exact_on_cpu():
-            self.muon.step()  # type: ignore[no-untyped-call]
+        def prepare() -> tuple[torch.Tensor, ...]:
+            nn.utils.clip_grad_norm_(self.net.parameters(), _CLIPPED_NORM)
+            if phase != "frozen":
+                self.muon.orthogonalise()
+            return ()
+
+        self.replay(("prepare", phase), prepare)
+        self.take_step(lr, joint=phase != "frozen")
+        return loss
+
+    def take_step(self, lr: float, *, joint: bool) -> None:
+        """Muon's step of the pointwise weights and SGD's of the others; SGD's of all of them unless ``joint``."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        kept = [p.grad for p in self.pointwise]
+        if joint:
+            recipe = self.recipe
+            self.muon.step(lr * recipe.muon_lr / recipe.peak_lr, recipe.muon_weight_decay)
+            for p in self.pointwise:
+                p.grad = None  # SGD passes over it
+        self.optimizer.step()
+        for p, gradient in zip(self.pointwise, kept, strict=True):
+            p.grad = gradient
 
     def size_weights(self) -> list[float]:
         """The largest image size half of the time."""
@@ -355,7 +421,7 @@ class Trainer:
         self.resume()
         total = sum(self.phase_steps.values())
         started, saved = time.monotonic(), time.monotonic()
-        before, loss = self.elapsed_s, float("nan")
+        before, loss = self.elapsed_s, None
         while self.step < total:
             phase = self.phase()
             if self.step == self.decay_start:
@@ -364,13 +430,13 @@ class Trainer:
                 self.save()
                 self.gather_statistics()
             value = self.train_step(phase)
-            loss = value if math.isnan(loss) else 0.98 * loss + 0.02 * value
+            loss = value if loss is None else 0.98 * loss + 0.02 * value
             self.step += 1
             now = time.monotonic()
             self.elapsed_s = before + now - started
             if self.step % 50 == 0 or self.step == total:
                 self.log(
-                    f"{phase} step {self.step}/{total} loss {loss:.3f} lr {self.learning_rate():.4f} "
+                    f"{phase} step {self.step}/{total} loss {float(loss):.3f} lr {self.learning_rate():.4f} "
                     f"elapsed {self.elapsed_s:.0f}s"
                 )
             if now - saved > self.checkpoint_every_s or self.step == total:
@@ -387,14 +453,16 @@ class Trainer:
         self.net.eval()
         right = 0
         with torch.no_grad():
-            for start, stop in batches(len(labels), 500):
-                x = self.normalise(torch.from_numpy(images[start:stop]).to(self.device))
+            for start, stop in spans(len(labels), 500):
+                x = self.batches.normalise(torch.from_numpy(images[start:stop]).to(self.device))
                 guess = self.forward(x, architecture).argmax(1).cpu().numpy()
                 right += int((guess == labels[start:stop]).sum())
         return 100.0 * right / len(labels)
 
 
-def batches(total: int, size: int) -> Iterator[tuple[int, int]]:
-    """``(start, stop)`` pairs that cover ``range(total)``."""
-    for start in range(0, total, size):
-        yield start, min(start + size, total)
+def scaled(x: torch.Tensor, size: int) -> torch.Tensor:
+    """``[n, 3, side, side]`` as ``[n, 3, size, size]``."""
+    if size == x.shape[-1]:
+        return x
+    x = functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last)

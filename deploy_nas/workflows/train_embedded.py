@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from deploy_nas.core.errors import ImagesError, MismatchError, OptionError
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import check_output, read_json, write_atomic, write_json
 from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
+from deploy_nas.training.teacher import teacher_net
 from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 
 HELD_OUT = 5000
@@ -29,12 +31,29 @@ _WEIGHTS = "weights.safetensors"
 _RECORD = "stretch.json"
 
 
-# The recipe of the shipped weights: every stretch begins with the weights of the one before.
+# The recipe of the shipped weights: the teacher, then stretches, each begun with the weights of the one before.
+TEACHER = Recipe(
+    largest_epochs=40,
+    sandwich_epochs=0,
+    decay_epochs=38,
+    frozen_steps=0,
+    batch_size=512,
+    peak_lr=0.3,
+    weight_decay=5e-4,
+    label_smoothing=0.0,
+    warmup_steps=176,
+)
 STRETCHES = (
-    Recipe(largest_epochs=16, sandwich_epochs=20, decay_epochs=10, seed=0),
-    # The largest subnet is the teacher, and the furthest from what it could be.
-    Recipe(largest_epochs=6462 / 352, sandwich_epochs=0, decay_epochs=0, frozen_steps=0, seed=1),
-    Recipe(largest_epochs=0, sandwich_epochs=19, decay_epochs=14, seed=2),
+    Recipe(
+        largest_epochs=20,
+        sandwich_epochs=120,
+        decay_epochs=110,
+        frozen_steps=1000,
+        batch_size=512,
+        peak_lr=0.4,
+        muon_lr=0.06,
+        warmup_steps=250,
+    ),
 )
 
 
@@ -71,7 +90,28 @@ def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
         smallest=space.smallest(),
         largest=space.largest(),
         image_sizes=space.image_sizes,
+        masked=supernets.Masked(net, space.largest()),
     )
+
+
+def teacher_of(space: Space, seed: int) -> Elastic:
+    """The teacher with random weights, as a net that has one subnet."""
+    only = {"image_size": max(space.image_sizes)}
+    return Elastic(
+        net=teacher_net(space.classes, seed=seed),
+        activate=lambda architecture: None,
+        sample=lambda rng: only,
+        smallest=only,
+        largest=only,
+        image_sizes=(only["image_size"],),
+    )
+
+
+def load_teacher(space: Space, path: Path) -> Any:
+    """The teacher with the weights of a file, a module; raises :class:`WeightsError`."""
+    net = teacher_of(space, 0).net
+    supernets.load_weights(net, space, path)
+    return net
 
 
 def train_supernet(
@@ -80,10 +120,11 @@ def train_supernet(
     files: Files,
     log: Callable[[str], None],
     stretches: Sequence[Recipe] = STRETCHES,
+    teacher: Recipe | None = TEACHER,
 ) -> dict[str, Any]:
     """Train, or go on training, and write the weights; returns the summary's figures.
 
-    A stretch whose weights and record lie in ``files.work`` is not trained again.
+    The teacher, or a stretch, whose weights and record lie in ``files.work`` is not trained again.
 
     Raises:
         MismatchError: what lies in ``files.work`` is of another recipe, or of other weights or images.
@@ -95,25 +136,34 @@ def train_supernet(
         check_output(output, force=True)
     check_images(space, images)
     training, held_out = split(images)
+    data = _Data(space=space, training=training, held_out=held_out)
+    summary: dict[str, Any] = {
+        "space": space.id,
+        "training_images": len(training),
+        "held_out_images": len(held_out),
+    }
+    taught_by = None
+    if teacher is not None:
+        log("teacher")
+        begun_with = origin(training)
+        taught_by = files.work / "teacher" / _WEIGHTS
+        summary["teacher"] = _stage(
+            taught_by.parent, teacher, begun_with, lambda: teacher_of(space, teacher.seed), data, log
+        )
     records: list[dict[str, Any]] = []
     weights = None
     for number, recipe in enumerate(stretches, 1):
         log(f"stretch {number} of {len(stretches)}")
-        folder = files.work / f"stretch-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        start, weights, record = weights, folder / _WEIGHTS, folder / _RECORD
-        if not (weights.exists() and _finished(record, recipe, origin(training, start))):
-            _train_stretch(space, training, held_out, start, recipe, folder, log)
-        records.append(dict(read_json(record).value))
-        log(json.dumps(records[-1]["held_out_top1_percent"]))
+        start, weights = weights, files.work / f"stretch-{number}" / _WEIGHTS
+        begun_with = origin(training, start, taught_by)
+        net = partial(elastic, space, recipe.seed, start)
+        records.append(_stage(weights.parent, recipe, begun_with, net, data, log, taught_by))
     if weights is None:
         raise OptionError("there is none", subject="stretches")
     write_atomic(files.weights, weights.read_bytes(), force=True)
-    summary = {
-        "space": space.id,
-        "training_images": len(training),
-        "held_out_images": len(held_out),
-        "training_s": sum(r["training_s"] for r in records),
+    parts = [summary["teacher"], *records] if "teacher" in summary else records
+    summary |= {
+        "training_s": sum(r["training_s"] for r in parts),
         "held_out_top1_percent": records[-1]["held_out_top1_percent"],
         "stretches": records,
     }
@@ -133,10 +183,13 @@ def check_images(space: Space, images: ImageSet) -> None:
         raise ImagesError(f"are {width}x{height} pixels, square ones are needed", subject=images.source)
 
 
-def origin(training: ImageSet, start: Path | None) -> dict[str, str | None]:
-    """What a stretch begins with, as its record and its checkpoint keep it."""
+def origin(
+    training: ImageSet, start: Path | None = None, teacher: Path | None = None
+) -> dict[str, str | None]:
+    """What training begins with, as its record and its checkpoint keep it."""
     return {
         "started_from_sha256": supernets.weights_hash(start) if start is not None else None,
+        "taught_by_sha256": supernets.weights_hash(teacher) if teacher is not None else None,
         "training_images": training.digest,
     }
 
@@ -156,42 +209,59 @@ def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]
     return bool(facts.get("recipe") == asdict(recipe))
 
 
-def _train_stretch(
-    space: Space,
-    training: ImageSet,
-    held_out: ImageSet,
-    start: Path | None,
-    recipe: Recipe,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Data:
+    """What every stage sees."""
+
+    space: Space
+    training: ImageSet
+    held_out: ImageSet
+
+
+def _stage(
     folder: Path,
+    recipe: Recipe,
+    begun_with: Mapping[str, str | None],
+    build: Callable[[], Elastic],
+    data: _Data,
     log: Callable[[str], None],
-) -> None:
-    """One stretch, from its checkpoint where there is one; writes its weights, then its record."""
-    trainer = Trainer(
-        elastic(space, recipe.seed, start),
-        training.images,
-        training.labels,
-        mean=space.mean,
-        std=space.std,
-        recipe=recipe,
-        checkpoint=folder / "checkpoint.pt",
-        origin=json.dumps(origin(training, start)),
-        log=log,
-    )
-    trainer.run()
-    figures = {
-        name: round(trainer.accuracy(architecture, held_out.images, held_out.labels), 2)
-        for name, architecture in (("smallest", space.smallest()), ("largest", space.largest()))
-    }
-    supernets.save_weights(trainer.net.cpu(), folder / _WEIGHTS, half=True, force=True)
-    facts = {
-        **origin(training, start),
-        "recipe": asdict(recipe),
-        "steps": trainer.phase_steps,
-        "device": str(trainer.device),
-        "training_s": round(trainer.elapsed_s),
-        "held_out_top1_percent": figures,
-    }
-    write_json(folder / _RECORD, facts, force=True)
+    teacher: Path | None = None,
+) -> dict[str, Any]:
+    """The record of a stage, trained from its checkpoint if it is not finished: its weights, then its record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, record = folder / _WEIGHTS, folder / _RECORD
+    if not (weights.exists() and _finished(record, recipe, begun_with)):
+        net = build()
+        trainer = Trainer(
+            net,
+            data.training.images,
+            data.training.labels,
+            mean=data.space.mean,
+            std=data.space.std,
+            recipe=recipe,
+            checkpoint=folder / "checkpoint.pt",
+            origin=json.dumps(begun_with),
+            log=log,
+            teacher=load_teacher(data.space, teacher) if teacher is not None else None,
+        )
+        trainer.run()
+        figures = {
+            name: round(trainer.accuracy(architecture, data.held_out.images, data.held_out.labels), 2)
+            for name, architecture in (("smallest", net.smallest), ("largest", net.largest))
+        }
+        supernets.save_weights(net.net.cpu(), weights, half=True, force=True)
+        facts = {
+            **begun_with,
+            "recipe": asdict(recipe),
+            "steps": trainer.phase_steps,
+            "device": trainer.device_name,
+            "training_s": round(trainer.elapsed_s),
+            "held_out_top1_percent": figures,
+        }
+        write_json(record, facts, force=True)
+    facts = dict(read_json(record).value)
+    log(json.dumps(facts["held_out_top1_percent"]))
+    return facts
 
 
 def train_predictor(

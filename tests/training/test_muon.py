@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_nas.training.muon import exact_on_cpu
+from deploy_nas.training.muon import Muon, exact_on_cpu
+
+CPU = torch.device("cpu")
 
 
 def stepped(gradient, context=None):
@@ -33,7 +35,7 @@ def newton_schulz(gradient):
 def test_a_step_is_that_of_muon_and_more_exact(shape):
     gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     whole, _ = stepped(gradient)
-    exact, kept = stepped(gradient, exact_on_cpu())
+    exact, kept = stepped(gradient, exact_on_cpu(CPU))
     wanted = -newton_schulz(gradient) * max(1.0, shape[0] / shape[1]) ** 0.5
     torch.testing.assert_close(exact.double(), wanted, rtol=1e-4, atol=1e-5)
     assert (whole - wanted).abs().max() > 20 * (exact - wanted).abs().max()
@@ -42,7 +44,26 @@ def test_a_step_is_that_of_muon_and_more_exact(shape):
 
 
 def test_bfloat16_is_itself_again_afterwards():
-    with exact_on_cpu():
+    with exact_on_cpu(CPU):
         copy = torch.ones(2).bfloat16()
         assert copy.dtype == torch.float32
     assert torch.ones(2).bfloat16().dtype == torch.bfloat16
+
+
+def test_the_two_parts_together_are_a_step_of_torchs_own():
+    generator = torch.Generator().manual_seed(0)
+    ours = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((8, 3, 1, 1), (4, 8, 1, 1))]
+    theirs = [nn.Parameter(w.detach().flatten(1).clone()) for w in ours]
+    muon = Muon(ours, momentum=0.9)
+    other = torch.optim.Muon(theirs, lr=1.0, weight_decay=0.1, momentum=0.9)
+    for lr in (0.1, 0.05, 0.02):
+        for mine, his in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator)
+            his.grad = mine.grad.flatten(1).clone()
+        other.param_groups[0]["lr"] = lr
+        with exact_on_cpu(CPU):
+            other.step()
+        muon.orthogonalise()
+        muon.step(lr, weight_decay=0.1)
+    for mine, his in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.flatten(1), his)

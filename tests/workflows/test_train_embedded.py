@@ -48,9 +48,9 @@ def files(tmp_path):
     )
 
 
-def train(images, files, *stretches):
+def train(images, files, *stretches, teacher=None):
     said: list[str] = []
-    summary = train_supernet(SPACE, images, files, said.append, stretches)
+    summary = train_supernet(SPACE, images, files, said.append, stretches, teacher)
     return summary, [line for line in said if " step " in line]
 
 
@@ -74,6 +74,18 @@ def test_a_stretch_is_added_without_training_the_others(images, files):
     (files.work / "stretch-1/checkpoint.pt").unlink()
     _, steps = train(images, files, FIRST, SECOND)
     assert len(steps) == 1
+
+
+def test_a_teacher_is_trained_once_and_stretches_of_another_are_refused(images, files):
+    teacher = replace(SECOND, label_smoothing=0.0)
+    summary, steps = train(images, files, FIRST, teacher=teacher)
+    (first,) = summary["stretches"]
+    assert first["taught_by_sha256"] == weights_hash(files.work / "teacher/weights.safetensors")
+    assert summary["teacher"]["recipe"] == asdict(teacher) and len(steps) == 2
+    assert summary["training_s"] == summary["teacher"]["training_s"] + first["training_s"]
+    assert train(images, files, FIRST, teacher=teacher) == (summary, [])
+    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: began with other weights"):
+        train(images, files, FIRST)
 
 
 def test_what_lies_in_the_folder_must_be_of_this_run(images, files):

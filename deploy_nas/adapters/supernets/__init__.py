@@ -10,10 +10,12 @@ from __future__ import annotations
 from deploy_nas.adapters.supernets.build import activate, build_supernet, fuse_activations, subnet
 from deploy_nas.adapters.supernets.checkpoints import load_weights, save_weights, weights_hash
 from deploy_nas.adapters.supernets.folding import folded_weights
+from deploy_nas.adapters.supernets.masking import Masked
 from deploy_nas.adapters.supernets.running import Images, forward, recalibrate
 
 __all__ = [
     "Images",
+    "Masked",
     "activate",
     "build_supernet",
     "folded_weights",

@@ -1,0 +1,86 @@
+"""Batches of augmented images, in an order that a checkpoint can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+
+class Batches:
+    """Random crops and flips of images on the device; every image once before any twice.
+
+    Args:
+        images: uint8 ``[n, 3, side, side]``.
+        labels: int64 ``[n]``.
+        mean, std: per channel, of pixels scaled to 0..1.
+        size: of a batch.
+        cutout_pixels: side of the square that is hidden (DeVries and Taylor, 2017); 0 hides none.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray[Any, Any],
+        labels: np.ndarray[Any, Any],
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        size: int,
+        cutout_pixels: int,
+        rng: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        self.size, self.cutout_pixels, self.rng, self.device = size, cutout_pixels, rng, device
+        self.images = torch.from_numpy(images).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, device=device).view(1, 3, 1, 1)
+        self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
+
+    def next(self, *, whole: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """A random crop of padded images, half of them flipped, with cutout unless ``whole``."""
+        size = self.size
+        if len(self.order) < size:
+            self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
+        chosen, self.order = self.order[:size], self.order[size:]
+        index = self.there(chosen)
+        x = functional.pad(self.images[index], (4, 4, 4, 4))
+        side = self.images.shape[-1]
+        top = self.there(self.rng.integers(0, 9, size))
+        left = self.there(self.rng.integers(0, 9, size))
+        flip = self.there(self.rng.integers(0, 2, size).astype(bool))
+        steps = torch.arange(side, device=self.device)
+        rows = (top[:, None] + steps)[:, None, :, None]
+        columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
+        n = torch.arange(size, device=self.device)[:, None, None, None]
+        c = torch.arange(3, device=self.device)[None, :, None, None]
+        x = x[n, c, rows, columns[:, None, None, :]]
+        y = self.normalise(x)
+        if not whole and self.cutout_pixels:
+            y = y.masked_fill(self.holes(size, side), 0.0)
+        return y, self.labels[index]
+
+    def holes(self, size: int, side: int) -> torch.Tensor:
+        """bool ``[size, 1, side, side]``: a square a picture, its middle anywhere."""
+        middle = self.there(self.rng.integers(0, side, (2, size)))
+        offset = torch.arange(side, device=self.device) - middle[:, :, None] + self.cutout_pixels // 2
+        inside = (offset >= 0) & (offset < self.cutout_pixels)
+        return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        """uint8 ``[n, 3, h, w]`` to the network's input."""
+        y = (x.float() / 255.0 - self.mean) / self.std
+        return y.contiguous(memory_format=torch.channels_last)
+
+    def there(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
+        """Values on the device, without waiting for what it is doing."""
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+
+def spans(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """``(start, stop)`` pairs that cover ``range(total)``."""
+    for start in range(0, total, size):
+        yield start, min(start + size, total)

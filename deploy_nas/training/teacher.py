@@ -1,0 +1,18 @@
+"""The network that an elastic supernet learns from: large, quick on a GPU, and never shipped."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def teacher_net(classes: int, *, seed: int) -> nn.Module:
+    """A ResNet-18 (He et al., 2016) for small images: torchvision's, its stem a 3x3 convolution of stride 1."""
+    from torchvision.models import resnet18
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        net: nn.Module = resnet18(weights=None, num_classes=classes)
+        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    net.maxpool = nn.Identity()
+    return net
