@@ -46,12 +46,12 @@ class Batches:
         if len(self.order) < size:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
         chosen, self.order = self.order[:size], self.order[size:]
-        index = self.there(chosen)
+        index = there(chosen, self.device)
         x = functional.pad(self.images[index], (4, 4, 4, 4))
         side = self.images.shape[-1]
-        top = self.there(self.rng.integers(0, 9, size))
-        left = self.there(self.rng.integers(0, 9, size))
-        flip = self.there(self.rng.integers(0, 2, size).astype(bool))
+        top = there(self.rng.integers(0, 9, size), self.device)
+        left = there(self.rng.integers(0, 9, size), self.device)
+        flip = there(self.rng.integers(0, 2, size).astype(bool), self.device)
         steps = torch.arange(side, device=self.device)
         rows = (top[:, None] + steps)[:, None, :, None]
         columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
@@ -65,7 +65,7 @@ class Batches:
 
     def holes(self, size: int, side: int) -> torch.Tensor:
         """bool ``[size, 1, side, side]``: a square a picture, its middle anywhere."""
-        middle = self.there(self.rng.integers(0, side, (2, size)))
+        middle = there(self.rng.integers(0, side, (2, size)), self.device)
         offset = torch.arange(side, device=self.device) - middle[:, :, None] + self.cutout_pixels // 2
         inside = (offset >= 0) & (offset < self.cutout_pixels)
         return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
@@ -75,9 +75,10 @@ class Batches:
         y = (x.float() / 255.0 - self.mean) / self.std
         return y.contiguous(memory_format=torch.channels_last)
 
-    def there(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
-        """Values on the device, without waiting for what it is doing."""
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+def there(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
+    """Values on the device, without waiting for what it is doing."""
+    return torch.from_numpy(values).to(device, non_blocking=True)
 
 
 def spans(total: int, size: int) -> Iterator[tuple[int, int]]:

@@ -34,7 +34,7 @@ def exact_on_cpu(device: torch.device) -> contextlib.AbstractContextManager[Any]
 
 
 class Muon:
-    """``torch.optim.Muon`` for 1x1 convolutions, in two parts, of which the first does not know the learning rate.
+    """``torch.optim.Muon`` for 1x1 convolutions, in two parts; the first does not know the learning rate.
 
     So a CUDA graph can hold the first, which is thousands of small kernels.
     """

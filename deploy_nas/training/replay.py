@@ -49,7 +49,7 @@ class Replay:
     def _record(self, function: Function, inputs: tuple[torch.Tensor, ...]) -> Any:
         before = {id(tensor): (tensor, tensor.detach().clone()) for tensor in self.state()}
         own = tuple(given.clone() for given in inputs)
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):  # libraries choose and load what they need when called first

@@ -22,7 +22,6 @@ had been asked for so many from the start.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import math
@@ -31,31 +30,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.training.batches import Batches, spans
-from deploy_nas.training.depthwise import quick_depthwise
 from deploy_nas.training.muon import Muon, normalised_pointwise
-from deploy_nas.training.replay import Replay
+from deploy_nas.training.passes import Elastic, Passes
 
-SetArchitecture = Callable[[dict[str, Any]], None]
 _CLIPPED_NORM = 5.0
-
-
-class Masked(Protocol):
-    """All subnets in the shapes of the largest, as ``adapters.supernets.Masked``."""
-
-    def genes(self, architecture: dict[str, Any]) -> np.ndarray[Any, Any]:
-        """What makes that subnet of the largest."""
-
-    def __call__(self, x: torch.Tensor, genes: torch.Tensor) -> torch.Tensor:
-        """Its logits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,23 +65,6 @@ class Recipe:
     cutout_pixels: int = 12
     warmup_steps: int = 350
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Elastic:
-    """The supernet as the trainer needs it: a module, and how to choose a subnet of it.
-
-    ``sample(rng)`` gives an architecture dict with ``image_size``; ``activate(architecture)`` sets it.
-    ``masked`` spares a GPU new shapes with every random subnet.
-    """
-
-    net: nn.Module
-    activate: SetArchitecture
-    sample: Callable[[np.random.Generator], dict[str, Any]]
-    smallest: dict[str, Any]
-    largest: dict[str, Any]
-    image_sizes: tuple[int, ...]
-    masked: Masked | None = None
 
 
 class Trainer:
@@ -132,9 +101,6 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.backends.cudnn.deterministic = True  # costs nothing here
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
-        self.teacher = teacher
-        if teacher is not None:
-            teacher.to(self.device).to(memory_format=torch.channels_last).eval()
         self.rng = np.random.default_rng(recipe.seed)
         self.batches = Batches(
             images,
@@ -158,7 +124,14 @@ class Trainer:
         self.decay_start = max(0, self.joint_steps - round(recipe.decay_epochs * steps))
         self.pointwise = normalised_pointwise(self.net)
         self.muon = Muon(self.pointwise, momentum=recipe.momentum)
-        self.replay = Replay(self.device, self.written)
+        self.passes = Passes(
+            elastic,
+            device=self.device,
+            teacher=teacher,
+            temperature=recipe.temperature,
+            label_smoothing=recipe.label_smoothing,
+            written=self.muon.written,
+        )
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         plain = [p for p in self.net.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.SGD(
@@ -247,87 +220,6 @@ class Trainer:
             )
         return state
 
-    # -- passes --------------------------------------------------------------------------------
-
-    def forward(self, x: torch.Tensor, architecture: dict[str, Any]) -> torch.Tensor:
-        """Logits of one subnet, at its image size."""
-        self.elastic.activate(architecture)
-        with quick_depthwise():
-            out: torch.Tensor = self.net(scaled(x, architecture["image_size"]))
-        return out
-
-    def subnet(
-        self, architecture: dict[str, Any]
-    ) -> tuple[Any, Callable[..., torch.Tensor], tuple[Any, ...]]:
-        """One subnet: by what key its passes are recorded, a function of images and more, and that more."""
-        fixed, size = (self.elastic.smallest, self.elastic.largest), architecture["image_size"]
-        if not self.replay.records or any(architecture == one | {"image_size": size} for one in fixed):
-            return json.dumps(architecture), lambda x: self.forward(x, architecture), ()
-        if (masked := self.elastic.masked) is None:
-            return None, lambda x: self.forward(x, architecture), ()
-        genes = self.batches.there(masked.genes(architecture))
-        return size, lambda x, genes: masked(scaled(x, size), genes), (genes,)
-
-    def precision(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 for what bears it, on a GPU."""
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.replay.records, cache_enabled=False
-        )
-
-    def learn(
-        self, x: torch.Tensor, target: torch.Tensor, architecture: dict[str, Any]
-    ) -> tuple[torch.Tensor, ...]:
-        """Add one subnet's gradients; returns its loss and logits. The target: labels, or probabilities."""
-        key, logits_of, more = self.subnet(architecture)
-
-        def function(x: torch.Tensor, target: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            with self.precision():
-                logits = logits_of(x, *more).float()
-            loss = self.loss(logits, target)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach(), logits.detach()
-
-        kind = None if key is None else ("learn", self.phase() == "frozen", target.dtype, key)
-        return self.replay(kind, function, x, target, *more)
-
-    def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy with labels; with probabilities the divergence from them, times the temperature twice
-        for gradients of the same size (Hinton et al., 2015)."""
-        if not target.is_floating_point():
-            return functional.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
-        log_probabilities = (logits / self.temperature).log_softmax(1)
-        return functional.kl_div(log_probabilities, target, reduction="batchmean") * self.temperature**2
-
-    @property
-    def temperature(self) -> float:
-        """Of the softmax that answers are compared in: without a teacher there is nothing to soften."""
-        return 1.0 if self.teacher is None else self.recipe.temperature
-
-    def answers(self, teacher: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """The teacher's probabilities."""
-
-        def function(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            with torch.no_grad(), self.precision():
-                return ((teacher(x).float() / self.temperature).softmax(1),)
-
-        return self.replay("teacher", function, x)[0]
-
-    def look(self, x: torch.Tensor, architecture: dict[str, Any]) -> None:
-        """A pass for the batch-norm statistics alone."""
-        key, logits_of, more = self.subnet(architecture)
-
-        def function(x: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            with torch.no_grad(), self.precision():
-                logits_of(x, *more)
-            return ()
-
-        self.replay(None if key is None else ("look", key), function, x, *more)
-
-    def written(self) -> list[torch.Tensor]:
-        """What a pass or a step of Muon writes into."""
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        return [*gradients, *self.net.buffers(), *self.muon.written()]
-
     # -- phases --------------------------------------------------------------------------------
 
     def learning_rate(self) -> float:
@@ -361,7 +253,7 @@ class Trainer:
         with torch.no_grad():
             for _ in range(self.recipe.statistics_batches):
                 x, _ = self.batches.next(whole=True)
-                self.look(x, self.elastic.sample(self.rng))
+                self.passes.look(x, self.elastic.sample(self.rng))
         for m, momentum in zip(norms, kept, strict=True):
             m.momentum = momentum
 
@@ -374,17 +266,17 @@ class Trainer:
                     m.eval()
         lr = self.learning_rate()
         x, labels = self.batches.next(whole=phase == "frozen")
-        self.optimizer.zero_grad(set_to_none=not self.replay.records)
+        self.optimizer.zero_grad(set_to_none=not self.passes.replay.records)
         largest = dict(self.elastic.largest)
         if phase == "largest":
             largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
-        target = labels if self.teacher is None else self.answers(self.teacher, x)
-        loss, logits = self.learn(x, target, largest)
+        target = self.passes.answers(x, labels)
+        loss, logits = self.passes.learn(x, target, largest)
         if phase != "largest":
-            if self.teacher is None:
+            if target is labels:
                 target = logits.softmax(1)
             for architecture in (self.elastic.smallest, self.elastic.sample(self.rng)):
-                self.learn(x, target, architecture)
+                self.passes.learn(x, target, architecture)
 
         def prepare() -> tuple[torch.Tensor, ...]:
             nn.utils.clip_grad_norm_(self.net.parameters(), _CLIPPED_NORM)
@@ -392,12 +284,12 @@ class Trainer:
                 self.muon.orthogonalise()
             return ()
 
-        self.replay(("prepare", phase), prepare)
+        self.passes.replay(("prepare", phase), prepare)
         self.take_step(lr, joint=phase != "frozen")
         return loss
 
     def take_step(self, lr: float, *, joint: bool) -> None:
-        """Muon's step of the pointwise weights and SGD's of the others; SGD's of all of them unless ``joint``."""
+        """Muon's step of the pointwise weights and SGD's of the others; unless ``joint``, SGD's of all."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         kept = [p.grad for p in self.pointwise]
@@ -455,14 +347,6 @@ class Trainer:
         with torch.no_grad():
             for start, stop in spans(len(labels), 500):
                 x = self.batches.normalise(torch.from_numpy(images[start:stop]).to(self.device))
-                guess = self.forward(x, architecture).argmax(1).cpu().numpy()
+                guess = self.passes.forward(x, architecture).argmax(1).cpu().numpy()
                 right += int((guess == labels[start:stop]).sum())
         return 100.0 * right / len(labels)
-
-
-def scaled(x: torch.Tensor, size: int) -> torch.Tensor:
-    """``[n, 3, side, side]`` as ``[n, 3, size, size]``."""
-    if size == x.shape[-1]:
-        return x
-    x = functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return x.contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def teacher_net(classes: int, *, seed: int) -> nn.Module:
-    """A ResNet-18 (He et al., 2016) for small images: torchvision's, its stem a 3x3 convolution of stride 1."""
+    """A ResNet-18 (He et al., 2016) for small images: torchvision's, with a 3x3 stem of stride 1."""
     from torchvision.models import resnet18
 
     with torch.random.fork_rng(devices=[]):

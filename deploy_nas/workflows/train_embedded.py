@@ -19,7 +19,8 @@ from deploy_nas.adapters.images import ImageSet, at_sizes, with_mirrored
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import check_output, read_json, write_atomic, write_json
-from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
+from deploy_nas.training.passes import Elastic
+from deploy_nas.training.sandwich import Recipe, Trainer
 from deploy_nas.training.teacher import teacher_net
 from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 
@@ -31,7 +32,7 @@ _WEIGHTS = "weights.safetensors"
 _RECORD = "stretch.json"
 
 
-# The recipe of the shipped weights: the teacher, then stretches, each begun with the weights of the one before.
+# The recipe of the shipped weights: a teacher, then stretches, each begun with the weights of the one before.
 TEACHER = Recipe(
     largest_epochs=40,
     sandwich_epochs=0,
@@ -227,7 +228,7 @@ def _stage(
     log: Callable[[str], None],
     teacher: Path | None = None,
 ) -> dict[str, Any]:
-    """The record of a stage, trained from its checkpoint if it is not finished: its weights, then its record."""
+    """The record of a stage, which is trained from its checkpoint if it is not finished."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, record = folder / _WEIGHTS, folder / _RECORD
     if not (weights.exists() and _finished(record, recipe, begun_with)):

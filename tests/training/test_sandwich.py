@@ -8,7 +8,8 @@ from torch import nn
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.training.muon import normalised_pointwise
-from deploy_nas.training.sandwich import Elastic, Recipe, Trainer
+from deploy_nas.training.passes import Elastic
+from deploy_nas.training.sandwich import Recipe, Trainer
 
 RECIPE = Recipe(
     largest_epochs=3,
@@ -151,26 +152,16 @@ def test_with_a_teacher_its_answers_are_learnt_and_not_the_labels(tmp_path):
     assert one.accuracy(one.elastic.smallest, images, labels) > 90
 
 
-def test_the_loss_of_softened_answers_is_a_divergence_times_the_temperature_twice(tmp_path):
-    one = trainer(tmp_path / "a.pt", teacher=Teacher())
-    logits = torch.tensor([[1.0, 3.0], [0.0, -2.0]])
-    t = RECIPE.temperature
-    assert one.loss(logits, (logits / t).softmax(1)).abs() < 1e-6
-    wanted, given = (torch.tensor([[0.0, 1.0]]) / t).softmax(1), (logits[:1] / t).softmax(1)
-    divergence = (wanted * (wanted.log() - given.log())).sum() * t * t
-    torch.testing.assert_close(one.loss(logits[:1], wanted), divergence)
-
-
 def test_the_last_phase_sees_whole_pictures(tmp_path):
     one = trainer(tmp_path / "a.pt")
     seen = []
-    step = one.learn
+    step = one.passes.learn
 
     def seeing(x, target, architecture):
         seen.append((one.phase(), bool((x == 0).any())))
         return step(x, target, architecture)
 
-    one.learn = seeing
+    one.passes.learn = seeing
     one.run()
     assert set(seen) == {("largest", True), ("sandwich", True), ("frozen", False)}
 

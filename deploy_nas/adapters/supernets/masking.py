@@ -33,7 +33,7 @@ class Masked:
         ]
 
     def genes(self, architecture: Mapping[str, Any]) -> NDArray[np.float32]:
-        """float32 ``[blocks, 4]``: channels within, channels of the gate, 1 for a kernel of 5, 1 if it is run."""
+        """float32 ``[blocks, 4]``: channels within, channels of the gate, 1 for a kernel of 5, 1 if run."""
         from ofa.utils import MyNetwork, make_divisible
 
         rows = []

@@ -1,0 +1,167 @@
+"""What is done with one batch: subnets learn from it, or gather statistics; a teacher answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from deploy_nas.training.batches import there
+from deploy_nas.training.depthwise import quick_depthwise
+from deploy_nas.training.replay import Replay
+
+SetArchitecture = Callable[[dict[str, Any]], None]
+
+
+class Masked(Protocol):
+    """All subnets in the shapes of the largest, as ``adapters.supernets.Masked``."""
+
+    def genes(self, architecture: dict[str, Any]) -> np.ndarray[Any, Any]:
+        """What makes that subnet of the largest."""
+
+    def __call__(self, x: torch.Tensor, genes: torch.Tensor) -> torch.Tensor:
+        """Its logits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Elastic:
+    """The supernet as the trainer needs it: a module, and how to choose a subnet of it.
+
+    ``sample(rng)`` gives an architecture dict with ``image_size``; ``activate(architecture)`` sets it.
+    ``masked`` spares a GPU new shapes with every random subnet.
+    """
+
+    net: nn.Module
+    activate: SetArchitecture
+    sample: Callable[[np.random.Generator], dict[str, Any]]
+    smallest: dict[str, Any]
+    largest: dict[str, Any]
+    image_sizes: tuple[int, ...]
+    masked: Masked | None = None
+
+
+class Passes:
+    """The passes of one training run.
+
+    Args:
+        elastic: the supernet, on the device.
+        device: where it works.
+        teacher: gives logits for images of the given side; every subnet learns those if there is one.
+        temperature: of the softmax that a teacher's answers are compared in.
+        label_smoothing: of the labels, without a teacher.
+        written: tensors that recorded functions of others write into.
+    """
+
+    def __init__(
+        self,
+        elastic: Elastic,
+        *,
+        device: torch.device,
+        teacher: nn.Module | None,
+        temperature: float,
+        label_smoothing: float,
+        written: Callable[[], Sequence[torch.Tensor]],
+    ) -> None:
+        self.elastic, self.device, self.label_smoothing = elastic, device, label_smoothing
+        self.net = elastic.net
+        self.norms = [m for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)]
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.to(device).to(memory_format=torch.channels_last).eval()
+        # Without a teacher there is nothing to soften.
+        self.temperature = 1.0 if teacher is None else temperature
+        self.replay = Replay(device, lambda: [*self.written(), *written()])
+
+    def forward(self, x: torch.Tensor, architecture: dict[str, Any]) -> torch.Tensor:
+        """Logits of one subnet, at its image size."""
+        self.elastic.activate(architecture)
+        with quick_depthwise():
+            out: torch.Tensor = self.net(scaled(x, architecture["image_size"]))
+        return out
+
+    def subnet(
+        self, architecture: dict[str, Any]
+    ) -> tuple[Any, Callable[..., torch.Tensor], tuple[Any, ...]]:
+        """One subnet: by what key its passes are recorded, a function of images and more, and that more."""
+        fixed, size = (self.elastic.smallest, self.elastic.largest), architecture["image_size"]
+        if not self.replay.records or any(architecture == one | {"image_size": size} for one in fixed):
+            return json.dumps(architecture), lambda x: self.forward(x, architecture), ()
+        if (masked := self.elastic.masked) is None:
+            return None, lambda x: self.forward(x, architecture), ()
+        genes = there(masked.genes(architecture), self.device)
+        return size, lambda x, genes: masked(scaled(x, size), genes), (genes,)
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """bfloat16 for what bears it, on a GPU."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.replay.records, cache_enabled=False
+        )
+
+    def learn(
+        self, x: torch.Tensor, target: torch.Tensor, architecture: dict[str, Any]
+    ) -> tuple[torch.Tensor, ...]:
+        """Add one subnet's gradients; returns its loss and logits. The target: labels, or probabilities."""
+        key, logits_of, more = self.subnet(architecture)
+
+        def function(x: torch.Tensor, target: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with self.precision():
+                logits = logits_of(x, *more).float()
+            loss = self.loss(logits, target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach(), logits.detach()
+
+        kind = None if key is None else ("learn", self.frozen(), target.dtype, key)
+        return self.replay(kind, function, x, target, *more)
+
+    def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy with labels; with probabilities the divergence from them, times the temperature twice
+        for gradients of the same size (Hinton et al., 2015)."""
+        if not target.is_floating_point():
+            return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        log_probabilities = (logits / self.temperature).log_softmax(1)
+        return functional.kl_div(log_probabilities, target, reduction="batchmean") * self.temperature**2
+
+    def answers(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What the largest subnet learns: the teacher's probabilities, or the labels."""
+        if (teacher := self.teacher) is None:
+            return labels
+
+        def function(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with torch.no_grad(), self.precision():
+                return ((teacher(x).float() / self.temperature).softmax(1),)
+
+        return self.replay("teacher", function, x)[0]
+
+    def look(self, x: torch.Tensor, architecture: dict[str, Any]) -> None:
+        """A pass for the batch-norm statistics alone."""
+        key, logits_of, more = self.subnet(architecture)
+
+        def function(x: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with torch.no_grad(), self.precision():
+                logits_of(x, *more)
+            return ()
+
+        self.replay(None if key is None else ("look", key), function, x, *more)
+
+    def frozen(self) -> bool:
+        """Whether batch norms use the statistics they have."""
+        return not any(norm.training for norm in self.norms)
+
+    def written(self) -> list[torch.Tensor]:
+        """What a pass writes into."""
+        return [*(p.grad for p in self.net.parameters() if p.grad is not None), *self.net.buffers()]
+
+
+def scaled(x: torch.Tensor, size: int) -> torch.Tensor:
+    """``[n, 3, side, side]`` as ``[n, 3, size, size]``."""
+    if size == x.shape[-1]:
+        return x
+    x = functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last)
