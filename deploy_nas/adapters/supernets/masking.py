@@ -17,8 +17,8 @@ class Masked:
     """An elastic net whose subnets differ in numbers, not in shapes: one CUDA graph runs them all.
 
     ``masked(x, genes)`` are the logits of the subnet whose genes :meth:`genes` gives; in evaluation mode they
-    are what the net returns with that subnet active. In training mode the statistics of batch norms of what
-    is not active are touched too.
+    are what the net returns with that subnet active. In training mode batch norms of what is not active
+    gather statistics too, which are of no use.
 
     Args:
         net: ``OFAMobileNetV3`` with kernels of 3 and 5.
