@@ -4,8 +4,8 @@
     tools/train_supernet.py --images CIFAR10_TRAIN.zip     (or a folder of class folders)
 
 Without --images, CIFAR-10 is downloaded by torchvision. Run again, it goes on where it stopped. The recipe is
-STRETCHES in deploy_nas/workflows/train_embedded.py; with more sandwich epochs there, a run goes on from
-before the learning rate fell.
+TEACHER and STRETCHES in deploy_nas/workflows/train_embedded.py; with more sandwich epochs there, a run
+goes on from before the learning rate fell.
 """
 
 from __future__ import annotations

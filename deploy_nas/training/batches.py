@@ -43,7 +43,7 @@ class Batches:
     def next(self, *, whole: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """A random crop of padded images, half of them flipped, with cutout unless ``whole``."""
         size = self.size
-        if len(self.order) < size:
+        while len(self.order) < size:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
         chosen, self.order = self.order[:size], self.order[size:]
         index = there(chosen, self.device)

@@ -26,10 +26,8 @@ def _float32(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.float32, copy=True)
 
 
-def exact_on_cpu(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """A context in which ``Muon.step`` orthogonalises matrices in float32, if that device is a CPU."""
-    if device.type != "cpu":  # where it would only cost time
-        return contextlib.nullcontext()
+def exact_on_cpu() -> contextlib.AbstractContextManager[Any]:
+    """A context in which ``Muon.step`` orthogonalises matrices on the CPU in float32."""
     return Instead(torch.Tensor.bfloat16, _on_cpu, _float32)
 
 
@@ -44,17 +42,18 @@ class Muon:
         # Muon takes matrices: two-dimensional views of the same memory.
         self.matrices = [w.detach().view(w.shape[:2]) for w in weights]
         self.steps = [nn.Parameter(torch.zeros_like(m)) for m in self.matrices]
-        self.torch = torch.optim.Muon(self.steps, lr=1.0, weight_decay=0.0, momentum=momentum)
+        self.optimizer = torch.optim.Muon(self.steps, lr=1.0, weight_decay=0.0, momentum=momentum)
 
+    @torch.no_grad()
     def orthogonalise(self) -> None:
         """Take in the gradients: ``steps`` become what torch's Muon would add at a learning rate of one."""
-        with torch.no_grad():
-            for step, weight in zip(self.steps, self.weights, strict=True):
-                step.zero_()
-                step.grad = None if weight.grad is None else weight.grad.view(weight.shape[:2])
-        with exact_on_cpu(self.steps[0].device):
-            self.torch.step()  # type: ignore[no-untyped-call]
+        for step, weight in zip(self.steps, self.weights, strict=True):
+            step.zero_()
+            step.grad = None if weight.grad is None else weight.grad.view(weight.shape[:2])
+        with exact_on_cpu():
+            self.optimizer.step()  # type: ignore[no-untyped-call]
 
+    @torch.no_grad()
     def step(self, lr: float, weight_decay: float) -> None:
         """Add the steps to the weights, after their decay."""
         torch._foreach_mul_(self.matrices, 1.0 - lr * weight_decay)
@@ -62,7 +61,7 @@ class Muon:
 
     def written(self) -> list[torch.Tensor]:
         """What :meth:`orthogonalise` writes into."""
-        moments = [value for state in self.torch.state.values() for value in state.values()]
+        moments = [value for state in self.optimizer.state.values() for value in state.values()]
         return [*self.steps, *moments]
 
 

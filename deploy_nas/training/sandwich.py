@@ -42,6 +42,7 @@ from deploy_nas.training.muon import Muon, normalised_pointwise
 from deploy_nas.training.passes import Elastic, Passes
 
 _CLIPPED_NORM = 5.0
+_STATISTICS_MOMENTUM = 0.03
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +169,7 @@ class Trainer:
             "order": torch.from_numpy(self.batches.order),
             "state_dict": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "muon": self.muon.torch.state_dict(),
+            "muon": self.muon.optimizer.state_dict(),
         }
         part = path.with_suffix(".part")
         torch.save(state, part)
@@ -190,7 +191,7 @@ class Trainer:
             for name, value in state["state_dict"].items():
                 own[name].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.muon.torch.load_state_dict(state["muon"])
+        self.muon.optimizer.load_state_dict(state["muon"])
         self.log(f"resumed at step {self.step}")
 
     def load_steady(self) -> dict[str, Any]:
@@ -214,7 +215,7 @@ class Trainer:
             ) from error
         if state.get("origin", self.origin) != self.origin:
             raise MismatchError(
-                "began with other weights or images",
+                "began with other weights, images or another teacher",
                 subject=str(path),
                 hint="name another folder, or remove it",
             )
@@ -246,24 +247,25 @@ class Trainer:
     def gather_statistics(self) -> None:
         """Batch-norm statistics as the average over random subnets: what every subnet will share."""
         self.net.train()
-        norms = [m for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)]
+        norms = self.passes.norms
         kept = [m.momentum for m in norms]
-        for m in norms:
-            m.momentum = 0.03
-        with torch.no_grad():
-            for _ in range(self.recipe.statistics_batches):
-                x, _ = self.batches.next(whole=True)
-                self.passes.look(x, self.elastic.sample(self.rng))
-        for m, momentum in zip(norms, kept, strict=True):
-            m.momentum = momentum
+        # The first pass replaces what training left: it is of cutout images, and of masked passes on a GPU.
+        for norm in norms:
+            norm.momentum = 1.0
+        self.passes.look(self.batches.next(whole=True)[0], self.elastic.largest)
+        for norm in norms:
+            norm.momentum = _STATISTICS_MOMENTUM
+        for _ in range(self.recipe.statistics_batches):
+            self.passes.look(self.batches.next(whole=True)[0], self.elastic.sample(self.rng))
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm.momentum = momentum
 
     def train_step(self, phase: str) -> torch.Tensor:
         """One optimiser step; returns the largest subnet's loss, for which a GPU need not be waited for."""
         self.net.train()
         if phase == "frozen":
-            for m in self.net.modules():
-                if isinstance(m, nn.BatchNorm2d):
-                    m.eval()
+            for norm in self.passes.norms:
+                norm.eval()
         lr = self.learning_rate()
         x, labels = self.batches.next(whole=phase == "frozen")
         self.optimizer.zero_grad(set_to_none=not self.passes.replay.records)
@@ -292,15 +294,17 @@ class Trainer:
         """Muon's step of the pointwise weights and SGD's of the others; unless ``joint``, SGD's of all."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        if not joint:
+            self.optimizer.step()
+            return
+        recipe = self.recipe
+        self.muon.step(lr * recipe.muon_lr / recipe.peak_lr, recipe.muon_weight_decay)
         kept = [p.grad for p in self.pointwise]
-        if joint:
-            recipe = self.recipe
-            self.muon.step(lr * recipe.muon_lr / recipe.peak_lr, recipe.muon_weight_decay)
-            for p in self.pointwise:
-                p.grad = None  # SGD passes over it
+        for p in self.pointwise:
+            p.grad = None  # SGD passes over it
         self.optimizer.step()
         for p, gradient in zip(self.pointwise, kept, strict=True):
-            p.grad = gradient
+            p.grad = gradient  # a recorded pass adds to this very tensor
 
     def size_weights(self) -> list[float]:
         """The largest image size half of the time."""

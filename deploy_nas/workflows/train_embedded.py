@@ -27,12 +27,13 @@ from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
 HELD_OUT = 5000
 HELD_OUT_SUBNETS = 200
 _SPLIT_SEED = 20261124
-# What a stretch leaves in its folder.
+# What the teacher or a stretch leaves in its folder.
 _WEIGHTS = "weights.safetensors"
 _RECORD = "stretch.json"
 
 
-# The recipe of the shipped weights: a teacher, then stretches, each begun with the weights of the one before.
+# A teacher, then stretches, each begun with the weights of the one before.
+# The weights that ship are of an older recipe: docs/embedded.md.
 TEACHER = Recipe(
     largest_epochs=40,
     sandwich_epochs=0,
@@ -91,7 +92,7 @@ def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
         smallest=space.smallest(),
         largest=space.largest(),
         image_sizes=space.image_sizes,
-        masked=supernets.Masked(net, space.largest()),
+        masked=supernets.Masked(net, space.largest()) if supernets.Masked.fits(net) else None,
     )
 
 
@@ -203,7 +204,7 @@ def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]
     # A record from before images were written down may be of any.
     if any(facts.get(key, value) != value for key, value in begun_with.items()):
         raise MismatchError(
-            "began with other weights or images",
+            "began with other weights, images or another teacher",
             subject=str(record),
             hint="remove that folder, or name another work folder",
         )

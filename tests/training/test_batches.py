@@ -47,5 +47,11 @@ def test_crops_are_windows_of_the_padded_picture(rng, flipped):
     assert found
 
 
+def test_a_batch_may_be_larger_than_all_images(rng):
+    made = batches(rng, rng.integers(0, 255, (3, 3, 8, 8), dtype=np.uint8), np.arange(3), size=8)
+    seen = [*made.next()[1].tolist(), *made.next()[1].tolist()]
+    assert [sorted(seen[i : i + 3]) for i in range(0, 15, 3)] == [[0, 1, 2]] * 5
+
+
 def test_spans_cover_all():
     assert list(spans(7, 3)) == [(0, 3), (3, 6), (6, 7)] and list(spans(0, 3)) == []

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ class Toy(nn.Module):
         self.width = torch.tensor(8.0)
 
     def forward(self, x):
-        mask = torch.arange(8, device=x.device) < self.width.to(x.device)
+        mask = torch.arange(8, device=x.device) < self.width  # a number, wherever it lies
         return self.head((torch.relu(self.bn(self.conv(x))) * mask[:, None, None]).mean((2, 3)))
 
 
@@ -85,6 +87,15 @@ def test_gradients_of_subnets_add_up_and_looking_leaves_none():
     one.net.zero_grad()
     one.learn(x, labels, SMALLEST)
     torch.testing.assert_close(both, largest + one.net.conv.weight.grad)
+
+
+def test_statistics_are_never_gathered_of_masked_subnets(monkeypatch):
+    one = passes()
+    monkeypatch.setattr(one.replay, "device", torch.device("cuda"))
+    monkeypatch.setattr(one, "precision", contextlib.nullcontext)
+    monkeypatch.setattr(Masked, "__call__", lambda self, x, genes: pytest.fail("masked"))
+    one.look(torch.rand(2, 3, 16, 16), {"width": 6, "image_size": 12})
+    assert one.net.bn.num_batches_tracked == 1
 
 
 @CUDA

@@ -36,7 +36,7 @@ class Toy(nn.Module):
 
     def forward(self, x):
         x = torch.relu(self.bn(self.mix(self.conv(x))))
-        mask = (torch.arange(8) < self.width).float()[None, :, None, None]
+        mask = (torch.arange(8, device=x.device) < self.width).float()[None, :, None, None]
         return self.head((x * mask).mean((2, 3)))
 
 

@@ -109,10 +109,14 @@ def test_a_stretch_is_not_gone_on_with_from_other_weights_or_images(images, file
     with pytest.raises(MismatchError, match=r"stretch-2/checkpoint\.pt: began with other weights"):
         train(images, files, longer, SECOND)
     other = replace(images, labels=images.labels[::-1].copy())
-    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: began with other weights or images"):
+    with pytest.raises(
+        MismatchError, match=r"stretch-1/stretch\.json: began with other weights, images or another teacher"
+    ):
         train(other, files, longer, SECOND)
     (files.work / "stretch-1/stretch.json").unlink()
-    with pytest.raises(MismatchError, match=r"stretch-1/checkpoint\.pt: began with other weights or images"):
+    with pytest.raises(
+        MismatchError, match=r"stretch-1/checkpoint\.pt: began with other weights, images or another teacher"
+    ):
         train(other, files, longer, SECOND)
 
 

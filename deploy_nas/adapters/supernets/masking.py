@@ -32,6 +32,15 @@ class Masked:
             (stage, rank) for stage, ids in enumerate(net.block_group_info) for rank in range(len(ids))
         ]
 
+    @staticmethod
+    def fits(net: Any) -> bool:
+        """Whether a net is one that this can mask."""
+        from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
+
+        return isinstance(net, OFAMobileNetV3) and all(
+            set(block.conv.kernel_size_list) == {3, 5} for block in net.blocks[1:]
+        )
+
     def genes(self, architecture: Mapping[str, Any]) -> NDArray[np.float32]:
         """float32 ``[blocks, 4]``: channels within, channels of the gate, 1 for a kernel of 5, 1 if run."""
         from ofa.utils import MyNetwork, make_divisible
