@@ -23,6 +23,7 @@ from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
 from deploy_nas.accuracy.workers import one_torch_thread
 from deploy_nas.adapters.mlp import MLP, Dense
+from deploy_nas.adapters.supernets import own_rng
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import FloatArray
 from deploy_nas.records.accuracy import AccuracyData
@@ -156,8 +157,7 @@ def _learn(
     centre, scale = float(percent.mean()), max(float(percent.std()), 1e-6)
     x = torch.from_numpy(features)
     y = torch.from_numpy(((percent - centre) / scale).astype(np.float32))[:, None]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with own_rng(seed):
         modules: list[nn.Module] = []
         width = features.shape[1]
         for units in settings.hidden:

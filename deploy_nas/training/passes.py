@@ -46,6 +46,18 @@ class Elastic:
     image_sizes: tuple[int, ...]
     masked: Masked | None = None
 
+    @classmethod
+    def of_one(cls, net: nn.Module, architecture: dict[str, Any]) -> Elastic:
+        """A network that is its only subnet, at the one size ``architecture["image_size"]``."""
+        return cls(
+            net=net,
+            activate=lambda architecture: None,
+            sample=lambda rng: architecture,
+            smallest=architecture,
+            largest=architecture,
+            image_sizes=(architecture["image_size"],),
+        )
+
 
 class Passes:
     """The passes of one training run.

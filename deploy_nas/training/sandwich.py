@@ -67,6 +67,11 @@ class Recipe:
     warmup_steps: int = 350
     seed: int = 0
 
+    def epochs(self, images: int) -> float:
+        """How often all three phases see each of so many images."""
+        frozen = self.frozen_steps / math.ceil(images / self.batch_size)
+        return self.largest_epochs + self.sandwich_epochs + frozen
+
 
 class Trainer:
     """Runs the three phases; :meth:`run` returns the trained state dict.

@@ -77,6 +77,11 @@ class StopError(Exception):
     pass
 
 
+def test_epochs_are_how_often_each_image_is_seen(tmp_path):
+    taken = trainer(tmp_path / "c.pt").phase_steps
+    assert RECIPE.epochs(200) == sum(taken.values()) / 7  # batches of 32
+
+
 def test_learns_and_small_subnets_work_without_recalibration(tmp_path):
     one = trainer(tmp_path / "a.pt")
     one.run()

@@ -54,6 +54,13 @@ def train(images, files, *stretches, teacher=None):
     return summary, [line for line in said if " step " in line]
 
 
+def test_what_ships_was_trained_by_the_recipe_here():
+    record = json.loads(embedded_path(SPACE).with_suffix(".training.json").read_text())
+    teacher, *stretches = record["teacher"], *record["stretches"]
+    assert teacher["recipe"] == asdict(train_embedded.TEACHER)
+    assert [stretch["recipe"] for stretch in stretches] == [asdict(r) for r in train_embedded.STRETCHES]
+
+
 def test_every_stretch_begins_with_the_weights_before_and_is_trained_once(images, files):
     summary, steps = train(images, files, FIRST, SECOND)
     first, second = summary["stretches"]

@@ -7,7 +7,7 @@ stand in its modules in the order of the operators in ``space.layers(architectur
 
 from __future__ import annotations
 
-from deploy_nas.adapters.supernets.build import activate, build_supernet, fuse_activations, subnet
+from deploy_nas.adapters.supernets.build import activate, build_supernet, fuse_activations, own_rng, subnet
 from deploy_nas.adapters.supernets.checkpoints import load_weights, save_weights, weights_hash
 from deploy_nas.adapters.supernets.folding import folded_weights
 from deploy_nas.adapters.supernets.masking import Masked
@@ -22,6 +22,7 @@ __all__ = [
     "forward",
     "fuse_activations",
     "load_weights",
+    "own_rng",
     "recalibrate",
     "save_weights",
     "subnet",
