@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deploy_nas.accuracy.best import Percent, distinct, plan_best
 from deploy_nas.accuracy.encoding import total_figure
 from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.core.space import Architecture, IntArray, Space
@@ -54,7 +55,7 @@ def plan_subnets(space: Space, count: int, rng: np.random.Generator) -> IntArray
     half = min(len(tilted), 2 * count)
     turns = np.empty((2 * half, ends.shape[1]), dtype=np.int64)
     turns[0::2], turns[1::2] = tilted[:half], uniform[:half]
-    plan = _distinct(np.concatenate([space.canonical(ends), turns, tilted[half:], uniform[half:]]))
+    plan = distinct(np.concatenate([space.canonical(ends), turns, tilted[half:], uniform[half:]]))
     if len(plan) < count:
         raise OptionError(
             f"{count} distinct subnets of {space.id} were not found, only {len(plan)}", subject="count"
@@ -91,11 +92,6 @@ def _stratified(space: Space, pool: IntArray, rng: np.random.Generator) -> IntAr
     return pool[np.lexsort((rng.random(len(pool)), turn))]
 
 
-def _distinct(encoded: IntArray) -> IntArray:
-    _, first = np.unique(encoded, axis=0, return_index=True)
-    return encoded[np.sort(first)]
-
-
 def collect(
     measure: Callable[[Sequence[Architecture]], Iterable[float]],
     space: Space,
@@ -103,6 +99,7 @@ def collect(
     count: int,
     rng: np.random.Generator,
     writer: AccuracyWriter,
+    best_by: Percent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Measure subnets until the file holds ``count``; returns how many were measured now.
@@ -110,25 +107,26 @@ def collect(
     Each is in the file as soon as all before it in the plan are, so an interruption of any kind loses only
     those at work and those done before their turn. What the file held already is not measured again,
     whatever rng it was planned with; with the same rng the run goes on where it was cut, and ends with the
-    same file.
+    same file. (Of the best, with other ones.)
 
     Args:
         measure: gives the top-1 in percent of each architecture, in order, as they come.
         space: the search space.
         count: subnets the file shall hold.
-        rng: for :func:`plan_subnets`.
+        rng: for :func:`plan_subnets` or :func:`~deploy_nas.accuracy.best.plan_best`.
         writer: the open file.
+        best_by: accuracy in percent of rows of choices: the best by it are measured, not a broad draw.
         progress: called after each subnet.
 
     Raises:
         MismatchError: the file is of another space.
-        OptionError: as :func:`plan_subnets`.
+        OptionError: as those.
         RecordError: ``measure`` gave no percentage.
     """
     if writer.header.space.id != space.id:
         raise MismatchError(f"is of space {writer.header.space.id}, not {space.id}", subject=str(writer.path))
     held = len(writer.done)
-    todo = _left(space, count, rng, writer.done)
+    todo = _left(space, count, rng, writer.done, best_by)
     started = time.monotonic()
     for number, (architecture, top1_percent) in enumerate(zip(todo, measure(todo), strict=True), start=1):
         writer.append(architecture, top1_percent)
@@ -145,9 +143,14 @@ def collect(
     return len(todo)
 
 
-def _left(space: Space, count: int, rng: np.random.Generator, done: AccuracyData) -> list[Architecture]:
+def _left(
+    space: Space, count: int, rng: np.random.Generator, done: AccuracyData, best_by: Percent | None
+) -> list[Architecture]:
     """The planned subnets that are not measured yet, in order, as many as are wanting."""
+    wanted = max(0, count - len(done))
+    if best_by is not None:
+        return space.decode(plan_best(space, best_by, wanted, rng, done.encoded)) if wanted else []
     plan = plan_subnets(space, count, rng)
     known = {row.tobytes() for row in space.canonical(done.encoded)}
-    rows = [row for row in plan if row.tobytes() not in known][: max(0, count - len(done))]
+    rows = [row for row in plan if row.tobytes() not in known][:wanted]
     return space.decode(np.array(rows)) if rows else []

@@ -1,7 +1,7 @@
 """Fit an accuracy predictor to measured subnets: the seed's MLP, taught by a Gaussian process.
 
 A few hundred subnets are few for 3 x 400 hidden units, and plenty for a Gaussian process (see
-``accuracy.process``). So the process is fitted to them, tells the accuracies of 20,000 more, and the MLP
+``accuracy.process``). So the process is fitted to them, tells the accuracies of 60,000 more, and the MLP
 learns those: it agrees with its teacher to a few hundredths of a point, and is what notebooks and other
 runtimes know. The members of an ensemble learn the process's mean and, to each side of it, how unsure
 it is: their mean is the prediction, their standard deviation the process's own. Of more subnets than the
@@ -10,12 +10,14 @@ process takes, the MLP learns the measured accuracies themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.accuracy.best import Percent, climb, distinct
 from deploy_nas.accuracy.collect import sample_broadly
 from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
 from deploy_nas.accuracy.judge import HeldOut, judge
@@ -25,10 +27,11 @@ from deploy_nas.accuracy.workers import one_torch_thread
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.adapters.supernets import own_rng
 from deploy_nas.core.errors import OptionError, RecordError
-from deploy_nas.core.space import FloatArray
+from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.records.accuracy import AccuracyData
 
 MIN_SUBNETS = 30
+_OF_A_CLIMB = 300
 
 Log = Callable[[str], None]
 
@@ -41,7 +44,9 @@ class FitSettings:
         ensemble: members; from two on their spread says how unsure the predictor is.
         held_out: share of the subnets kept for the figures alone.
         hidden: units of the hidden layers.
-        taught: architectures the MLP learns from the process, beside the measured ones.
+        taught: architectures the MLP learns from the process, beside the measured ones: a third broadly
+            drawn, a third on the way to the best by the process, a third on the way to the best by an
+            MLP that learnt those. Without the last a search would find where the MLP alone errs upwards.
         epochs, batch_size, learning_rate: of AdamW, on one cycle.
         layout: features, see ``accuracy.encoding``.
         seed: of all that is random.
@@ -50,7 +55,7 @@ class FitSettings:
     ensemble: int = 1
     held_out: float = 0.2
     hidden: tuple[int, ...] = (400, 400, 400)
-    taught: int = 20_000
+    taught: int = 60_000
     epochs: int = 20
     batch_size: int = 256
     learning_rate: float = 2e-3
@@ -98,7 +103,17 @@ def fit_accuracy(
     log(f"of the accuracies, {process.noise_points:.2f} points are noise")
     known = encoded[~held]
     plenty = len(known) > MOST_SUBNETS  # more than the process takes: the MLP learns the labels themselves
-    pool = known if plenty else np.concatenate([known, sample_broadly(space, settings.taught, rng)])
+    pool, third = known, settings.taught // 3
+    if third and not plenty:
+
+        def taught(rows: IntArray) -> FloatArray:
+            return process.mean(layout.features(rows))
+
+        pool = np.concatenate([known, sample_broadly(space, third, rng), _ways(space, taught, third, rng)])
+        layers, _ = _learn(layout.features(pool), taught(pool), settings, int(rng.integers(2**31)))
+        first = AccuracyPredictor(space=space, layout=layout, mlp=MLP(members=(layers,)))
+        log("taught once; now what it thinks best too")
+        pool = np.concatenate([pool, _ways(space, first.percent_encoded, third, rng)])
     features = layout.features(pool)
     mean, deviation = process.predict(features)
     if plenty:
@@ -138,6 +153,13 @@ def _check(settings: FitSettings) -> None:
         raise OptionError("must be numbers of units, at least 1 each", subject="hidden")
     if not settings.learning_rate > 0.0:
         raise OptionError(f"must be positive, is {settings.learning_rate}", subject="learning_rate")
+
+
+def _ways(space: Space, percent: Percent, count: int, rng: np.random.Generator) -> IntArray:
+    """At most ``count`` architectures that are looked at on the way to the best ones."""
+    _, looked = climb(space, percent, math.ceil(count / _OF_A_CLIMB), rng)
+    rows = distinct(np.concatenate(looked))
+    return rows[rng.permutation(len(rows))[:count]]
 
 
 def _sides(members: int) -> FloatArray:

@@ -57,6 +57,18 @@ class Process:
     factor: FloatArray
     weights: FloatArray
 
+    def mean(self, features: NDArray[Any]) -> FloatArray:
+        """Mean alone, in percent, float64 ``[n]``: much quicker than :meth:`predict`."""
+        import torch
+
+        known, weights = torch.from_numpy(self.features), torch.from_numpy(self.weights)
+        smooth, linear = torch.from_numpy(self.smooth), torch.from_numpy(self.linear)
+        means = [np.empty(0)]
+        for start in range(0, len(features), _CHUNK):
+            x = torch.from_numpy(np.asarray(features[start : start + _CHUNK], dtype=np.float64))
+            means.append((_kernel(x, known, smooth, linear, self.height) @ weights).numpy())
+        return self.centre + self.scale * np.concatenate(means)
+
     def predict(self, features: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (without the noise) in percent, float64 ``[n]`` each."""
         import torch

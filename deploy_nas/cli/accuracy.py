@@ -37,6 +37,11 @@ def command() -> None:
 @click.option(
     "--mirrored", is_flag=True, help="Measure on the mirror images too: twice the time, less noise."
 )
+@click.option(
+    "--best-of",
+    metavar="PREDICTOR",
+    help="Measure subnets that it thinks best, as a search would find, not a broad draw.",
+)
 @click.option("--count", default=300, show_default=True, help="Subnets the file shall hold.")
 @show.seed_option("Draws the subnets.")
 @click.option("--workers", type=click.IntRange(1), help="Processes  [one a core]")
@@ -50,6 +55,7 @@ def collect(
     calibration_limit: int,
     limit_per_class: int | None,
     mirrored: bool,
+    best_of: str | None,
     count: int,
     seed: int,
     workers: int | None,
@@ -58,7 +64,8 @@ def collect(
     """Measure the top-1 of subnets on your images.
 
     The smallest and the largest, then in turn one of a stratified draw by MACs and a random one.
-    However it was stopped, the same command goes on from there.
+    However it was stopped, the same command goes on from there. Once a predictor is trained, --best-of and
+    a larger count add subnets that it promises too much of; train it again with those.
     """
     from deploy_nas.workflows.train_accuracy import CollectRequest, collect_accuracies
 
@@ -71,6 +78,7 @@ def collect(
         calibration_limit=calibration_limit,
         limit_per_class=limit_per_class,
         mirrored=mirrored,
+        best_of=best_of,
         count=count,
         seed=seed,
         workers=workers,
@@ -90,6 +98,10 @@ def collect(
         f"measured {done.measured} subnets on {done.images} images; "
         f"{output} holds {done.subnets}, top-1 {low:.2f} to {high:.2f}%"
     )
+    if done.promised_points is not None:
+        click.echo(
+            f"predicted less measured, on average of the {done.measured}: {done.promised_points:+.2f} points"
+        )
     if high < 2 * done.chance_percent:
         click.echo(
             f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, sorted by name, "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -68,6 +68,15 @@ class AccuracyData:
 
     def __len__(self) -> int:
         return len(self.top1_percent)
+
+    def first(self, count: int) -> AccuracyData:
+        """The ``count`` measured first."""
+        return replace(self, encoded=self.encoded[:count], top1_percent=self.top1_percent[:count])
+
+    def last(self, count: int) -> AccuracyData:
+        """The ``count`` measured last."""
+        start = max(0, len(self) - count)
+        return replace(self, encoded=self.encoded[start:], top1_percent=self.top1_percent[start:])
 
 
 def load_accuracy_data(path: Path) -> AccuracyData:

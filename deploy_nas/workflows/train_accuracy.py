@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy_nas.accuracy.best import Percent
 from deploy_nas.accuracy.collect import Progress, collect
 from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
 from deploy_nas.accuracy.judge import HeldOut
-from deploy_nas.accuracy.predictor import save_accuracy_predictor
+from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import load_supernet
 from deploy_nas.device import machine
-from deploy_nas.records.accuracy import AccuracyHeader, AccuracyWriter, load_accuracy_data
+from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, AccuracyWriter, load_accuracy_data
 from deploy_nas.records.files import check_output
 
 
@@ -28,6 +29,7 @@ class CollectRequest:
     """Which subnets to measure on which images.
 
     ``mirrored`` measures on the mirror images too; ``calibration`` recalibrates batch norm for each subnet;
+    ``best_of`` names a predictor, of which the best are measured and not a broad draw;
     ``workers`` are processes, ``None``: one a core.
     """
 
@@ -39,6 +41,7 @@ class CollectRequest:
     calibration_limit: int = 2000
     limit_per_class: int | None = None
     mirrored: bool = False
+    best_of: str | None = None
     count: int = 300
     seed: int = 0
     workers: int | None = None
@@ -49,6 +52,8 @@ class Collected:
     """What a run did: subnets measured now, what the file holds, and images that could not be read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
+    ``promised_points`` is how much too much ``best_of`` promised of those measured now, on average; ``None``
+    where that was not asked.
     """
 
     measured: int
@@ -56,6 +61,7 @@ class Collected:
     images: int
     top1_percent: tuple[float, float]
     chance_percent: float
+    promised_points: float | None
     skipped: tuple[str, ...]
 
 
@@ -69,12 +75,13 @@ def collect_accuracies(
     Raises:
         WeightsError: random weights, whose accuracies mean nothing, or a checkpoint that does not fit.
         ImagesError: images that cannot be used, or of another number of classes.
-        MismatchError: the file is of another space, weights or images.
+        MismatchError: the file is of another space, weights or images, or the predictor of another space.
         OutputError: another run is writing the file.
     """
     space = get_space(request.space)
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="--weights")
+    predictor = load_accuracy_predictor(space, request.best_of) if request.best_of is not None else None
     check_output(request.output, force=True)
     images = load_images_at_sizes(request.images, space.image_sizes, limit_per_class=request.limit_per_class)
     if request.mirrored:
@@ -96,17 +103,28 @@ def collect_accuracies(
         count=request.count,
         seed=request.seed,
         workers=request.workers,
+        best_by=predictor.percent_encoded if predictor is not None else None,
         progress=progress,
     )
-    top1_percent = load_accuracy_data(request.output).top1_percent
+    data = load_accuracy_data(request.output)
+    top1_percent = data.top1_percent
+    promised = None
+    if predictor is not None and measured:
+        promised = promised_points(predictor, data.last(measured))
     return Collected(
         measured=measured,
         subnets=len(top1_percent),
         images=len(evaluator.images),
         top1_percent=(float(top1_percent.min()), float(top1_percent.max())),
         chance_percent=100.0 / space.classes,
+        promised_points=promised,
         skipped=(*images.first.skipped, *(calibration.first.skipped if calibration is not None else ())),
     )
+
+
+def promised_points(predictor: AccuracyPredictor, data: AccuracyData) -> float:
+    """How much more is predicted than was measured, on average."""
+    return float(np.mean(predictor.percent_encoded(data.encoded) - data.top1_percent))
 
 
 def measure_subnets(
@@ -117,6 +135,7 @@ def measure_subnets(
     count: int,
     seed: int = 0,
     workers: int | None = None,
+    best_by: Percent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Begin or go on with a file of measured subnets; returns how many were measured now.
@@ -128,6 +147,7 @@ def measure_subnets(
         count: subnets it shall hold.
         seed: draws them.
         workers: processes; ``None``: one a core. The file does not depend on it.
+        best_by: as :func:`~deploy_nas.accuracy.collect.collect`.
         progress: called after each subnet.
 
     Raises:
@@ -153,6 +173,7 @@ def measure_subnets(
                 count=count,
                 rng=np.random.default_rng(seed),
                 writer=writer,
+                best_by=best_by,
                 progress=progress,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,19 +14,25 @@ import numpy as np
 
 from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
-from deploy_nas.accuracy.fit import FitSettings
+from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
+from deploy_nas.accuracy.judge import judge
+from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet, at_sizes, with_mirrored
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError
 from deploy_nas.core.space import Space
+from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.records.files import check_output, read_json, write_atomic, write_json
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.sandwich import Recipe, Trainer
 from deploy_nas.training.teacher import teacher_net
-from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets
+from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets, promised_points
 
 HELD_OUT = 5000
 HELD_OUT_SUBNETS = 200
+# Of the best by a first fit so many are measured for the next one; of the last fit some, to judge it alone.
+BEST = (80, 80)
+JUDGED = 40
 _SPLIT_SEED = 20261124
 # What the teacher or a stretch leaves in its folder.
 _WEIGHTS = "weights.safetensors"
@@ -272,32 +279,63 @@ def train_predictor(
     log: Callable[[str], None],
     workers: int | None = None,
     fit: FitSettings | None = None,
+    best: Sequence[int] = BEST,
+    judged: int = JUDGED,
 ) -> dict[str, Any]:
     """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures.
 
-    The images' mirror images are used too: less noise for the same images. The measured subnets and
-    the calibration plot are kept in ``files.work``.
+    After ``subnets`` broadly drawn come ``best[0]`` that a fit to those thinks best, and so on. ``judged`` of
+    the last fit's best are measured for its figures alone. The images' mirror images are used too: less
+    noise for the same images. The measured subnets and the calibration plot are kept in ``files.work``.
     """
     check_output(files.predictor, force=True)
     net = supernets.build_supernet(space)
     weights = supernets.load_weights(net, space, files.weights)
     files.work.mkdir(parents=True, exist_ok=True)
     measured = files.work / f"accuracy-{weights[:12]}.jsonl"
+    held_out = SubnetEvaluator(space, net, at_sizes(with_mirrored(split(images)[1]), space.image_sizes))
 
     def progress(p: Progress) -> None:
         if p.done % 10 == 0 or p.done == p.total:
             log(f"measured {p.done}/{p.total}, {p.remaining_s:.0f} s left")
 
-    measure_subnets(
-        SubnetEvaluator(space, net, at_sizes(with_mirrored(split(images)[1]), space.image_sizes)),
-        weights,
-        measured,
-        count=subnets,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )
-    settings = replace(fit or FitSettings(), seed=seed, held_out=min(0.5, HELD_OUT_SUBNETS / subnets))
+    def measure(path: Path, count: int, seed: int, of: AccuracyPredictor | None = None) -> None:
+        best_by = of.percent_encoded if of is not None else None
+        measure_subnets(
+            held_out,
+            weights,
+            path,
+            count=count,
+            seed=seed,
+            workers=workers,
+            best_by=best_by,
+            progress=progress,
+        )
+
+    def settings(total: int) -> FitSettings:
+        return replace(fit or FitSettings(), seed=seed, held_out=min(0.5, HELD_OUT_SUBNETS / total))
+
+    measure(measured, subnets, seed)
+    total = subnets
+    for turn, more in enumerate(best, start=1):
+        data = load_accuracy_data(measured)
+        if len(data) < total + more:
+            # Not to all it holds: a run that was stopped would go on with another predictor.
+            predictor, _ = fit_accuracy(data.first(total), settings(total), log=log)
+            measure(measured, total + more, seed + turn, predictor)
+            promised = promised_points(predictor, load_accuracy_data(measured).last(more))
+            log(f"best {more}: predicted less measured, on average {promised:+.2f} points")
+        total += more
     plot = files.work / "accuracy.svg"
-    figures = fit_file(measured, files.predictor, settings, plot=plot, force=True, log=log)
-    return figures.to_json()
+    figures = fit_file(measured, files.predictor, settings(total), plot=plot, force=True, log=log).to_json()
+    if judged:
+        predictor = load_accuracy_predictor(space, files.predictor)
+        name = hashlib.sha256(files.predictor.read_bytes()).hexdigest()[:12]
+        measure(files.work / f"best-{name}.jsonl", judged, seed + len(best) + 1, predictor)
+        data = load_accuracy_data(files.work / f"best-{name}.jsonl")
+        figures["of_the_best"] = {
+            "subnets": len(data),
+            "promised_points": round(promised_points(predictor, data), 3),
+            "mae_points": round(judge(predictor, data).mae_points, 3),
+        }
+    return figures

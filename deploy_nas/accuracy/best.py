@@ -1,0 +1,113 @@
+"""Subnets that a predictor thinks best: a search ends there, and there the predictor is worst.
+
+A search picks what is good and what the predictor errs upwards on, so of its winners more is promised than
+they keep, however small the errors are elsewhere (Smith and Winkler, The optimizer's curse, 2006). Subnets
+drawn at random hardly ever come near. So some of these are measured too, and the perceptron is taught them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from deploy_nas.accuracy.encoding import total_figure
+from deploy_nas.core.errors import OptionError
+from deploy_nas.core.space import FloatArray, IntArray, Space
+
+Percent = Callable[[IntArray], FloatArray]
+
+_TOGETHER = 64
+# What a factor of e in MACs may cost, in terms of what it is worth from the smallest to the largest subnet.
+_PRICES = (0.05, 4.0)
+_ATTEMPTS = 8
+
+
+def plan_best(
+    space: Space, percent: Percent, count: int, rng: np.random.Generator, known: IntArray | None = None
+) -> IntArray:
+    """The best subnets by ``percent``, each at an image size and a price of MACs of its own.
+
+    Args:
+        space: the search space.
+        percent: accuracy in percent of rows of choices.
+        count: how many.
+        rng: source of randomness.
+        known: rows to leave out, ``[n, 1 + genes]``.
+
+    Returns:
+        int64 ``[count, 1 + genes]``, canonical and distinct.
+
+    Raises:
+        OptionError: count below 1, or more than were found.
+    """
+    if count < 1:
+        raise OptionError(f"must be at least 1, is {count}", subject="count")
+    left_out = space.canonical(known) if known is not None else space.encode([])
+    found = left_out = distinct(left_out)
+    for _ in range(_ATTEMPTS):
+        tops, _ = climb(space, percent, count, rng)
+        found = distinct(np.concatenate([found, tops]))
+        if len(found) >= len(left_out) + count:
+            return found[len(left_out) :][:count]
+    raise OptionError(
+        f"{count} more were asked for, only {len(found) - len(left_out)} are the best at some size",
+        subject="count",
+    )
+
+
+def climb(
+    space: Space, percent: Percent, count: int, rng: np.random.Generator
+) -> tuple[IntArray, list[IntArray]]:
+    """Climb from ``count`` random subnets, one gene a step, at random prices of MACs; the image size stays.
+
+    Returns:
+        The tops, int64 ``[count, 1 + genes]``, and all that was looked at on the way up, a step each.
+    """
+    ends = space.encode([space.smallest(), space.largest()])
+    rise, span = np.diff(percent(ends))[0], np.diff(_log_macs(space, ends))[0]
+    worth = max(float(rise), 1e-3) / max(float(span), 1e-3)
+    tops, looked = [], []
+    for start in range(0, count, _TOGETHER):
+        now = space.canonical(space.sample_encoded(rng, min(_TOGETHER, count - start)))
+        price = worth * np.exp(rng.uniform(math.log(_PRICES[0]), math.log(_PRICES[1]), size=len(now)))
+        best = np.full(len(now), -np.inf)
+        moving = np.arange(len(now))
+        while len(moving):
+            rows = _neighbours(space, now[moving])
+            flat = rows.reshape(-1, rows.shape[2])
+            value = percent(flat).reshape(rows.shape[:2])
+            value = value - price[moving, None] * _log_macs(space, flat).reshape(rows.shape[:2])
+            looked.append(flat)
+            highest = value.argmax(axis=1)
+            top = value.max(axis=1)
+            better = top > best[moving] + 1e-9
+            moving, highest, top = moving[better], highest[better], top[better]
+            now[moving], best[moving] = rows[better, highest], top
+        tops.append(now)
+    return np.concatenate(tops), looked
+
+
+def distinct(encoded: IntArray) -> IntArray:
+    """Each row once, in the order in which they come first."""
+    _, first = np.unique(encoded, axis=0, return_index=True)
+    return encoded[np.sort(first)]
+
+
+def _log_macs(space: Space, encoded: IntArray) -> FloatArray:
+    return np.log(total_figure(space, encoded, "macs"))
+
+
+def _neighbours(space: Space, encoded: IntArray) -> IntArray:
+    """Each row and all that differ in one gene of it, canonical, ``[n, 1 + neighbours, 1 + genes]``."""
+    steps = [
+        (column, shift)
+        for column, choices in enumerate(space.choice_counts)
+        if column > 0  # the image size
+        for shift in range(1, int(choices))
+    ]
+    rows = np.repeat(encoded[:, None], 1 + len(steps), axis=1)
+    for number, (column, shift) in enumerate(steps, start=1):
+        rows[:, number, column] = (rows[:, number, column] + shift) % int(space.choice_counts[column])
+    return space.canonical(rows.reshape(-1, rows.shape[2])).reshape(rows.shape)
