@@ -47,8 +47,7 @@ def plan_best(
     left_out = space.canonical(known) if known is not None else space.encode([])
     found = left_out = distinct(left_out)
     for _ in range(_ATTEMPTS):
-        tops, _ = climb(space, percent, count, rng)
-        found = distinct(np.concatenate([found, tops]))
+        found = distinct(np.concatenate([found, climb(space, percent, count, rng)]))
         if len(found) >= len(left_out) + count:
             return found[len(left_out) :][:count]
     raise OptionError(
@@ -58,17 +57,21 @@ def plan_best(
 
 
 def climb(
-    space: Space, percent: Percent, count: int, rng: np.random.Generator
-) -> tuple[IntArray, list[IntArray]]:
+    space: Space,
+    percent: Percent,
+    count: int,
+    rng: np.random.Generator,
+    looked: list[IntArray] | None = None,
+) -> IntArray:
     """Climb from ``count`` random subnets, one gene a step, at random prices of MACs; the image size stays.
 
     Returns:
-        The tops, int64 ``[count, 1 + genes]``, and all that was looked at on the way up, a step each.
+        The tops, int64 ``[count, 1 + genes]``. All rows compared on the way up are added to ``looked``.
     """
     ends = space.encode([space.smallest(), space.largest()])
     rise, span = np.diff(percent(ends))[0], np.diff(_log_macs(space, ends))[0]
     worth = max(float(rise), 1e-3) / max(float(span), 1e-3)
-    tops, looked = [], []
+    tops = []
     for start in range(0, count, _TOGETHER):
         now = space.canonical(space.sample_encoded(rng, min(_TOGETHER, count - start)))
         price = worth * np.exp(rng.uniform(math.log(_PRICES[0]), math.log(_PRICES[1]), size=len(now)))
@@ -79,14 +82,15 @@ def climb(
             flat = rows.reshape(-1, rows.shape[2])
             value = percent(flat).reshape(rows.shape[:2])
             value = value - price[moving, None] * _log_macs(space, flat).reshape(rows.shape[:2])
-            looked.append(flat)
+            if looked is not None:
+                looked.append(flat)
             highest = value.argmax(axis=1)
             top = value.max(axis=1)
             better = top > best[moving] + 1e-9
             moving, highest, top = moving[better], highest[better], top[better]
             now[moving], best[moving] = rows[better, highest], top
         tops.append(now)
-    return np.concatenate(tops), looked
+    return np.concatenate(tops)
 
 
 def distinct(encoded: IntArray) -> IntArray:

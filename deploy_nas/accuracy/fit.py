@@ -157,7 +157,8 @@ def _check(settings: FitSettings) -> None:
 
 def _ways(space: Space, percent: Percent, count: int, rng: np.random.Generator) -> IntArray:
     """At most ``count`` architectures that are looked at on the way to the best ones."""
-    _, looked = climb(space, percent, math.ceil(count / _OF_A_CLIMB), rng)
+    looked: list[IntArray] = []
+    climb(space, percent, math.ceil(count / _OF_A_CLIMB), rng, looked)
     rows = distinct(np.concatenate(looked))
     return rows[rng.permutation(len(rows))[:count]]
 

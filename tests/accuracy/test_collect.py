@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy_nas.accuracy.best import plan_best
 from deploy_nas.accuracy.collect import Progress, collect, plan_subnets
 from deploy_nas.accuracy.encoding import total_figure
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
@@ -134,6 +135,23 @@ def test_more_may_be_asked_for_later_and_nothing_is_measured_twice(space: Space,
             assert collect(measure, space, count=count, rng=rng(count), writer=writer) == expected
     data = load_accuracy_data(tmp_path / "a")
     assert len(np.unique(space.canonical(data.encoded), axis=0)) == 9
+
+
+def test_the_best_by_a_predictor_are_added(space: Space, tmp_path: Path) -> None:
+    def promised(rows: np.ndarray) -> np.ndarray:
+        return 50.0 + rows.sum(axis=1)
+
+    with open_file(tmp_path / "a", space) as writer:
+        collect(measure, space, count=10, rng=rng(), writer=writer)
+    for expected in (20, 0):
+        with open_file(tmp_path / "a", space) as writer:
+            options = {"rng": rng(1), "writer": writer, "best_by": promised}
+            assert collect(measure, space, count=30, **options) == expected
+    data = load_accuracy_data(tmp_path / "a")
+    np.testing.assert_array_equal(
+        data.last(20).encoded, plan_best(space, promised, 20, rng(1), data.first(10).encoded)
+    )
+    assert len(np.unique(space.canonical(data.encoded), axis=0)) == 30
 
 
 def test_no_percentage_stops_the_run(space: Space, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 
@@ -88,6 +89,23 @@ def test_collect_measures_what_verify_will(run, tmp_path):
     collected = json.loads((tmp_path / "s.jsonl").read_text().splitlines()[1])["top1"]
     top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
     assert collected == pytest.approx(top1["percent"], abs=0.01) and collected > 85
+
+
+def test_collect_adds_what_a_predictor_thinks_best(run, tmp_path):
+    write_images(tmp_path / "set", 1)
+    run(*COLLECT, "--images", "set", "--count", 2, "--workers", 1)
+    more = (*COLLECT, "--images", "set", "--count", 5, "--workers", 1, "--best-of", "embedded")
+    said = run(*more).output
+    assert "measured 3 subnets on 10 images" in said
+    promised = float(said.partition("predicted less measured, on average of the 3: ")[2].split()[0])
+    best = [json.loads(line) for line in (tmp_path / "subnets.jsonl").read_text().splitlines()[3:]]
+    predictor = load_accuracy_predictor(SPACE, "embedded")
+    errors = predictor.percent_encoded(SPACE.encode(best)) - [subnet.pop("top1") for subnet in best]
+    assert promised == pytest.approx(errors.mean(), abs=0.01)
+    assert "predicted less" not in run(*more).output
+    refused = run(*COLLECT[:-1], "ofa-mbv3-w1.0", *more[len(COLLECT) :], code=2).stderr
+    assert "ofa-mbv3-cifar10" in refused
+    assert "gone" in run(*more[:-1], "gone", code=2).stderr
 
 
 def test_collect_bad_input(run, tmp_path):

@@ -151,12 +151,26 @@ def test_no_stretch_is_no_run(images, files):
 def test_measured_on_held_out_images_and_their_mirror_images(images, files):
     files = replace(files, weights=embedded_path(SPACE))
     said: list[str] = []
-    options = {"subnets": 32, "seed": 0, "workers": 1, "fit": QUICK}
+    options = {"subnets": 32, "seed": 0, "workers": 1, "fit": QUICK, "best": (3, 2), "judged": 2}
     figures = train_predictor(SPACE, images, files, log=said.append, **options)
     (measured,) = files.work.glob("accuracy-*.jsonl")
     data = load_accuracy_data(measured)
-    assert len(data) == 32 and data.header.image_count == 30
-    assert figures["subnets"] == 16 and any("measured 32/32" in line for line in said)
-    assert load_accuracy_predictor(SPACE, files.predictor).about["held_out"] == figures
+    assert len(data) == 37 and data.header.image_count == 30
+    assert [line.partition(":")[0] for line in said if line.startswith("best ")] == ["best 3", "best 2"]
+    (judged,) = files.work.glob("best-*.jsonl")
+    of_the_best = figures["of_the_best"]
+    assert len(load_accuracy_data(judged)) == of_the_best["subnets"] == 2
+    assert abs(of_the_best["promised_points"]) <= of_the_best["mae_points"]
+    assert figures["subnets"] == 18 and any("measured 32/32" in line for line in said)
+    predictor = load_accuracy_predictor(SPACE, files.predictor)
+    assert predictor.about["held_out"] == {k: v for k, v in figures.items() if k != "of_the_best"}
     assert (files.work / "accuracy.svg").exists()
-    assert train_predictor(SPACE, images, files, log=lambda line: None, **options) == figures
+    again: list[str] = []
+    assert train_predictor(SPACE, images, files, log=again.append, **options) == figures
+    assert not any("measured" in line for line in again)
+    # Stopped in the first round, it goes on with the predictor that began it.
+    lines = measured.read_text().splitlines(keepends=True)
+    measured.write_text("".join(lines[:34]))
+    train_predictor(SPACE, images, files, log=said.append, **options)
+    assert measured.read_text().splitlines(keepends=True)[:34] == lines[:34]
+    assert len(load_accuracy_data(measured)) == 37
