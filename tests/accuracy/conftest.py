@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy_nas.core.space import Space
+from deploy_nas.core.space import Gene, Layer, Slot, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader
 
@@ -15,6 +15,30 @@ SHARED = Path(os.environ.get("DEPLOY_NAS_DATA", Path(__file__).resolve().parents
 @pytest.fixture
 def space() -> Space:
     return get_space("ofa-mbv3-cifar10")
+
+
+@pytest.fixture
+def tiny_space() -> Space:
+    """Three subnets, that differ in one expand ratio."""
+    from deploy_nas.core.layers import Linear
+
+    def build(image_size: int, out: int) -> Layer:
+        return Layer(
+            kind="tail", in_channels=3, in_size=1, ops=(Linear(role="c", in_channels=3, out_channels=out),)
+        )
+
+    return Space(
+        id="tiny",
+        summary="",
+        supernet={},
+        image_sizes=(8,),
+        profile_image_sizes=(8,),
+        classes=2,
+        mean=(0.0,),
+        std=(1.0,),
+        genes=(Gene(key="e", index=0, choices=(1, 2, 3)),),
+        slots=(Slot(name="tail", genes=(0,), build=build),),
+    )
 
 
 @pytest.fixture

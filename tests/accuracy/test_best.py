@@ -7,7 +7,6 @@ from deploy_nas.accuracy.best import climb, plan_best
 from deploy_nas.accuracy.encoding import total_figure
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.space import FloatArray, IntArray, Space
-from tests.accuracy.test_collect import tiny_space
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -50,12 +49,11 @@ def test_what_is_known_is_left_out(space: Space) -> None:
     assert len(np.unique(np.concatenate([known, more]), axis=0)) == 40
 
 
-def test_more_than_there_are() -> None:
-    space = tiny_space()
+def test_more_than_there_are(tiny_space: Space) -> None:
     with pytest.raises(OptionError, match=r"4 more were asked for, only [123] are the best"):
-        plan_best(space, by_choices, 4, rng())
+        plan_best(tiny_space, by_choices, 4, rng())
     with pytest.raises(OptionError, match="at least 1"):
-        plan_best(space, by_choices, 0, rng())
+        plan_best(tiny_space, by_choices, 0, rng())
 
 
 def test_a_predictor_that_knows_no_difference(space: Space) -> None:

@@ -10,7 +10,7 @@ from deploy_nas.accuracy.best import plan_best
 from deploy_nas.accuracy.collect import Progress, collect, plan_subnets
 from deploy_nas.accuracy.encoding import total_figure
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
-from deploy_nas.core.space import Gene, Layer, Slot, Space
+from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import AccuracyHeader, AccuracyWriter, load_accuracy_data
 
@@ -64,34 +64,12 @@ def test_small_plans(space: Space, count: int) -> None:
     assert len(plan_subnets(space, count, rng())) == count
 
 
-def tiny_space() -> Space:
-    from deploy_nas.core.layers import Linear
-
-    def build(image_size: int, out: int) -> Layer:
-        return Layer(
-            kind="tail", in_channels=3, in_size=1, ops=(Linear(role="c", in_channels=3, out_channels=out),)
-        )
-
-    return Space(
-        id="tiny",
-        summary="",
-        supernet={},
-        image_sizes=(8,),
-        profile_image_sizes=(8,),
-        classes=2,
-        mean=(0.0,),
-        std=(1.0,),
-        genes=(Gene(key="e", index=0, choices=(1, 2, 3)),),
-        slots=(Slot(name="tail", genes=(0,), build=build),),
-    )
-
-
-def test_plan_larger_than_the_space() -> None:
-    assert len(plan_subnets(tiny_space(), 3, rng())) == 3
+def test_plan_larger_than_the_space(tiny_space: Space) -> None:
+    assert len(plan_subnets(tiny_space, 3, rng())) == 3
     with pytest.raises(OptionError, match="4 distinct subnets of tiny were not found, only 3"):
-        plan_subnets(tiny_space(), 4, rng())
+        plan_subnets(tiny_space, 4, rng())
     with pytest.raises(OptionError, match="at least 1"):
-        plan_subnets(tiny_space(), 0, rng())
+        plan_subnets(tiny_space, 0, rng())
 
 
 # -- the run ---------------------------------------------------------------------------------------

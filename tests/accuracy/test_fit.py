@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,12 +37,31 @@ def test_300_noisy_subnets_rank_fresh_ones(space: Space, synthetic: Synthetic, t
     assert read.about["held_out"]["pairs"] == about["held_out"]["pairs"]
 
 
-def test_of_its_best_it_promises_what_the_truth_holds(space: Space, synthetic: Synthetic) -> None:
-    truth = synthetic(space, 300, noise=0.0)
-    predictor, _ = fit_accuracy(truth, QUICK)
-    best = plan_best(space, predictor.percent_encoded, 60, np.random.default_rng(0))
-    again = fit_accuracy(truth, replace(QUICK, taught=0))[0]
-    ...
+def test_the_perceptron_learns_what_it_thinks_best_too(
+    space: Space, synthetic: Synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a first one looked at on the way to its best is added to what the next one learns."""
+    ways, learn = fit._ways, fit._learn
+    found: list[tuple[Any, Any]] = []
+    learnt: list[Any] = []
+
+    def noted_ways(space: Space, percent: Any, count: int, rng: Any) -> Any:
+        found.append((percent, ways(space, percent, count, rng)))
+        return found[-1][1]
+
+    def noted_learn(features: Any, *rest: Any) -> Any:
+        learnt.append(features)
+        return learn(features, *rest)
+
+    monkeypatch.setattr(fit, "_ways", noted_ways)
+    monkeypatch.setattr(fit, "_learn", noted_learn)
+    predictor, _ = fit_accuracy(synthetic(space, 200), replace(QUICK, taught=900, epochs=2))
+    (_, of_process), (by_first, of_first) = found
+    first, last = learnt
+    assert len(of_process) == len(of_first) == 300 and len(first) == 160 + 600
+    np.testing.assert_array_equal(last[: len(first)], first)
+    np.testing.assert_array_equal(last[len(first) :], predictor.layout.features(of_first))
+    assert np.ptp(by_first(of_first)) > 0 and len(np.unique(of_first, axis=0)) == 300
 
 
 def test_an_image_size_that_fails_is_learnt(space: Space, synthetic: Synthetic) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
-from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, load_accuracy_data, save_accuracy_data
 
 SPACE = get_space("ofa-mbv3-cifar10")
 COLLECT = ("accuracy", "collect", "--space", SPACE.id)
@@ -98,13 +98,12 @@ def test_collect_adds_what_a_predictor_thinks_best(run, tmp_path):
     said = run(*more).output
     assert "measured 3 subnets on 10 images" in said
     promised = float(said.partition("predicted less measured, on average of the 3: ")[2].split()[0])
-    best = [json.loads(line) for line in (tmp_path / "subnets.jsonl").read_text().splitlines()[3:]]
-    predictor = load_accuracy_predictor(SPACE, "embedded")
-    errors = predictor.percent_encoded(SPACE.encode(best)) - [subnet.pop("top1") for subnet in best]
-    assert promised == pytest.approx(errors.mean(), abs=0.01)
+    best = load_accuracy_data(tmp_path / "subnets.jsonl").last(3)
+    predicted = load_accuracy_predictor(SPACE, "embedded").percent_encoded(best.encoded)
+    assert promised == pytest.approx((predicted - best.top1_percent).mean(), abs=0.01)
     assert "predicted less" not in run(*more).output
     refused = run(*COLLECT[:-1], "ofa-mbv3-w1.0", *more[len(COLLECT) :], code=2).stderr
-    assert "ofa-mbv3-cifar10" in refused
+    assert "no accuracy predictor is shipped for ofa-mbv3-w1.0" in refused
     assert "gone" in run(*more[:-1], "gone", code=2).stderr
 
 
