@@ -107,7 +107,7 @@ def collect(
     Each is in the file as soon as all before it in the plan are, so an interruption of any kind loses only
     those at work and those done before their turn. What the file held already is not measured again,
     whatever rng it was planned with; with the same rng the run goes on where it was cut, and ends with the
-    same file. (Of the best, with other ones.)
+    same file (with ``best_by`` the rest may be others).
 
     Args:
         measure: gives the top-1 in percent of each architecture, in order, as they come.
