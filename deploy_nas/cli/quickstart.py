@@ -21,9 +21,12 @@ from deploy_nas.cli import show
 )
 @click.option("--max-latency-ms", type=float, help="Budget  [chosen from what is measured]")
 @click.option("--threads", default=1, show_default=True, help="Intra-op threads.")
+@click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
 @show.seed_option("Of the profile's order and the search.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier run.")
-def command(output: Path, max_latency_ms: float | None, threads: int, seed: int, force: bool) -> None:
+def command(
+    output: Path, max_latency_ms: float | None, threads: int, quick: bool, seed: int, force: bool
+) -> None:
     """Profile, search, export and verify with the embedded supernet.
 
     Needs no network and no data, and takes three or four minutes.
@@ -38,6 +41,7 @@ def command(output: Path, max_latency_ms: float | None, threads: int, seed: int,
             output,
             max_latency_ms=max_latency_ms,
             threads=threads,
+            quick=quick,
             seed=seed,
             force=force,
             progress=update,

@@ -42,6 +42,7 @@ def quickstart(
     *,
     max_latency_ms: float | None = None,
     threads: int = 1,
+    quick: bool = False,
     seed: int = 0,
     force: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
@@ -53,6 +54,7 @@ def quickstart(
         folder: made where it is not there; holds profile, architecture, model and report.
         max_latency_ms: the budget; chosen from what was measured unless given.
         threads: intra-op threads.
+        quick: profile fewer networks: quicker, less precise.
         seed: of profile and search.
         force: replace files of an earlier run.
         progress: of the profile.
@@ -88,7 +90,9 @@ def quickstart(
         parse_budgets({LATENCY: max_latency_ms}, [LATENCY])
     say("profile")
     profile = profile_device(
-        ProfileRequest(space=EMBEDDED, output=paths["profile"], threads=threads, seed=seed, force=True),
+        ProfileRequest(
+            space=EMBEDDED, output=paths["profile"], threads=threads, quick=quick, seed=seed, force=True
+        ),
         progress,
     )
     finished("profile")

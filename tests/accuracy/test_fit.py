@@ -17,7 +17,7 @@ from deploy_nas.core.space import Space
 from deploy_nas.records.accuracy import AccuracyData
 
 Synthetic = Callable[..., AccuracyData]
-QUICK = FitSettings(hidden=(64, 64, 64), taught=4000, epochs=10, learning_rate=5e-3)
+QUICK = FitSettings(hidden=(64, 64, 64), taught=3000, epochs=10, learning_rate=5e-3)
 
 
 def test_300_noisy_subnets_rank_fresh_ones(space: Space, synthetic: Synthetic, tmp_path: Path) -> None:
