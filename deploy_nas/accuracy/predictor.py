@@ -17,9 +17,10 @@ from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout
 from deploy_nas.accuracy.published import Published, published_for, read_published
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.records.files import Fields, check_format, read_bytes, write_atomic
+from deploy_nas.records.files import read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from deploy_nas.core.encoder import ArchEncoder

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fields import parse_json
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Pool, SqueezeExcite, Step
-from deploy_nas.records.files import parse_json
 
 OPSET = 17
 """The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: later ones lose it."""

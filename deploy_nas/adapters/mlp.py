@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
-from deploy_nas.records.files import parse_json
+from deploy_nas.core.fields import parse_json
 
 OPSET = 17
 IR_VERSION = 9

@@ -9,11 +9,12 @@ that pricing a population is one gather: ``row_ids(encoded)`` and a sum over any
 
 from __future__ import annotations
 
+import importlib.resources
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from deploy_nas.core.layers import Layer
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
-Architecture = dict[str, Any]
+Choice = int | float
+Architecture = dict[str, Choice | list[Choice]]
 
 _IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
 
@@ -62,6 +64,35 @@ class Slot:
     build: Callable[..., Layer | None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resource:
+    """A file that comes with a package: its path below that package's folder."""
+
+    package: str
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies; the file may be missing."""
+        return Path(str(importlib.resources.files(self.package))) / self.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Download:
+    """A file that its authors publish, with what it is checked by.
+
+    Args:
+        url: where it is.
+        filename: its name in the cache.
+        sha256, git_blob_id: of its content; with neither it cannot be checked, and is not downloaded.
+    """
+
+    url: str
+    filename: str
+    sha256: str | None = None
+    git_blob_id: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """A search space.
@@ -73,13 +104,18 @@ class Space:
         image_sizes: sides an architecture may take, ascending.
         profile_image_sizes: those profiled unless asked otherwise.
         classes: outputs of the classifier.
-        mean, std: of pixels scaled to 0..1, a channel.
+        mean, std: per channel, of pixels scaled to 0..1.
         genes, slots: see :class:`Gene`, :class:`Slot`. Genes with one key are in index order.
+        labels: names of the classes, in the order of the logits; empty where it names none.
+        default_weights: weights that come with it, known to commands as "embedded".
+        default_predictor: an accuracy predictor that comes with it, likewise.
+        published_weights: a checkpoint that its authors publish, known to commands as "pretrained".
+        published_predictor: whether OFA's published accuracy predictor was made for this very space.
     """
 
     id: str
     summary: str
-    supernet: Mapping[str, Any]
+    supernet: Mapping[str, object]
     image_sizes: tuple[int, ...]
     profile_image_sizes: tuple[int, ...]
     classes: int
@@ -87,6 +123,11 @@ class Space:
     std: tuple[float, ...]
     genes: tuple[Gene, ...]
     slots: tuple[Slot, ...]
+    labels: tuple[str, ...] = ()
+    default_weights: Resource | None = None
+    default_predictor: Resource | None = None
+    published_weights: Download | None = None
+    published_predictor: bool = False
 
     # -- shape ---------------------------------------------------------------------------------
 
@@ -115,16 +156,16 @@ class Space:
 
     # -- encoded and back ----------------------------------------------------------------------
 
-    def validate(self, architecture: Mapping[str, Any]) -> None:
+    def validate(self, architecture: Mapping[str, object]) -> None:
         """Raise :class:`ArchitectureError`, naming the key, unless this is one of the space."""
         self.encode([architecture])
 
-    def encode(self, architectures: Iterable[Mapping[str, Any]]) -> IntArray:
+    def encode(self, architectures: Iterable[Mapping[str, object]]) -> IntArray:
         """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` at the first fault."""
         rows = [self._encode_one(a) for a in architectures]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.genes) + 1)
 
-    def _encode_one(self, architecture: Mapping[str, Any]) -> list[int]:
+    def _encode_one(self, architecture: Mapping[str, object]) -> list[int]:
         if not isinstance(architecture, Mapping):
             raise ArchitectureError(f"an architecture is a dict, not {type(architecture).__name__}")
         stated = architecture.get("space", self.id)
@@ -161,7 +202,7 @@ class Space:
 
     @staticmethod
     def _index(
-        name: str, value: Any, choices: Sequence[int | float], same: Sequence[int | float] = ()
+        name: str, value: object, choices: Sequence[int | float], same: Sequence[int | float] = ()
     ) -> int:
         if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
             for index, choice in enumerate(choices):
@@ -176,11 +217,10 @@ class Space:
         """int64 ``[n, 1 + genes]`` to dicts of plain ints and lists."""
         result: list[Architecture] = []
         for row in np.atleast_2d(encoded):
-            architecture: Architecture = {
-                key: [self.genes[c - 1].choices[int(row[c])] for c in columns]
-                for key, columns in self.gene_columns.items()
-            }
-            architecture |= {key: architecture[key][0] for key in self._plain_keys}
+            architecture: Architecture = {}
+            for key, columns in self.gene_columns.items():
+                values = [self.genes[c - 1].choices[int(row[c])] for c in columns]
+                architecture[key] = values[0] if key in self._plain_keys else values
             architecture["image_size"] = self.image_sizes[int(row[0])]
             result.append(architecture)
         return result
@@ -247,7 +287,7 @@ class Space:
 
     # -- layers --------------------------------------------------------------------------------
 
-    def layers(self, architecture: Mapping[str, Any]) -> list[tuple[str, Layer]]:
+    def layers(self, architecture: Mapping[str, object]) -> list[tuple[str, Layer]]:
         """The network as ``(slot name, layer)``, absent slots left out."""
         row = self.encode([architecture])[0]
         image_size = self.image_sizes[int(row[0])]
@@ -340,16 +380,24 @@ class Space:
         return mask
 
 
+def image_size_of(architecture: Mapping[str, object]) -> int:
+    """Side of an architecture's images, pixels; raises :class:`ArchitectureError` where it has none."""
+    size = architecture.get("image_size")
+    if isinstance(size, bool) or not isinstance(size, int | np.integer):
+        raise ArchitectureError(f"must be a whole number, is {_found(size)}", subject="image_size")
+    return int(size)
+
+
 def _keys_hint(expected: Iterable[str]) -> str:
     return f"its keys are {', '.join(sorted(expected))}"
 
 
-def _found(value: Any) -> str:
+def _found(value: object) -> str:
     if value is None:
         return "missing"
     return f"{len(value)} values" if isinstance(value, list | tuple) else repr(value)[:60]
 
 
-def _is_zero(value: Any) -> bool:
+def _is_zero(value: object) -> bool:
     """As files of ``ofa`` write the choice of an absent block."""
     return isinstance(value, int | float | np.integer | np.floating) and value == 0 and value is not False

@@ -7,75 +7,112 @@ deploy-nas cannot be taken.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 from deploy_nas.core.errors import UnknownSpaceError
 from deploy_nas.core.mobilenet import mobilenet_v3
 from deploy_nas.core.mobilenet_v2 import mcunet, proxyless
 from deploy_nas.core.resnet import resnet50
-from deploy_nas.core.space import Space
+from deploy_nas.core.space import Download, Resource, Space
 
-EMBEDDED = "ofa-mbv3-cifar10"
-CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_EMBEDDED = "ofa-mbv3-cifar10"
+_CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _IMAGENET_SIZES = (128, 144, 160, 176, 192, 208, 224)
 _TUTORIAL_SIZES = (160, 176, 192, 208, 224)
+# Published by the authors of OFA (Cai et al., ICLR 2020).
+_CHECKPOINTS = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/"
 _RESNET_SIZES = (128, 144, 160, 176, 192, 224, 240, 256)  # those of its published accuracy predictor
 
 
+def _checkpoint(filename: str, git_blob_id: str) -> Download:
+    return Download(url=_CHECKPOINTS + filename, filename=filename, git_blob_id=git_blob_id)
+
+
 def _mbv3_w10() -> Space:
-    return mobilenet_v3(
-        id="ofa-mbv3-w1.0",
-        summary="OFA MobileNetV3, width 1.0, ImageNet",
-        width=1.0,
-        image_sizes=_IMAGENET_SIZES,
-        profile_image_sizes=_TUTORIAL_SIZES,
+    return replace(
+        mobilenet_v3(
+            id="ofa-mbv3-w1.0",
+            summary="OFA MobileNetV3, width 1.0, ImageNet",
+            width=1.0,
+            image_sizes=_IMAGENET_SIZES,
+            profile_image_sizes=_TUTORIAL_SIZES,
+        ),
+        published_weights=_checkpoint(
+            "ofa_mbv3_d234_e346_k357_w1.0", "55d835981d8acd1053657a951b18887a724ddcbf"
+        ),
     )
 
 
 def _mbv3_w12() -> Space:
-    return mobilenet_v3(
-        id="ofa-mbv3-w1.2",
-        summary="OFA MobileNetV3, width 1.2, ImageNet (the space of OFA's published predictor)",
-        width=1.2,
-        image_sizes=_IMAGENET_SIZES,
-        profile_image_sizes=_TUTORIAL_SIZES,
+    return replace(
+        mobilenet_v3(
+            id="ofa-mbv3-w1.2",
+            summary="OFA MobileNetV3, width 1.2, ImageNet (the space of OFA's published predictor)",
+            width=1.2,
+            image_sizes=_IMAGENET_SIZES,
+            profile_image_sizes=_TUTORIAL_SIZES,
+        ),
+        published_weights=_checkpoint(
+            "ofa_mbv3_d234_e346_k357_w1.2", "d75a3613bae216091f61fc4b7df77d49cc82ed32"
+        ),
+        published_predictor=True,
     )
 
 
 def _mbv3_cifar10() -> Space:
-    return mobilenet_v3(
-        id=EMBEDDED,
-        summary="a small MobileNetV3 supernet trained on CIFAR-10, shipped with deploy-nas",
-        width=0.5,
-        kernels=(3, 5),
-        image_sizes=(20, 24, 28, 32),
-        stem_stride=1,
-        stage_strides=(2, 2, 1, 2, 1),
-        classes=10,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
+    return replace(
+        mobilenet_v3(
+            id=_EMBEDDED,
+            summary="a small MobileNetV3 supernet trained on CIFAR-10, shipped with deploy-nas",
+            width=0.5,
+            kernels=(3, 5),
+            image_sizes=(20, 24, 28, 32),
+            stem_stride=1,
+            stage_strides=(2, 2, 1, 2, 1),
+            classes=10,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+        ),
+        labels=_CIFAR10_LABELS,
+        default_weights=Resource(package="deploy_nas", name=f"data/{_EMBEDDED}.safetensors"),
+        default_predictor=Resource(package="deploy_nas", name=f"data/{_EMBEDDED}.accuracy.onnx"),
     )
 
 
 def _proxyless_w13() -> Space:
-    return proxyless(
-        id="ofa-proxyless-w1.3",
-        summary="OFA ProxylessNAS, width 1.3, ImageNet",
-        width=1.3,
-        image_sizes=_IMAGENET_SIZES,
-        profile_image_sizes=_TUTORIAL_SIZES,
+    return replace(
+        proxyless(
+            id="ofa-proxyless-w1.3",
+            summary="OFA ProxylessNAS, width 1.3, ImageNet",
+            width=1.3,
+            image_sizes=_IMAGENET_SIZES,
+            profile_image_sizes=_TUTORIAL_SIZES,
+        ),
+        published_weights=_checkpoint(
+            "ofa_proxyless_d234_e346_k357_w1.3", "c97035a7a6fe611508f3bb35ffac0ef77262f5e0"
+        ),
     )
 
 
 def _resnet50() -> Space:
-    return resnet50(
-        id="ofa-resnet50",
-        summary="OFA ResNet50-D with elastic widths, ImageNet (has a published predictor)",
-        image_sizes=_RESNET_SIZES,
-        profile_image_sizes=(128, 160, 192, 224),
+    return replace(
+        resnet50(
+            id="ofa-resnet50",
+            summary="OFA ResNet50-D with elastic widths, ImageNet (has a published predictor)",
+            image_sizes=_RESNET_SIZES,
+            profile_image_sizes=(128, 160, 192, 224),
+        ),
+        # no digest of it is known, and what cannot be checked is not downloaded
+        published_weights=Download(
+            url="https://huggingface.co/han-cai/ofa/resolve/main/ofa_supernet_resnet50",
+            filename="ofa_supernet_resnet50",
+        ),
+        published_predictor=True,
     )
 
 
@@ -90,7 +127,7 @@ def _mcunet_vww() -> Space:
 
 
 _SPACES: dict[str, Callable[[], Space]] = {
-    EMBEDDED: _mbv3_cifar10,
+    _EMBEDDED: _mbv3_cifar10,
     "ofa-mbv3-w1.0": _mbv3_w10,
     "ofa-mbv3-w1.2": _mbv3_w12,
     "ofa-proxyless-w1.3": _proxyless_w13,
@@ -105,6 +142,20 @@ GROUP = "deploy_nas.spaces"
 def space_ids() -> list[str]:
     """Ids of all spaces, those of other packages last."""
     return [*_SPACES, *_others()]
+
+
+def embedded_space() -> Space:
+    """The space whose supernet comes with deploy-nas, weights and accuracy predictor included."""
+    return get_space(_EMBEDDED)
+
+
+def known_spaces() -> list[Space]:
+    """All spaces that can be loaded; one whose package is at fault is left out."""
+    found = []
+    for name in space_ids():
+        with contextlib.suppress(UnknownSpaceError):
+            found.append(get_space(name))
+    return found
 
 
 @cache

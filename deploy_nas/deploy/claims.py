@@ -8,10 +8,10 @@ from typing import Any
 
 from deploy_nas.adapters.graphs import graph_digest, input_of
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import sums_exactly
 from deploy_nas.device import machine
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture
-from deploy_nas.records.files import Fields
 from deploy_nas.records.profile import Profile
 
 

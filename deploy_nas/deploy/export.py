@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import FP32, INT8
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import CIFAR10_LABELS, EMBEDDED, get_space
 from deploy_nas.deploy.weights import UNTRAINED, Provenance, default_weights, load_supernet
 from deploy_nas.device.session import open_session
 from deploy_nas.records.architecture import parse_predicted
-from deploy_nas.records.files import Fields, check_output, write_atomic
+from deploy_nas.records.files import check_output, write_atomic
 
 if TYPE_CHECKING:
     import torch

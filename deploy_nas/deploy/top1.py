@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import graphs, images
 from deploy_nas.core.errors import ImagesError, RecordError
+from deploy_nas.core.fields import Fields
 from deploy_nas.device.session import open_session
-from deploy_nas.records.files import Fields
 
 _Z_95 = 1.959964
 _BATCH = 100

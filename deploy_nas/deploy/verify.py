@@ -15,6 +15,7 @@ import numpy as np
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.int8 import spelling, timed_graph
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.space import FloatArray
 from deploy_nas.deploy.claims import (
@@ -28,7 +29,7 @@ from deploy_nas.device import machine
 from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
 from deploy_nas.device.timing import Timer, latency_of
 from deploy_nas.records.architecture import parse_predicted
-from deploy_nas.records.files import Fields, read_bytes
+from deploy_nas.records.files import read_bytes
 from deploy_nas.records.profile import Profile
 
 ROUNDS = 20

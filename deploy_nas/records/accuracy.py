@@ -18,10 +18,11 @@ from typing import IO, Any
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
+from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.locks import lock
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.records.files import Fields, check_format, check_output, read_bytes
+from deploy_nas.records.files import check_output, read_bytes
 
 FORMAT = "deploy-nas measured subnets"
 VERSION = 1

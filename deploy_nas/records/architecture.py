@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from deploy_nas.core.errors import ArchitectureError, RecordError, UnknownSpaceError
-from deploy_nas.core.space import Architecture, Space
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
-from deploy_nas.records.files import Fields, read_json, write_json
+from deploy_nas.records.files import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureRecord:
-    """``architecture`` in OFA's keys; ``predicted`` as :func:`parse_predicted` takes it, empty where none."""
+    """``architecture`` in OFA's keys, and what is promised of it."""
 
     space: Space
     architecture: Architecture
-    predicted: dict[str, Any] = field(default_factory=dict)
+    predicted: Predicted = field(default_factory=Predicted)
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def image_size(self) -> int:
+        """Side of its images, pixels."""
+        return image_size_of(self.architecture)
+
+    def same_network(self, other: ArchitectureRecord) -> bool:
+        """Whether both are the same architecture of the same space, whatever is promised of them."""
+        return self.space.id == other.space.id and self.architecture == other.architecture
+
+    def to_json(self) -> dict[str, object]:
         """The file's object."""
-        value = {"space": self.space.id, **self.architecture}
-        return {**value, "predicted": self.predicted} if self.predicted else value
+        value: dict[str, object] = {"space": self.space.id, **self.architecture}
+        return {**value, "predicted": self.predicted.to_json()} if self.predicted else value
 
 
 def parse_space(fields: Fields) -> Space:
@@ -36,46 +46,14 @@ def parse_space(fields: Fields) -> Space:
 
 def parse_architecture(fields: Fields) -> ArchitectureRecord:
     """From a JSON object; raises :class:`RecordError` or :class:`ArchitectureError` naming the key."""
-    predicted = parse_predicted(fields.fields("predicted")) if "predicted" in fields.value else {}
+    held = "predicted" in fields.value
+    predicted = Predicted.from_json(fields.fields("predicted")) if held else Predicted()
     space = parse_space(fields)
     try:
         architecture = space.decode(space.encode([fields.value]))[0]
     except ArchitectureError as error:
         raise ArchitectureError(str(error), subject=fields.where) from error
     return ArchitectureRecord(space=space, architecture=architecture, predicted=predicted)
-
-
-_POSITIVE = frozenset(
-    {"latency_ms", "bound_ms", "budget_ms", "measured_ms"}
-    | {"millionMACs", "params_million", "KBPeakMemory", "model_mb"}
-)
-_NUMBERS = ("accuracy", "accuracy_spread", "confidence")
-_TEXTS = ("accuracy_unit", "accuracy_note", "profile", "precision", "picked", "device")
-_MOST_THREADS = 4096
-_OPTIONAL = ("bound_ms", "budget_ms", "confidence", "accuracy")
-
-
-def parse_predicted(fields: Fields) -> dict[str, Any]:
-    """What was predicted, its known figures checked; others stay as they are.
-
-    Raises:
-        RecordError: a figure of another type, infinite, or below what it can be; names it.
-    """
-    value = fields.value
-    held = {key for key in value if not (key in _OPTIONAL and value[key] is None)}
-    for key in held.intersection(_POSITIVE):
-        fields.number(key, positive=True)
-    for key in held.intersection(_NUMBERS):
-        fields.number(key)
-    for key in held.intersection(_TEXTS):
-        fields.text(key)
-    for key, least, most in (("threads", 1, _MOST_THREADS), ("seed", 0, None)):
-        if key in held:
-            fields.integer(key, least, most)
-    for other in fields.objects("others") if "others" in held else ():
-        other.text("device")
-        parse_predicted(other)
-    return dict(value)
 
 
 def load_architecture(path: Path) -> ArchitectureRecord:

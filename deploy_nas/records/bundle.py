@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
-from deploy_nas.records.files import Fields, check_output, parse_json, read_bytes, write_atomic
+from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.records.files import check_output, read_bytes, write_atomic
 
 FORMAT = "deploy-nas bundle"
 VERSION = 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from deploy_nas.core.errors import OutputError, RecordError, VersionError
+from deploy_nas.core.errors import OutputError, RecordError
+from deploy_nas.core.fields import Fields, parse_json
 
 _MAX_JSON_BYTES = 256 * 1024 * 1024
 
@@ -60,7 +59,7 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
                 Path(part).unlink()
 
 
-def write_json(path: Path, value: Mapping[str, Any], *, force: bool = False) -> None:
+def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) -> None:
     """Write a JSON object atomically; NaN and infinity are refused."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomic(path, text.encode() + b"\n", force=force)
@@ -82,142 +81,3 @@ def read_json(path: Path) -> Fields:
         return Fields(parse_json(read_bytes(path)), str(path))
     except ValueError as error:
         raise RecordError(f"is not JSON, or cut short ({error})", subject=str(path)) from error
-
-
-def parse_json(data: bytes) -> Any:
-    """JSON as anyone can read and write it again; ``ValueError`` for NaN, infinity and half characters."""
-    try:
-        text = data.decode("utf-8")
-        value = json.loads(text, parse_constant=_no_constant)
-        if "\\ud" in text.lower():  # an escape may be half a character, which no output can take
-            json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-    return value
-
-
-def check_format(fields: Fields, name: str, newest: int) -> int:
-    """The format version of a file that says ``{"format": name, "version": n}``.
-
-    Raises:
-        RecordError: it says something else.
-        VersionError: a version above ``newest``: a newer deploy-nas wrote it.
-    """
-    if fields.value.get("format") != name:
-        raise RecordError(f"is no file of the format {name!r}", subject=fields.where)
-    version = fields.integer("version", 1)
-    if version > newest:
-        raise VersionError(
-            f"has format version {version}, this deploy-nas reads up to {newest}",
-            subject=fields.where,
-            hint="upgrade deploy-nas",
-        )
-    return version
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-def _is_finite(value: int | float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond every float
-        return False
-
-
-class Fields:
-    """A JSON object read with types; every error names the file and the key.
-
-    Args:
-        value: what was read; anything but an object is an error.
-        where: file and key path so far.
-    """
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, dict):
-            raise RecordError(f"must be an object, is {type(value).__name__}", subject=where)
-        self.value: dict[str, Any] = value
-        self.where = where
-
-    def _fail(self, key: str, wanted: str) -> RecordError:
-        if key not in self.value:
-            return RecordError(f"has no {key!r}", subject=self.where)
-        found = repr(self.value[key])
-        return RecordError(f"{key!r} must be {wanted}, is {found[:60]}", subject=self.where)
-
-    def text(self, key: str) -> str:
-        """A string."""
-        value = self.value.get(key)
-        if not isinstance(value, str):
-            raise self._fail(key, "a string")
-        return value
-
-    def integer(self, key: str, least: int | None = None, most: int | None = None) -> int:
-        """A whole number, at least ``least`` and at most ``most``."""
-        value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-            raise self._fail(
-                key, "a whole number" if least is None else f"a whole number of at least {least}"
-            )
-        if most is not None and value > most:
-            raise self._fail(key, f"a whole number of at most {most}")
-        return value
-
-    def number(self, key: str, *, positive: bool = False) -> float:
-        """A finite number."""
-        value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
-            raise self._fail(key, "a finite number")
-        if positive and value <= 0:
-            raise self._fail(key, "a positive number")
-        return float(value)
-
-    def boolean(self, key: str) -> bool:
-        """True or false."""
-        value = self.value.get(key)
-        if not isinstance(value, bool):
-            raise self._fail(key, "true or false")
-        return value
-
-    def numbers(self, key: str, *, positive: bool = False) -> Sequence[float]:
-        """A list of finite numbers."""
-        return [self.at(key, i).number("value", positive=positive) for i in range(len(self.items(key)))]
-
-    def integers(self, key: str) -> Sequence[int]:
-        """A list of whole numbers."""
-        return [self.at(key, i).integer("value") for i in range(len(self.items(key)))]
-
-    def texts(self, key: str) -> Sequence[str]:
-        """A list of strings."""
-        return [self.at(key, i).text("value") for i in range(len(self.items(key)))]
-
-    def items(self, key: str) -> Sequence[Any]:
-        """A list of anything."""
-        value = self.value.get(key)
-        if not isinstance(value, list):
-            raise self._fail(key, "a list")
-        return value
-
-    def at(self, key: str, index: int) -> Fields:
-        """Item ``index`` of a list as ``{"value": item}``."""
-        return Fields({"value": self.items(key)[index]}, f"{self.where}: {key}[{index}]")
-
-    def fields(self, key: str) -> Fields:
-        """An object."""
-        value = self.value.get(key)
-        if not isinstance(value, dict):
-            raise self._fail(key, "an object")
-        return Fields(value, f"{self.where}: {key}")
-
-    def objects(self, key: str) -> Sequence[Fields]:
-        """A list of objects."""
-        return [Fields(v, f"{self.where}: {key}[{i}]") for i, v in enumerate(self.items(key))]
-
-    def optional_text(self, key: str) -> str | None:
-        """A string, or ``None`` where absent or null."""
-        return None if self.value.get(key) is None else self.text(key)
-
-    def optional_number(self, key: str) -> float | None:
-        """A finite number, or ``None`` where absent or null."""
-        return None if self.value.get(key) is None else self.number(key)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, Op, Pool, make_divisible
 from deploy_nas.core.mobilenet import mbconv
 from deploy_nas.core.resnet import bottleneck
-from deploy_nas.records.files import Fields, read_json
+from deploy_nas.records.files import read_json
 
 _ACTIVATIONS: dict[str | None, Activation] = {
     None: "",

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
+from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
-from deploy_nas.records.files import Fields, check_format, read_json, write_json
+from deploy_nas.records.files import read_json, write_json
 
 FORMAT = "deploy-nas profile"
 VERSION = 2

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy_nas.core.errors import RecordError, VersionError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.space import Space
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_space
-from deploy_nas.records.files import Fields, read_json, write_atomic
+from deploy_nas.records.files import read_json, write_atomic
 
 FORMAT = "deploy-nas search result"
 VERSION = 1

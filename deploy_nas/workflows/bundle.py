@@ -15,6 +15,7 @@ from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.kits import make_check_kit
 from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import BudgetError, CheckFailedError, MismatchError, RecordError
+from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.deploy.bundle import check_bundle, make_bundle
 from deploy_nas.deploy.certify import certify
 from deploy_nas.deploy.claims import threads_asked
@@ -25,7 +26,7 @@ from deploy_nas.device import machine
 from deploy_nas.device.check import logits_of
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle, read_bundle
-from deploy_nas.records.files import Fields, parse_json, read_bytes
+from deploy_nas.records.files import read_bytes
 from deploy_nas.records.profile import load_profile
 from deploy_nas.workflows.deploy_subnet import ExportRequest, images_for, top1_of
 

@@ -11,6 +11,7 @@ import numpy as np
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.images import ImageSet, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import INT8, THIS_PROCESSOR
 from deploy_nas.deploy.export import ExportReport, class_names, export_onnx, promised
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_onnx
@@ -18,7 +19,7 @@ from deploy_nas.deploy.top1 import Top1, labels_of, measure_top1, preprocessing_
 from deploy_nas.device import machine
 from deploy_nas.device.session import open_session
 from deploy_nas.records.architecture import load_architecture
-from deploy_nas.records.files import Fields, check_output, read_bytes
+from deploy_nas.records.files import check_output, read_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy_nas.adapters.kits import make_kit
 from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import processor_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import read_journal
@@ -17,7 +18,7 @@ from deploy_nas.device.kit import split_result
 from deploy_nas.device.runner import Progress
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.profiling.table import make_profile
-from deploy_nas.records.files import Fields, check_output, read_bytes, write_atomic
+from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.profile import Profile, save_profile
 from deploy_nas.workflows.profile_device import ProfileRequest, plan_for, settings_for
 

@@ -12,15 +12,8 @@ from typing import Any
 import pytest
 
 from deploy_nas.core.errors import OutputError, RecordError, VersionError
-from deploy_nas.records.files import (
-    Fields,
-    check_format,
-    check_output,
-    read_bytes,
-    read_json,
-    write_atomic,
-    write_json,
-)
+from deploy_nas.core.fields import Fields, check_format
+from deploy_nas.records.files import check_output, read_bytes, read_json, write_atomic, write_json
 
 # -- writing -----------------------------------------------------------------------------------
 

@@ -1,0 +1,100 @@
+"""Every figure that an architecture has and a search may bound, once: name, unit, option, wording.
+
+Budgets, the command line, the report and the files read this table. A new budget is one entry here and
+one function in ``search.efficiency``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """One figure.
+
+    Args:
+        name: as efficiency dicts, budgets and files have it.
+        unit: as people read it.
+        option: of the command line that bounds it.
+        help: of that option.
+        decimals: shown to people.
+        what: a phrase that follows the value and its unit; empty for none.
+        least: leads to the lowest value found, in the error for a budget that nothing meets.
+    """
+
+    name: str
+    unit: str
+    option: str
+    help: str
+    decimals: int
+    least: str
+    what: str = ""
+
+    @property
+    def parameter(self) -> str:
+        """The option as a parameter's name: ``max_latency_ms``."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+    def shown(self, value: float) -> str:
+        """A value for people: ``312.4 million MACs``."""
+        return f"{value:.{self.decimals}f} {self.unit}"
+
+
+LATENCY = Figure(
+    name="latency_ms",
+    unit="ms",
+    option="--max-latency-ms",
+    help="Latency budget, as measured on the device.",
+    decimals=4,
+    least="the fastest architecture found takes",
+)
+MACS = Figure(
+    name="millionMACs",
+    unit="million MACs",
+    option="--max-macs-millions",
+    help="Millions of multiply-accumulates.",
+    decimals=1,
+    least="the smallest architecture found has",
+)
+PARAMS = Figure(
+    name="params_million",
+    unit="million parameters",
+    option="--max-params-millions",
+    help="Millions of parameters.",
+    decimals=2,
+    least="the smallest architecture found has",
+)
+PEAK_MEMORY = Figure(
+    name="KBPeakMemory",
+    unit="KB",
+    option="--max-peak-memory-kb",
+    help="Peak activation memory, KB (see --bytes-per-element).",
+    decimals=0,
+    least="the leanest architecture found has a peak memory of",
+    what="of peak memory",
+)
+MODEL_SIZE = Figure(
+    name="model_mb",
+    unit="MB",
+    option="--max-model-mb",
+    help="Size of the exported fp32 file, 10^6 bytes.",
+    decimals=2,
+    least="the smallest architecture found has a file of",
+    what="at most as a file",
+)
+
+ANALYTICAL = (MACS, PARAMS, PEAK_MEMORY, MODEL_SIZE)
+"""Those that follow from the architecture alone, in the order in which they are shown."""
+
+FIGURES = {figure.name: figure for figure in (LATENCY, *ANALYTICAL)}
+
+
+def figure_of(name: str) -> Figure | None:
+    """The figure of that name; a further device's latency (``latency_ms@NAME``) is a latency."""
+    return FIGURES.get(name.partition("@")[0])
+
+
+def on_device(name: str) -> str:
+    """The name of a further device's latency."""
+    return f"{LATENCY.name}@{name}"

@@ -1,0 +1,175 @@
+"""Fingerprints: what ran where. Times of two fingerprints that differ are times of two devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.precision import FP32
+
+UNKNOWN = "unknown"
+CPU_PROVIDER = "CPUExecutionProvider"
+ONNXRUNTIME = "onnxruntime"
+
+IDENTITY = (
+    "cpu",
+    "cpu_features",
+    "cores",
+    "machine",
+    "runtime",
+    "runtime_version",
+    "threads",
+    "provider",
+    "provider_options",
+    "precision",
+)
+"""Fields that must agree before a latency measured under one fingerprint is held against another's."""
+
+EVERYTHING = (*IDENTITY, "os", "pinned", "governor", "build", "graphs")
+
+PROCESSOR = frozenset({"imported", "cpu", "machine"})
+"""Differences that make it another device altogether."""
+
+# The file's key of a field, where it is another than the field's own name.
+_KEYS = {"runtime_version": ONNXRUNTIME}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One field in which two fingerprints differ; ``sentence`` is all there is to say where it is set.
+
+    Args:
+        name: of the field, or "imported" where the times are not ours.
+        profiled: its value in the first.
+        found: its value in the second.
+        where: the second is, "here" or "there".
+        sentence: the whole wording, for a difference that is no pair of values.
+    """
+
+    name: str
+    profiled: object = None
+    found: object = None
+    where: str = "here"
+    sentence: str = ""
+
+    def __str__(self) -> str:
+        if self.sentence:
+            return self.sentence
+        key = _KEYS.get(self.name, self.name)
+        return f"{key}: profiled {_shown(self.profiled)!r}, {self.where} {_shown(self.found)!r}"
+
+    def against(self) -> str:
+        """The two values side by side, of neither of which the other is a copy."""
+        key = _KEYS.get(self.name, self.name)
+        return f"{key}: {_shown(self.profiled)!r} against {_shown(self.found)!r}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fingerprint:
+    """What makes a time this device's.
+
+    Fields that an older file does not hold are ``None``: nothing is known of them.
+
+    Args:
+        cpu: the processor's name.
+        cpu_features: vector instruction sets that decide which kernels run.
+        cores: of the machine.
+        machine: architecture, as ``platform.machine()`` has it.
+        os: operating system and release.
+        runtime: what runs the model, "onnxruntime".
+        runtime_version: its version.
+        build: what the runtime says of its build.
+        provider: execution provider of the runtime.
+        provider_options: its options.
+        threads: intra-op threads.
+        pinned: the threads are kept on cores of their own.
+        precision: of the networks timed.
+        governor: frequency governor.
+        graphs: digest of the form of the graphs timed (``adapters.graphs.graph_form``).
+    """
+
+    cpu: str
+    cores: int
+    machine: str
+    os: str
+    runtime_version: str
+    provider: str = CPU_PROVIDER
+    threads: int = 1
+    pinned: bool = False
+    precision: str = FP32
+    governor: str = UNKNOWN
+    runtime: str = ONNXRUNTIME
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    cpu_features: tuple[str, ...] | None = None
+    build: str | None = None
+    graphs: str | None = None
+
+    def differences(
+        self, found: Fingerprint, names: Iterable[str] = IDENTITY, *, where: str = "here"
+    ) -> tuple[Difference, ...]:
+        """Fields of ``names`` in which ``found`` (measured ``where``) is not this one."""
+        return tuple(
+            Difference(name=n, profiled=getattr(self, n), found=getattr(found, n), where=where)
+            for n in names
+            if getattr(self, n) != getattr(found, n)
+        )
+
+    def of_precision(self, precision: str) -> Fingerprint:
+        """The same device timing another precision."""
+        return replace(self, precision=precision)
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.cpu}, {threads}, {self.provider}, {self.runtime} {self.runtime_version}"
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files; ONNX Runtime's version stands under its own name."""
+        version = (
+            {ONNXRUNTIME: self.runtime_version}
+            if self.runtime == ONNXRUNTIME
+            else {"runtime": self.runtime, "runtime_version": self.runtime_version}
+        )
+        value: dict[str, object] = {
+            "cpu": self.cpu,
+            "cpu_features": None if self.cpu_features is None else list(self.cpu_features),
+            "cores": self.cores,
+            "machine": self.machine,
+            "os": self.os,
+            "threads": self.threads,
+            "pinned": self.pinned,
+            "provider": self.provider,
+            "provider_options": dict(self.provider_options),
+            **version,
+            "build": self.build,
+            "precision": self.precision,
+            "governor": self.governor,
+            "graphs": self.graphs,
+        }
+        return {key: held for key, held in value.items() if held is not None}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Fingerprint:
+        """From a file's object; raises :class:`RecordError` naming the key that is missing or wrong."""
+        other = fields.holds("runtime")
+        return cls(
+            cpu=fields.text("cpu"),
+            cpu_features=tuple(fields.texts("cpu_features")) if fields.holds("cpu_features") else None,
+            cores=fields.integer("cores", 1),
+            machine=fields.text("machine"),
+            os=fields.text("os"),
+            threads=fields.integer("threads", 1),
+            pinned=fields.boolean("pinned"),
+            provider=fields.text("provider"),
+            provider_options=fields.text_map("provider_options"),
+            runtime=fields.text("runtime") if other else ONNXRUNTIME,
+            runtime_version=fields.text("runtime_version" if other else ONNXRUNTIME),
+            build=fields.optional_text("build"),
+            precision=fields.text("precision"),
+            governor=fields.text("governor"),
+            graphs=fields.optional_text("graphs"),
+        )
+
+
+def _shown(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

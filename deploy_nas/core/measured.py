@@ -1,0 +1,123 @@
+"""What was measured of one model: its latency on a device, and its top-1 on images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy_nas.core.fields import Fields
+
+LATENCY_QUANTILE = 0.25
+_Z_95 = 1.959964
+
+
+def latency_of(points_ms: Sequence[float] | NDArray[np.float64]) -> float:
+    """The one statistic called latency: the lower quartile of the times of single runs, ms."""
+    return float(np.quantile(np.asarray(points_ms, dtype=np.float64), LATENCY_QUANTILE))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Times of single runs of one model, ms.
+
+    Args:
+        latency_ms: their lower quartile (:func:`latency_of`).
+        p50_ms, p90_ms, p99_ms: quantiles.
+        runs: how many were timed.
+        sentinel_ms: what the sentinel took in between; ``None`` where none was timed.
+        busy: share of the processor time that the runs had; ``None`` where nobody looked.
+    """
+
+    latency_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    runs: int
+    sentinel_ms: float | None = None
+    busy: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        points_ms: Sequence[float] | NDArray[np.float64],
+        *,
+        runs: int,
+        sentinel_ms: float | None = None,
+        busy: float | None = None,
+    ) -> Measured:
+        """The figures of pooled times, ms."""
+        p50, p90, p99 = (float(q) for q in np.quantile(np.asarray(points_ms), [0.5, 0.9, 0.99]))
+        return cls(
+            latency_ms=latency_of(points_ms),
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99,
+            runs=runs,
+            sentinel_ms=sentinel_ms,
+            busy=busy,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files; what is not known is left out."""
+        value = {
+            "latency_ms": self.latency_ms,
+            "p50_ms": self.p50_ms,
+            "p90_ms": self.p90_ms,
+            "p99_ms": self.p99_ms,
+            "runs": self.runs,
+            "sentinel_ms": self.sentinel_ms,
+            "busy": self.busy,
+        }
+        return {key: held for key, held in value.items() if held is not None}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Measured:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            latency_ms=fields.number("latency_ms", positive=True),
+            p50_ms=fields.number("p50_ms", positive=True),
+            p90_ms=fields.number("p90_ms", positive=True),
+            p99_ms=fields.number("p99_ms", positive=True),
+            runs=fields.integer("runs", 1),
+            sentinel_ms=fields.optional_number("sentinel_ms", positive=True),
+            busy=fields.optional_number("busy"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Top1:
+    """How many of ``images`` were classified right."""
+
+    right: int
+    images: int
+
+    @property
+    def percent(self) -> float:
+        """Share of images classified right."""
+        return 100.0 * self.right / self.images
+
+    @property
+    def interval_percent(self) -> tuple[float, float]:
+        """95% interval of the true share (Wilson, JASA 1927)."""
+        n, p, z = self.images, self.right / self.images, _Z_95
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return 100.0 * (centre - half), 100.0 * (centre + half)
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        return {
+            "percent": self.percent,
+            "images": self.images,
+            "interval_percent": list(self.interval_percent),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Top1:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        images = fields.integer("images", 1)
+        return cls(right=round(fields.number("percent") * images / 100.0), images=images)

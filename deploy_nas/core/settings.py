@@ -1,0 +1,64 @@
+"""How a plan is timed: the settings that a journal and a profile carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.fingerprint import CPU_PROVIDER
+from deploy_nas.core.precision import FP32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How a plan is timed: in ``rounds`` bursts of about ``burst_ms``, rows alone in fewer and shorter ones.
+
+    Rounds are dealt out to ``passes`` over all units, so that no unit's times are of one moment.
+    A unit whose middle round lies ``unstable_percent`` above its quickest gets up to ``extra_rounds``
+    more. The sentinel is timed before a burst where it was not within ``sentinel_every_ms``; while it
+    takes over ``slow_factor`` of its quiet time the run waits, ``wait_s`` in all.
+    """
+
+    threads: int = 1
+    provider: str = CPU_PROVIDER
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    precision: str = FP32
+    rounds: int = 8
+    row_rounds: int = 3
+    passes: int = 4
+    extra_rounds: int = 2
+    unstable_percent: float = 8.0
+    burst_ms: float = 25.0
+    row_burst_ms: float = 10.0
+    sentinel_burst_ms: float = 5.0
+    sentinel_every_ms: float = 40.0
+    slow_factor: float = 1.3
+    wait_s: float = 60.0
+    least_runs: int = 5
+    warmup_runs: int = 2
+    warmup_ms: float = 3.0
+    block_units: int = 16
+    seed: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Fields) -> Settings:
+        """From a file's object, which must hold all of them; raises :class:`RecordError` naming the key."""
+        values: dict[str, object] = {}
+        for one in fields(cls):
+            if one.name == "provider_options":
+                values[one.name] = given.text_map(one.name)
+            elif isinstance(one.default, str):
+                values[one.name] = given.text(one.name)
+            elif isinstance(one.default, int):
+                values[one.name] = given.integer(one.name, 0 if one.name in _MAY_BE_ZERO else 1)
+            else:
+                values[one.name] = given.number(one.name)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+_MAY_BE_ZERO = frozenset({"extra_rounds", "seed", "warmup_runs"})
