@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError, UnknownSpaceError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
 from deploy_nas.core.matching import Match, match_layers
 from deploy_nas.core.space import Space
-from deploy_nas.core.spaces import get_space, space_ids
+from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.net_config import NetConfig, load_image_size, load_net_config
 
@@ -52,7 +52,7 @@ def find_space(
     """The space that has the network, and its choices; raises :class:`MismatchError`."""
     layers = config.layers(image_size)
     nearest: tuple[Match, Space] | None = None
-    for space in _spaces(ids):
+    for space in [get_space(i) for i in ids] if ids is not None else known_spaces():
         match = match_layers(space, image_size, layers)
         if match.choices is not None:
             return space, [int(c) for c in match.choices]
@@ -67,19 +67,6 @@ def find_space(
         subject=where,
         hint="'deploy-nas spaces' lists them",
     )
-
-
-def _spaces(ids: Sequence[str] | None) -> list[Space]:
-    """Those named, or all that can be loaded."""
-    if ids is not None:
-        return [get_space(i) for i in ids]
-    found = []
-    for i in space_ids():
-        try:
-            found.append(get_space(i))
-        except UnknownSpaceError:  # another's package, at fault: `deploy-nas spaces` says how
-            continue
-    return found
 
 
 def _image_size_beside(file: Path) -> int:
