@@ -103,7 +103,10 @@ def test_the_errors_page_has_the_whole_tree() -> None:
     assert rows == concrete
 
 
-def test_the_python_page_has_every_public_name() -> None:
+@pytest.mark.parametrize("name", deploy_nas.__all__)
+def test_the_python_page_has_every_public_name(name: str) -> None:
     text = (REFERENCE / "python.md").read_text(encoding="utf-8")
-    for name in deploy_nas.__all__:
-        assert re.search(rf"^## {name}$", text, re.MULTILINE), f"python.md has no section {name}"
+    found = re.search(rf"^## {name}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"python.md has no section {name}"
+    for parameter in inspect.signature(getattr(deploy_nas, name)).parameters:
+        assert re.search(rf"\b{parameter}\b", found[1]), f"{name}: {parameter} is not on the page"
