@@ -110,3 +110,19 @@ def test_the_python_page_has_every_public_name(name: str) -> None:
     assert found, f"python.md has no section {name}"
     for parameter in inspect.signature(getattr(deploy_nas, name)).parameters:
         assert re.search(rf"\b{parameter}\b", found[1]), f"{name}: {parameter} is not on the page"
+
+
+def printed_text() -> str:
+    """The package's source with adjacent string literals put together."""
+    source = "\n".join(f.read_text(encoding="utf-8") for f in sorted((ROOT / "deploy_nas").rglob("*.py")))
+    return re.sub(r'"\s+f?"', "", source)
+
+
+def test_every_message_in_troubleshooting_is_one_of_ours() -> None:
+    text, printed = (ROOT / "docs/guide/troubleshooting.md").read_text(encoding="utf-8"), printed_text()
+    messages = re.findall(r"^\*\*`([^`]+)`\*\*", text, re.MULTILINE)
+    assert len(messages) > 40
+    for message in messages:
+        for part in re.split(r"\.\.\.", message):
+            fragment = part.strip(" ()%,:")
+            assert len(fragment) < 4 or fragment in printed, f"nothing prints {fragment!r} ({message})"
