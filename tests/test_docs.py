@@ -112,6 +112,12 @@ def test_the_python_page_has_every_public_name(name: str) -> None:
         assert re.search(rf"\b{parameter}\b", found[1]), f"{name}: {parameter} is not on the page"
 
 
+def test_pictures_are_small() -> None:
+    """The repository keeps every version of each for good."""
+    for picture in (ROOT / "docs/pictures").iterdir():
+        assert picture.stat().st_size < 80_000, f"{name_of(picture)} is too large: draw it smaller"
+
+
 def printed_text() -> str:
     """The package's source with adjacent string literals put together."""
     source = "\n".join(f.read_text(encoding="utf-8") for f in sorted((ROOT / "deploy_nas").rglob("*.py")))
