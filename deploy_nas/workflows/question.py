@@ -24,7 +24,7 @@ from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
 
 LATENCY = LATENCY_FIGURE.name
 DEFAULT_CONFIDENCE = 0.95
-# 50,000 evaluations as the seed's 100 x 500, found as good in all trials and twice as fast (docs/search.md)
+# 50,000 evaluations as the seed's 100 x 500, found as good in all trials and twice as fast (docs/notes/search.md)
 DEFAULT_HYPER: Mapping[str, float] = {"population_size": 1000, "max_time_budget": 50}
 
 

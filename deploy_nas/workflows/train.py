@@ -62,7 +62,7 @@ STRETCHES = (
         muon_lr=0.06,
         warmup_steps=250,
     ),
-    # Statistics gathered anew, and the weights tuned to them: why is in docs/embedded.md.
+    # Statistics gathered anew, and the weights tuned to them: why is in docs/notes/embedded.md.
     Recipe(largest_epochs=0, sandwich_epochs=0, decay_epochs=0, frozen_steps=400, frozen_lr=0.006, seed=1),
 )
 
