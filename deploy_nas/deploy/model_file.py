@@ -56,7 +56,7 @@ class ModelFile:
             return None
         return (
             "its INT8 weights are of 8 bits, whose sums overflow on this processor: it classifies worse than "
-            "it should; export with --int8-for x86"
+            "it should; export with `int8_for` x86"
         )
 
 

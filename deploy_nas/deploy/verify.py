@@ -153,7 +153,7 @@ def _check_profile(model: ModelFile, profile: Profile) -> None:
         raise MismatchError(
             f"holds {profile.fingerprint.precision} latencies, the model is {precision}",
             subject=subject,
-            hint=f"profile with --precision {precision}",
+            hint=f"profile with `precision` {precision}",
         )
 
 

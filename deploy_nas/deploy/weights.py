@@ -90,13 +90,13 @@ def published_path(space: Space, *, progress: downloads.Progress | None = None) 
         raise WeightsError(
             "there are no pretrained weights to download",
             subject=space.id,
-            hint=f"there are for {have}; else name a checkpoint (--weights PATH)",
+            hint=f"there are for {have}; else name a checkpoint (`weights` PATH)",
         )
     if published.sha256 is None and published.git_blob_id is None:
         raise WeightsError(
             "its published checkpoint cannot be checked, so it is not downloaded",
             subject=space.id,
-            hint=f"get {published.url} yourself and name the file (--weights PATH)",
+            hint=f"get {published.url} yourself and name the file (`weights` PATH)",
         )
     return downloads.fetch(
         published.url,
@@ -104,12 +104,12 @@ def published_path(space: Space, *, progress: downloads.Progress | None = None) 
         sha256=published.sha256,
         git_blob_id=published.git_blob_id,
         progress=progress,
-        hint="download it elsewhere and pass --weights PATH",
+        hint="download it elsewhere and name the file (`weights` PATH)",
     )
 
 
 def _choices() -> str:
     return (
-        "choose: --weights PATH (a checkpoint of this supernet), --weights pretrained (a checked download), "
-        "or --weights random (UNTRAINED, for timing only)"
+        "choose `weights`: PATH (a checkpoint of this supernet), pretrained (a checked download), "
+        "or random (UNTRAINED, for timing only)"
     )

@@ -110,7 +110,7 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
     elif path.suffix.lower() == ".zip":
         raise OutputError("is a folder", subject=str(path), hint="name a file")
     elif any(path.iterdir()) and not (force and _is_ours(path)):
-        hint = "name another folder; --force replaces a bundle, nothing else"
+        hint = "name another folder; `force` replaces a bundle, nothing else"
         raise OutputError("holds files already", subject=str(path), hint=hint)
 
 

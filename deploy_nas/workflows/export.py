@@ -142,7 +142,7 @@ def _images(request: ExportRequest, record: ArchitectureRecord, names: Sequence[
     if source is None:
         if request.int8:
             raise OptionError(
-                "needs images to take ranges from", subject="int8", hint="add --calibration-images"
+                "needs images to take ranges from", subject="int8", hint="add `calibration_images`"
             )
         return _Images()
     if not request.int8:

@@ -41,7 +41,7 @@ def import_network(
     except ArchitectureError as error:
         nearest = min(found.image_sizes, key=lambda side: abs(side - size))
         raise ArchitectureError(
-            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: say --image-size {nearest}"
+            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: say `image_size` {nearest}"
         ) from error
     return ArchitectureRecord(space=found, architecture=architecture)
 
@@ -75,6 +75,6 @@ def _image_size_beside(file: Path) -> int:
         raise OptionError(
             "there is no run.config beside it that says the image size",
             subject=str(file),
-            hint="say --image-size N",
+            hint="say `image_size` N",
         )
     return load_image_size(beside)

@@ -63,5 +63,5 @@ def _space_of(tables: dict[int, Times], folder: Path) -> Space:
     raise MismatchError(
         f"its tables hold no space whole; of {nearest}: {lacking[nearest][0]}",
         subject=str(folder),
-        hint="name one with --space to see what it lacks",
+        hint="name one with `space` to see what it lacks",
     )

@@ -24,7 +24,7 @@ from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
 
 LATENCY = LATENCY_FIGURE.name
 DEFAULT_CONFIDENCE = 0.95
-# 50,000 evaluations as the seed's 100 x 500, found as good in all trials and twice as fast (docs/notes/search.md)
+# 50,000 evaluations as the seed's 100 x 500: as good in all trials, twice as fast (docs/notes/search.md)
 DEFAULT_HYPER: Mapping[str, float] = {"population_size": 1000, "max_time_budget": 50}
 
 
@@ -193,13 +193,13 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
             raise MismatchError(
                 str(changed[0]),
                 subject=f"profile {held.id}",
-                hint="profile again with this deploy-nas, or use --allow-unstable",
+                hint="profile again with this deploy-nas, or use `allow_unstable`",
             )
         if not held.stable and not request.allow_unstable:
             raise MismatchError(
                 f"is unstable ({'; '.join(held.noise.faults)})",
                 subject=f"profile {held.id}",
-                hint="profile again on a quiet device, or use --allow-unstable",
+                hint="profile again on a quiet device, or use `allow_unstable`",
             )
     efficiency = MeasuredEfficiencyPredictor(
         profile,
@@ -255,7 +255,7 @@ def load_devices(
         raise OptionError(
             f"{len(profiles)} profile(s) and {len(max_latency_ms)} latency budget(s)",
             subject="max_latency_ms",
-            hint="give one for each --profile, in the same order",
+            hint="give one for each profile, in the same order",
         )
     budgets: list[float | None] = [*max_latency_ms] or [None] * len(profiles)
     loaded = [load_profile(path) for path in profiles]

@@ -89,7 +89,7 @@ def quickstart(
         )
     }
     if not force and (held := next((p for p in paths.values() if p.exists()), None)):
-        raise OutputError("exists already", subject=str(held), hint="use --force, or another --output folder")
+        raise OutputError("exists already", subject=str(held), hint="use `force`, or another `output` folder")
     if max_latency_ms is not None:
         parse_budgets({LATENCY: max_latency_ms}, [LATENCY])
     say("profile")

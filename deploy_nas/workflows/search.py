@@ -56,7 +56,7 @@ def search(
 
 def _evolve(question: Question, progress: Progress | None) -> SearchResult:
     if not question.budgets:
-        raise BudgetError("no budget was given", hint="name one, for instance --max-latency-ms")
+        raise BudgetError("no budget was given", hint="name one, for instance `max_latency_ms`")
     try:
         return evolve(
             question.profile.space,
