@@ -21,7 +21,7 @@ _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _GRAPH_INITIALIZER = 5
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW, _LOCATION = 1, 2, 4, 8, 9, 14
-_TYPES = {
+_TYPES: dict[int, str] = {
     1: np.dtype("<f4"),
     6: np.dtype("<i4"),
     7: np.dtype("<i8"),
