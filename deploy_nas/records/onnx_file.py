@@ -21,13 +21,7 @@ _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _GRAPH_INITIALIZER = 5
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW, _LOCATION = 1, 2, 4, 8, 9, 14
-_TYPES: dict[int, str] = {
-    1: np.dtype("<f4"),
-    6: np.dtype("<i4"),
-    7: np.dtype("<i8"),
-    10: np.dtype("<f2"),
-    11: np.dtype("<f8"),
-}
+_TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
 _FLOAT = 1
 _MOST_DIMS = 8
 
