@@ -35,7 +35,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizeReport:
-    """What was written, and what it costs and gives beside the float file.
+    """The INT8 file that was written, compared with the float file.
 
     Args:
         path: the INT8 file.

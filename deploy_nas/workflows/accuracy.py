@@ -49,7 +49,7 @@ class CollectRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What a run did: subnets measured now, what the file holds, and images that could not be read.
+    """The outcome of a run: subnets measured now, subnets in the file, and images that could not be read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
     ``promised_points`` is how much too much ``best_of`` promised of those measured now, on average; ``None``

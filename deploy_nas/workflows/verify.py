@@ -35,7 +35,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyRequest:
-    """What to verify and against what.
+    """A file to verify, and what to hold it against.
 
     Args:
         path: an exported file, or a bundle.
