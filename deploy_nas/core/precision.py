@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from deploy_nas.core.errors import OptionError
 
@@ -25,16 +25,6 @@ class Scheme:
     activations: Literal["uint8", "int8"] = "uint8"
     weight_bits: int = 8
     why: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As the metadata has it."""
-        return {
-            "format": "QDQ",
-            "activations": f"{self.activations}, a tensor",
-            "weights": f"int{self.weight_bits}, symmetric, an output channel",
-            "weight_bits": self.weight_bits,
-            "chosen_for": self.why,
-        }
 
 
 THIS_PROCESSOR = "auto"
@@ -69,9 +59,7 @@ def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:
     """
     if processor != THIS_PROCESSOR:
         if processor not in _SCHEMES:
-            raise OptionError(
-                f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="--int8-for"
-            )
+            raise OptionError(f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="int8_for")
         return _SCHEMES[processor]
     kind = processor_of(features, machine)
     otherwise = _SCHEMES[kind].why if kind == "arm" else f"{machine} without VNNI"

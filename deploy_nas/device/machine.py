@@ -141,6 +141,17 @@ def fingerprint(
     )
 
 
+def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerprint:
+    """This device's, running a model as ``on`` says; ``threads`` where it is measured with others."""
+    return fingerprint(
+        threads=threads or on.threads,
+        provider=on.provider,
+        provider_options=on.provider_options,
+        precision=on.precision,
+        pinned=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Pinning:
     """Whether this thread is kept on one core, and the cores left for a session's other threads."""

@@ -1,7 +1,7 @@
 """The whole accuracy-latency front in one run: evolution in niches of cost, finished by local refinement.
 
-Compared with pymoo's NSGA-II on the same work (``tools/benchmark_pareto``, docs/search.md), this finds the
-larger hypervolume and needs no dependency.
+Compared with pymoo's NSGA-II on the same work (``tools/benchmark_pareto``, docs/notes/search.md), this
+finds the larger hypervolume and needs no dependency.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deploy_nas.search.operators import Variation
 from deploy_nas.search.pool import Pool
 from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 
-# By experiment (docs/search.md): more niches or more in each spread the work too thin, fewer lose steps.
+# By experiment (docs/notes/search.md): more niches or larger ones spread the work too thin, fewer lose steps.
 _NICHES, _PER_NICHE = 80, 3
 _ISLANDS, _ALONE = 2, 0.3
 _EXPLORING = 0.6
