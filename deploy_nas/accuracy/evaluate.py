@@ -114,9 +114,9 @@ def measuring(
         return
     with ExitStack() as stack:
         with tempfile.TemporaryDirectory(prefix="deploy-nas-") as folder:
-            run = stack.enter_context(pool.open(_write(evaluator, Path(folder))))
+            shared = stack.enter_context(pool.open(_write(evaluator, Path(folder))))
         # The workers have the files open, so a run that is killed from here on leaves none behind.
-        yield run
+        yield shared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

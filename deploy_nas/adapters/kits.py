@@ -75,7 +75,7 @@ class KitSource(Plan, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentinelGraph:
-    """A profile's sentinel to pack: its graph, the tensors that only have names there, its quiet latency, ms."""
+    """A profile's sentinel: its graph, the tensors it only names, its quiet latency, ms."""
 
     graph: bytes
     tensors: Mapping[str, tuple[int, ...]]

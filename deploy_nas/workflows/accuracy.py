@@ -15,8 +15,8 @@ from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
 from deploy_nas.accuracy.judge import HeldOut
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_mirrored
-from deploy_nas.adapters.pools import pool_of
 from deploy_nas.adapters.plots import Scatter, plot_predictions
+from deploy_nas.adapters.pools import pool_of
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import load_supernet

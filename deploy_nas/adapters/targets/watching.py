@@ -58,7 +58,7 @@ def follow(
             raise
     if process.returncode:
         reason = error or last.removeprefix("error: ") or _NO_MESSAGE
-        hint = "the same command goes on where it ended, or begins anew if it is told to" if goes_on else ""
+        hint = "the same command goes on where it ended, or begins anew with `fresh`" if goes_on else ""
         raise TargetError(f"the run there ended: {reason}", subject=address, hint=hint)
 
 
