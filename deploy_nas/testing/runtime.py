@@ -28,7 +28,7 @@ class RuntimeContract:
         """A runtime to test."""
         raise NotImplementedError
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def named_only(self) -> tuple[bytes, Initializers]:
         """A model that only names its weights, and the weights."""
         space = get_space("ofa-mbv3-cifar10")
@@ -36,7 +36,7 @@ class RuntimeContract:
         weights = random_initializers(weight_shapes(layers), np.random.default_rng(0))
         return build_model(layers, None), weights
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self, named_only: tuple[bytes, Initializers]) -> bytes:
         """The same model with its weights."""
         space = get_space("ofa-mbv3-cifar10")

@@ -54,9 +54,9 @@ def test_faults_that_are_not_ours_say_where_they_were() -> None:
 
 
 def test_a_worker_that_dies_is_told() -> None:
-    with ProcessPool(2).open(Worker(deadly=1)) as run:
-        with pytest.raises(OptionError, match=r"workers: .*ended by itself"):
-            list(run(range(9)))
+    pool = ProcessPool(2)
+    with pool.open(Worker(deadly=1)) as run, pytest.raises(OptionError, match=r"workers: .*ended by itself"):
+        list(run(range(9)))
 
 
 def alive(pid: int) -> bool:

@@ -23,7 +23,7 @@ def test_a_run_that_ends_without_a_word_is_an_error(tmp_path):
 
 
 def test_a_line_that_is_no_json_is_the_reason_of_a_failure(tmp_path):
-    with pytest.raises(TargetError, match="numpy cannot be imported$"):
+    with pytest.raises(TargetError, match=r"numpy cannot be imported$"):
         HereTarget(tmp_path).run_kit(b"import sys\nsys.exit('error: numpy cannot be imported')\n", "plain")
 
 
@@ -31,5 +31,5 @@ def test_an_interpreter_or_folder_that_cannot_be_used_is_named(tmp_path):
     with pytest.raises(TargetError, match="nowhere cannot be used"):
         HereTarget(tmp_path, tmp_path / "nowhere").run_kit(tiny_kit(), "a")
     (tmp_path / "file").write_text("")
-    with pytest.raises(TargetError, match="here: .*file"):
+    with pytest.raises(TargetError, match=r"here: .*file"):
         HereTarget(tmp_path / "file", sys.executable).run_kit(tiny_kit(), "a")
