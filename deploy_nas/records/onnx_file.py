@@ -21,11 +21,10 @@ _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _GRAPH_INITIALIZER = 5
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW, _LOCATION = 1, 2, 4, 8, 9, 14
-_TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
-_FLOAT = 1
+_FLOAT, _DOUBLE = 1, 11
 _MOST_DIMS = 8
 
-Tensor = NDArray[np.generic]
+Tensor = NDArray[np.float32] | NDArray[np.float64]
 _Field = tuple[int, int | bytes]
 
 
@@ -112,11 +111,13 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
             floats += _bytes(value)
         elif number == _LOCATION and value:
             raise ValueError("its values lie in another file")
-    form = _TYPES.get(kind)
-    if form is None or len(dims) > _MOST_DIMS:
+    if kind not in (_FLOAT, _DOUBLE) or len(dims) > _MOST_DIMS:
         raise ValueError("a tensor of a type that is not read here")
-    held = floats if kind == _FLOAT and not raw else raw
-    array: Tensor = np.frombuffer(held, dtype=form)
+    array: Tensor
+    if kind == _FLOAT:
+        array = np.frombuffer(raw or floats, dtype="<f4")
+    else:
+        array = np.frombuffer(raw, dtype="<f8")
     if array.size != int(np.prod(dims, dtype=np.float64)):
         raise ValueError("cut short")
     return name, array.reshape(dims)
