@@ -20,6 +20,7 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import default_weights, load_supernet
+from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.model import UNTRAINED, Agreement, ModelMetadata, Preprocessing, Provenance
@@ -260,13 +261,10 @@ def check_agreement(
     inputs = np.resize(inputs, (-(-len(inputs) // size) * size, *inputs.shape[1:]))  # whole batches, repeated
     try:
         graphs.check_model(data)
-        session = open_session(data, threads=1)
+        network = open_session(data, threads=1)
     except RecordError as error:
         raise CheckFailedError(f"{error}; nothing was written", subject="exported graph") from error
-    found = [
-        session.run([graphs.OUTPUT], {graphs.INPUT: chunk})[0]
-        for chunk in np.split(inputs, len(inputs) // size)
-    ]
+    found = [first_output(network, chunk) for chunk in np.split(inputs, len(inputs) // size)]
     expected = supernets.forward(subnet, inputs)
     difference = float(np.abs(np.concatenate(found) - expected).max())
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
