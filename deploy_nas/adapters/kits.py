@@ -19,6 +19,7 @@ _DEVICE_FILES = (
     "core/__init__.py",
     "core/errors.py",
     "core/locks.py",
+    "core/tensors.py",
     *(
         f"device/{m}.py"
         for m in ("__init__", "check", "journal", "kit", "machine", "run", "runner", "session", "timing")
@@ -104,4 +105,5 @@ def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:
 
 
 def _described(unit: Unit) -> dict[str, Any]:
-    return {"id": unit.id, "kind": unit.kind, "tensors": {k: list(v) for k, v in unit.tensors.items()}}
+    tensors = {name: asdict(spec) for name, spec in unit.tensors.items()}
+    return {"id": unit.id, "kind": unit.kind, "tensors": tensors}

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import cache
 
 from deploy_nas.core.errors import UnknownSpaceError
-from deploy_nas.core.mobilenet import mobilenet_v3
-from deploy_nas.core.mobilenet_v2 import mcunet, proxyless
-from deploy_nas.core.resnet import resnet50
+from deploy_nas.core.families.mobilenet import mobilenet_v3
+from deploy_nas.core.families.mobilenet_v2 import mcunet, proxyless
+from deploy_nas.core.families.resnet import resnet50
 from deploy_nas.core.space import Space
 
 EMBEDDED = "ofa-mbv3-cifar10"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_nas.adapters import graphs, images, int8
+from deploy_nas.adapters import graphs, images
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError
 from deploy_nas.core.precision import (
     FP32,
@@ -199,7 +199,7 @@ def int8_of(
         "calibration_images": len(prepared),
         "ranges": f"mean over batches of at most {_batch(prepared)} of the least and largest",
     }
-    made, _ = int8.build_int8(
+    made, _ = graphs.build_int8(
         layers,
         weights,
         calibrate(layers, weights, prepared),
@@ -221,7 +221,7 @@ def int8_of(
 
 def calibrate(
     layers: graphs.NamedLayers, weights: graphs.Weights, prepared: NDArray[np.float32]
-) -> dict[str, int8.Range]:
+) -> dict[str, graphs.Range]:
     """The range of every activation: least and largest of each batch of images, then their means.
 
     The mean leaves out what one image in hundreds reaches, which would make every step coarser.
@@ -230,7 +230,7 @@ def calibrate(
         layers, weights: of the network.
         prepared: float32 ``[n, 3, s, s]``, in mixed order.
     """
-    tensors = int8.range_tensors(layers)
+    tensors = graphs.range_tensors(layers)
     asked = list(tensors.values())
     inner = [name for name in asked if name != graphs.INPUT]
     model = graphs.with_outputs(graphs.build_model(layers, weights, batch=None), inner)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import read_metadata
-from deploy_nas.adapters.int8 import spelling, timed_graph
+from deploy_nas.adapters.graphs import graph_form, read_metadata, timed_graph
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.space import FloatArray
@@ -213,7 +212,7 @@ def respelled(profile: Profile) -> tuple[str, ...]:
     if then is None:  # nobody wrote it down
         return ()
     layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
-    if then == spelling(layers, str(profile.fingerprint.get("precision", "fp32"))):
+    if then == graph_form(layers, str(profile.fingerprint.get("precision", "fp32"))):
         return ()
     return ("graphs: profiled as another deploy-nas writes them, this one's files take other times",)
 

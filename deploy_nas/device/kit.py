@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_nas.core.errors import DeployNASError, OutputError, RecordError
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.run import time_plan
 from deploy_nas.device.runner import Settings, Unit
 
@@ -46,9 +47,11 @@ class KitPlan:
 
 
 def _unit(value: Mapping[str, Any]) -> Unit:
-    return Unit(
-        id=value["id"], kind=value["kind"], tensors={k: tuple(v) for k, v in value["tensors"].items()}
-    )
+    tensors = {
+        name: TensorSpec(shape=tuple(spec["shape"]), type=spec["type"])
+        for name, spec in value["tensors"].items()
+    }
+    return Unit(id=value["id"], kind=value["kind"], tensors=tensors)
 
 
 def digest(lines: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
 from deploy_nas.device.timing import Burst, Clock, Timer, latency_of
@@ -68,7 +69,7 @@ class Unit:
 
     id: str
     kind: str
-    tensors: Mapping[str, tuple[int, ...]]
+    tensors: Mapping[str, TensorSpec]
 
 
 class Plan(Protocol):

@@ -219,7 +219,7 @@ def make_profile(
     unjudged = Profile(
         space=plan.space,
         image_sizes=plan.image_sizes,
-        fingerprint={**fingerprint, "graphs": plan.spelling},
+        fingerprint={**fingerprint, "graphs": plan.graph_form},
         settings=settings,
         created=created,
         duration_s=round(duration_s, 1),

@@ -2,6 +2,8 @@ import io
 import json
 import zipfile
 
+import pytest
+
 from deploy_nas.adapters.kits import make_kit
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.kit import KitPlan
@@ -9,8 +11,9 @@ from deploy_nas.device.runner import Settings
 from deploy_nas.profiling.plan import make_plan
 
 
-def test_a_kit_carries_the_plan_and_repeats():
-    plan = make_plan(get_space("ofa-mbv3-cifar10"), [24], quick=True)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_kit_carries_the_plan_and_repeats(precision):
+    plan = make_plan(get_space("ofa-mbv3-cifar10"), [24], quick=True, precision=precision)
     data = make_kit(plan, Settings(threads=2))
     assert data == make_kit(plan, Settings(threads=2))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -20,4 +23,7 @@ def test_a_kit_carries_the_plan_and_repeats():
         assert [[u.id for u in b] for b in carried.blocks] == [[u.id for u in b] for b in plan.blocks]
         assert carried.sentinel == plan.sentinel and carried.blocks[1][0] == plan.blocks[1][0]
         assert carried.model("fit:3") == plan.model("fit:3")
-        assert json.loads(archive.read("plan.json"))["arguments"] == plan.arguments
+        value = json.loads(archive.read("plan.json"))
+        assert value["arguments"] == plan.arguments
+        types = {spec["type"] for spec in value["sentinel"]["tensors"].values()}
+        assert types == ({"float32"} if precision == "fp32" else {"float32", "int8", "int32"})

@@ -12,6 +12,7 @@ from deploy_nas.core.errors import (
     RecordError,
     VersionError,
 )
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal, read_journal
 from deploy_nas.device.session import full_provider_name, open_session, random_initializers
@@ -69,12 +70,25 @@ def test_latency_is_the_lower_quartile():
 
 
 def test_random_initializers_are_finite_and_repeat():
-    shapes = {"a.weight": (8, 3, 3, 3), "a.bias": (8,)}
-    first = random_initializers(shapes, np.random.default_rng(1))
-    again = random_initializers(shapes, np.random.default_rng(1))
+    tensors = {"a.weight": TensorSpec(shape=(8, 3, 3, 3)), "a.bias": TensorSpec(shape=(8,))}
+    first = random_initializers(tensors, np.random.default_rng(1))
+    again = random_initializers(tensors, np.random.default_rng(1))
     assert first["a.weight"].shape == (8, 3, 3, 3) and first["a.weight"].dtype == np.float32
     assert np.array_equal(first["a.weight"], again["a.weight"])
     assert not first["a.bias"].any()
+
+
+def test_random_initializers_follow_the_type_whatever_the_name():
+    tensors = {
+        "a": TensorSpec(shape=(4, 3), type="int8"),
+        "b_int8": TensorSpec(shape=(4,), type="int32"),
+        "c_int32": TensorSpec(shape=(4, 3, 1, 1)),
+    }
+    values = random_initializers(tensors, np.random.default_rng(1))
+    assert {name: (v.shape, v.dtype.name) for name, v in values.items()} == {
+        name: (spec.shape, spec.type) for name, spec in tensors.items()
+    }
+    assert values["a"].any() and not values["b_int8"].any() and values["c_int32"].any()
 
 
 def test_provider_names():

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from deploy_nas.adapters import graphs
+from deploy_nas.adapters.graphs import fp32
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError, VersionError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import Journal
@@ -45,7 +45,7 @@ def plan():
 def test_plan_repeats_and_holds_out(plan):
     assert plan.id == make_plan(SPACE, quick=True).id != make_plan(SPACE, quick=True, seed=1).id
     with pytest.MonkeyPatch.context() as patch:  # a deploy-nas that writes another graph for it
-        patch.setitem(graphs._ACTIVATIONS, "hard_swish", "Swish")
+        patch.setitem(fp32._ACTIVATIONS, "hard_swish", "Swish")
         assert make_plan(SPACE, quick=True).id != plan.id
     fit = {row.tobytes() for row in plan.fit}
     assert len(fit) == len(plan.fit)
