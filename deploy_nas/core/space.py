@@ -24,6 +24,8 @@ from deploy_nas.core.layers import Layer
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 Architecture = dict[str, Any]
+LayerBuilder = Callable[..., Layer | None]
+"""``build(image_size, *values of genes)``: the layer of a slot, or ``None`` where there is none."""
 
 _IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
 
@@ -55,11 +57,11 @@ class Gene:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A place in the network. ``build(image_size, values of genes)`` gives its layer or ``None``."""
+    """A place in the network; ``build`` gives the layer that stands there."""
 
     name: str
     genes: tuple[int, ...]
-    build: Callable[..., Layer | None]
+    build: LayerBuilder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class Space:
 
     id: str
     summary: str
-    supernet: Mapping[str, Any]
+    supernet: Mapping[str, object]
     image_sizes: tuple[int, ...]
     profile_image_sizes: tuple[int, ...]
     classes: int
@@ -115,16 +117,16 @@ class Space:
 
     # -- encoded and back ----------------------------------------------------------------------
 
-    def validate(self, architecture: Mapping[str, Any]) -> None:
+    def validate(self, architecture: Mapping[str, object]) -> None:
         """Raise :class:`ArchitectureError`, naming the key, unless this is one of the space."""
         self.encode([architecture])
 
-    def encode(self, architectures: Iterable[Mapping[str, Any]]) -> IntArray:
+    def encode(self, architectures: Iterable[Mapping[str, object]]) -> IntArray:
         """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` at the first fault."""
         rows = [self._encode_one(a) for a in architectures]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.genes) + 1)
 
-    def _encode_one(self, architecture: Mapping[str, Any]) -> list[int]:
+    def _encode_one(self, architecture: Mapping[str, object]) -> list[int]:
         if not isinstance(architecture, Mapping):
             raise ArchitectureError(f"an architecture is a dict, not {type(architecture).__name__}")
         stated = architecture.get("space", self.id)
@@ -161,7 +163,7 @@ class Space:
 
     @staticmethod
     def _index(
-        name: str, value: Any, choices: Sequence[int | float], same: Sequence[int | float] = ()
+        name: str, value: object, choices: Sequence[int | float], same: Sequence[int | float] = ()
     ) -> int:
         if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
             for index, choice in enumerate(choices):
@@ -247,7 +249,7 @@ class Space:
 
     # -- layers --------------------------------------------------------------------------------
 
-    def layers(self, architecture: Mapping[str, Any]) -> list[tuple[str, Layer]]:
+    def layers(self, architecture: Mapping[str, object]) -> list[tuple[str, Layer]]:
         """The network as ``(slot name, layer)``, absent slots left out."""
         row = self.encode([architecture])[0]
         image_size = self.image_sizes[int(row[0])]
@@ -344,12 +346,12 @@ def _keys_hint(expected: Iterable[str]) -> str:
     return f"its keys are {', '.join(sorted(expected))}"
 
 
-def _found(value: Any) -> str:
+def _found(value: object) -> str:
     if value is None:
         return "missing"
     return f"{len(value)} values" if isinstance(value, list | tuple) else repr(value)[:60]
 
 
-def _is_zero(value: Any) -> bool:
+def _is_zero(value: object) -> bool:
     """As files of ``ofa`` write the choice of an absent block."""
     return isinstance(value, int | float | np.integer | np.floating) and value == 0 and value is not False

@@ -6,8 +6,6 @@ Figures from ``ofa.imagenet_classification.elastic_nn.networks.OFAMobileNetV3`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from deploy_nas.core.families.stages import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,7 +16,7 @@ from deploy_nas.core.families.stages import (
     reduced,
 )
 from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, make_divisible
-from deploy_nas.core.space import Gene, Slot, Space
+from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
 
 _STAGE_WIDTHS = (24, 40, 80, 112, 160)
 _STAGE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "hard_swish", "hard_swish", "hard_swish")
@@ -78,7 +76,7 @@ def mobilenet_v3(
             residual=True,
         )
 
-    def block_builder(stage: int, position: int) -> Callable[[int, int, int, int], Layer | None]:
+    def block_builder(stage: int, position: int) -> LayerBuilder:
         def build(image_size: int, kernel: int, expand: int, depth: int) -> Layer | None:
             if position >= depth:
                 return None

@@ -9,7 +9,7 @@ NeurIPS 2020). Tests hold both against the modules themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from deploy_nas.core.families.stages import (
     IMAGENET_MEAN,
@@ -21,7 +21,7 @@ from deploy_nas.core.families.stages import (
     reduced,
 )
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, make_divisible
-from deploy_nas.core.space import Gene, Slot, Space
+from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
 
 STEM_STRIDE = 2
 STRIDES = (2, 2, 2, 1, 2, 1)
@@ -212,7 +212,7 @@ def _space(
             residual=False,
         )
 
-    def block_builder(stage: int, position: int) -> Callable[..., Layer | None]:
+    def block_builder(stage: int, position: int) -> LayerBuilder:
         first = position == 0
         stride = STRIDES[stage] if first else 1
         before = (STEM_STRIDE, *STRIDES[: stage if first else stage + 1])

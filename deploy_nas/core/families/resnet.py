@@ -7,8 +7,6 @@ hold every layer against the module's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from deploy_nas.core.families.stages import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,7 +16,7 @@ from deploy_nas.core.families.stages import (
     reduced,
 )
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Operator, Pool, make_divisible
-from deploy_nas.core.space import Gene, Slot, Space
+from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
 
 _STAGE_WIDTHS = (256, 512, 1024, 2048)
 _BASE_DEPTHS = (2, 2, 4, 2)
@@ -116,7 +114,7 @@ def resnet50(
             kind="stem", in_channels=stem_mid[mid], in_size=reduced(image_size, _STEM_STRIDES[:1]), ops=ops
         )
 
-    def block_builder(stage: int, position: int) -> Callable[..., Layer | None]:
+    def block_builder(stage: int, position: int) -> LayerBuilder:
         def build_first(image_size: int, before: int, out: int, expand: float) -> Layer:
             return build(image_size, channels[stage][before], channels[1 + stage][out], expand)
 
