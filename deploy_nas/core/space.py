@@ -26,6 +26,8 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 Choice = int | float
 Architecture = dict[str, Choice | list[Choice]]
+LayerBuilder = Callable[..., Layer | None]
+"""``build(image_size, *values of genes)``: the layer of a slot, or ``None`` where the slot is empty."""
 
 _IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
 
@@ -57,11 +59,11 @@ class Gene:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A place in the network. ``build(image_size, values of genes)`` gives its layer or ``None``."""
+    """A place in the network; ``build`` gives the layer that stands there."""
 
     name: str
     genes: tuple[int, ...]
-    build: Callable[..., Layer | None]
+    build: LayerBuilder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import cache, partial
 
 from deploy_nas.core.errors import UnknownSpaceError
-from deploy_nas.core.mobilenet import mobilenet_v3
-from deploy_nas.core.mobilenet_v2 import mcunet, proxyless
-from deploy_nas.core.resnet import resnet50
+from deploy_nas.core.families.mobilenet import mobilenet_v3
+from deploy_nas.core.families.mobilenet_v2 import mcunet, proxyless
+from deploy_nas.core.families.resnet import resnet50
 from deploy_nas.core.space import Download, Resource, Space
 
 _EMBEDDED = "ofa-mbv3-cifar10"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy_nas.adapters.int8 import spelling as graph_form
+from deploy_nas.adapters.graphs import graph_form
 from deploy_nas.core.errors import BudgetError, MismatchError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
-from deploy_nas.core.layers import Conv, Layer
+from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.search.budgets import Figures, meets, parse_budgets
@@ -25,7 +25,7 @@ _FILE_BYTES, _LABEL_BYTES, _OPERATOR_BYTES = 8192, 48, 640
 
 def file_bytes(layer: Layer) -> int:
     """Bytes that a layer takes in an exported fp32 file, at most: batch norms are folded to biases."""
-    folded = sum(op.out_channels for op in layer.ops if isinstance(op, Conv) and op.norm)
+    folded = sum(conv.out_channels for conv in layer.convs if conv.norm)
     return 4 * (layer.params - folded) + _OPERATOR_BYTES * (len(layer.ops) + 1)
 
 
