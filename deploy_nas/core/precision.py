@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from deploy_nas.core.errors import OptionError
 
@@ -26,7 +26,7 @@ class Scheme:
     weight_bits: int = 8
     why: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As the metadata has it."""
         return {
             "format": "QDQ",

@@ -26,6 +26,8 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 Choice = int | float
 Architecture = dict[str, Choice | list[Choice]]
+# Builders name the values of their genes, as many as their slot has.
+BuildLayer = Callable[..., Layer | None]  # type: ignore[explicit-any]
 
 _IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
 
@@ -57,11 +59,11 @@ class Gene:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A place in the network. ``build(image_size, values of genes)`` gives its layer or ``None``."""
+    """A place in the network. ``build(image_size, *values of its genes)`` gives its layer or ``None``."""
 
     name: str
     genes: tuple[int, ...]
-    build: Callable[..., Layer | None]
+    build: BuildLayer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

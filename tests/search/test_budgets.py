@@ -25,14 +25,14 @@ def test_a_bare_number_is_latency_where_it_is_known() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1, 0, True, "3", None, [1], np.bool_(True)])
-def test_no_budget(bad: object) -> None:
+def test_invalid_budget(bad: object) -> None:
     with pytest.raises(BudgetError) as caught:
         parse_budgets({"millionMACs": bad}, NAMES)
     assert caught.value.subject == "millionMACs"
 
 
 @pytest.mark.parametrize("bad", [None, "fast", [3.0]])
-def test_no_constraint(bad: object) -> None:
+def test_invalid_constraint(bad: object) -> None:
     with pytest.raises(BudgetError, match="latency_ms"):
         parse_budgets(bad, NAMES)
 
