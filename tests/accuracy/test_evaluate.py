@@ -94,5 +94,5 @@ def test_the_images_of_the_subnets_size_are_classified(space: Space, net: object
 
 
 def test_workers_are_at_least_one(space: Space, net: object) -> None:
-    with pytest.raises(OptionError, match="--workers: must be at least 1"):
+    with pytest.raises(OptionError, match=r"^workers: must be at least 1"):
         measuring(SubnetEvaluator(space, net, sized(images(5))), 0).__enter__()
