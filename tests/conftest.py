@@ -35,6 +35,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def made_profile():
     """``make(space_id, image_sizes=None, faults=())``: a profile with times in proportion to MACs."""
+    from deploy_nas.core.fingerprint import Fingerprint
     from deploy_nas.core.spaces import get_space
     from deploy_nas.records.profile import Noise, Pair, Profile, Row
 
@@ -52,12 +53,17 @@ def made_profile():
         return Profile(
             space=space,
             image_sizes=sizes,
-            fingerprint={
-                **dict.fromkeys(("cpu", "machine", "os", "onnxruntime", "governor"), "fake"),
-                **{"provider": "CPUExecutionProvider", "precision": "fp32", "provider_options": {}},
-                **{"cores": 2, "threads": threads, "pinned": True},
-            },
-            settings={"rounds": 5},
+            fingerprint=Fingerprint(
+                cpu="fake",
+                machine="fake",
+                os="fake",
+                runtime_version="fake",
+                governor="fake",
+                cores=2,
+                threads=threads,
+                pinned=True,
+            ),
+            settings=None,
             created="2026-01-01T00:00:00+00:00",
             duration_s=1.0,
             rows=tuple(

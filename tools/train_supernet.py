@@ -20,7 +20,7 @@ from deploy_nas.cli import show
 from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.spaces import EMBEDDED, get_space
 from deploy_nas.training.memory import keep_memory
-from deploy_nas.workflows.train_embedded import Files, train_predictor, train_supernet
+from deploy_nas.workflows.train import Files, train_predictor, train_supernet
 
 PACKAGE_DATA = Path(__file__).resolve().parents[1] / "deploy_nas" / "data"
 

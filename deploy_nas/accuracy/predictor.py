@@ -137,7 +137,7 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
             published.url,
             filename=published.filename,
             sha256=published.sha256,
-            hint="download it elsewhere and name that file as the predictor",
+            hint="download it elsewhere and name that file as `predictor`",
         )
         return _published(published, layout, path, seed)
     path = Path(source)

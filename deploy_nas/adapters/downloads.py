@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy_nas.core.errors import DownloadError, OutputError, WeightsError
+from deploy_nas.core.errors import DownloadError, OutputError
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all (0: unknown)."""
@@ -19,16 +19,6 @@ CACHE_VARIABLE = "DEPLOY_NAS_CACHE"
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = 30.0
 
-# Published by the authors of OFA (Cai et al., ICLR 2020); git blob ids of the files.
-_PUBLISHED = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/"
-_PRETRAINED = {
-    "ofa-mbv3-w1.0": ("ofa_mbv3_d234_e346_k357_w1.0", "55d835981d8acd1053657a951b18887a724ddcbf"),
-    "ofa-mbv3-w1.2": ("ofa_mbv3_d234_e346_k357_w1.2", "d75a3613bae216091f61fc4b7df77d49cc82ed32"),
-    "ofa-proxyless-w1.3": ("ofa_proxyless_d234_e346_k357_w1.3", "c97035a7a6fe611508f3bb35ffac0ef77262f5e0"),
-}
-# Published too, but no digest of it is known, and what cannot be checked is not downloaded.
-_UNCHECKED = {"ofa-resnet50": "https://huggingface.co/han-cai/ofa/resolve/main/ofa_supernet_resnet50"}
-
 
 def cache_folder() -> Path:
     """Where downloads are kept: ``$DEPLOY_NAS_CACHE``, or the system's place for caches."""
@@ -36,35 +26,6 @@ def cache_folder() -> Path:
 
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else platformdirs.user_cache_path("deploy-nas")
-
-
-def pretrained_weights(space_id: str, *, progress: Progress | None = None) -> Path:
-    """The published checkpoint of a space, downloaded at its first use.
-
-    Raises:
-        WeightsError: none is published for that space.
-        DownloadError: as :func:`fetch`.
-    """
-    if space_id in _UNCHECKED:
-        raise WeightsError(
-            "its published checkpoint cannot be checked, so it is not downloaded",
-            subject=space_id,
-            hint=f"get {_UNCHECKED[space_id]} yourself and name the file (--weights PATH)",
-        )
-    if space_id not in _PRETRAINED:
-        raise WeightsError(
-            "there are no pretrained weights to download",
-            subject=space_id,
-            hint=f"there are for {', '.join(_PRETRAINED)}; else name a checkpoint (--weights PATH)",
-        )
-    filename, blob_id = _PRETRAINED[space_id]
-    return fetch(
-        _PUBLISHED + filename,
-        filename=filename,
-        git_blob_id=blob_id,
-        progress=progress,
-        hint="download it elsewhere and pass --weights PATH",
-    )
 
 
 def fetch(

@@ -2,7 +2,7 @@
 
 Activations are 8-bit, one scale and zero point a tensor; weights are 8-bit, symmetric, one scale an
 output channel. Hard sigmoid and hard swish have no quantised kernel in onnxruntime; left as they are,
-each stands between a dequantise and a quantise. Here saturation does their work (docs/export.md):
+each stands between a dequantise and a quantise. Here saturation does their work (docs/notes/export.md):
 
 - A hard sigmoid is clip(x / 6 + 1/2, 0, 1): the convolution before it takes the slope and offset, and
   quantising to 0..1 clips.
@@ -317,7 +317,7 @@ def float_layers(layers: NamedLayers) -> int:
     """How many of the first layers stay in float: the stem, and a block after it that expands nothing.
 
     They are few channels wide on the largest images, where a byte saves nothing: measured, the stem
-    takes 1.9 times as long in INT8 and such a block 2.3 times (docs/export.md).
+    takes 1.9 times as long in INT8 and such a block 2.3 times (docs/notes/export.md).
     """
     count = 0
     for _, layer in layers:

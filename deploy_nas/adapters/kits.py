@@ -11,14 +11,19 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any, Protocol
 
+from deploy_nas.core.settings import Settings
 from deploy_nas.device.check import CHECK_FILE
 from deploy_nas.device.kit import PLAN_FILE
-from deploy_nas.device.runner import Plan, Settings, Unit
+from deploy_nas.device.runner import Plan, Unit
 
 _DEVICE_FILES = (
     "core/__init__.py",
     "core/errors.py",
+    "core/fields.py",
+    "core/fingerprint.py",
     "core/locks.py",
+    "core/precision.py",
+    "core/settings.py",
     *(
         f"device/{m}.py"
         for m in ("__init__", "check", "journal", "kit", "machine", "run", "runner", "session", "timing")

@@ -67,7 +67,7 @@ def collect(
     However it was stopped, the same command goes on from there. Once a predictor is trained, --best-of and
     a larger count add subnets that it promises too much of; train it again with those.
     """
-    from deploy_nas.workflows.train_accuracy import CollectRequest, collect_accuracies
+    from deploy_nas.workflows.accuracy import CollectRequest, collect_accuracies
 
     request = CollectRequest(
         space=space,
@@ -138,7 +138,7 @@ def train(
 ) -> None:
     """Fit a predictor to the file of measured SUBNETS, judged on some of them held out."""
     from deploy_nas.accuracy.fit import FitSettings
-    from deploy_nas.workflows.train_accuracy import fit_file
+    from deploy_nas.workflows.accuracy import fit_file
 
     picture = None if plot == "none" else show.beside(output, f".{plot}")
     settings = FitSettings(ensemble=ensemble, held_out=held_out, seed=seed)

@@ -41,7 +41,7 @@ def command(
     """
     from deploy_nas.records.architecture import load_architecture
     from deploy_nas.records.profile import load_profile
-    from deploy_nas.workflows.explain_subnet import explain
+    from deploy_nas.workflows.explain import explain
     from deploy_nas.workflows.question import predictor_for
 
     record, loaded = load_architecture(architecture), load_profile(profile)
@@ -69,7 +69,7 @@ def command(
     ]
     click.echo(show.table(["place", "ms", "%", "", "layer"], rows))
     click.echo(
-        f"total {found.total_ms:.4g} ms predicted on {loaded.fingerprint['cpu']}, "
+        f"total {found.total_ms:.4g} ms predicted on {loaded.fingerprint.cpu}, "
         f"predicted top-1 {percent * found.accuracy:.2f}%"
     )
     if found.note:
@@ -87,4 +87,4 @@ def command(
         ]
         for s in chosen
     ]
-    click.echo(show.table(["swap", "saves ms", "%", "top-1 points", "points lost a ms"], rows))
+    click.echo(show.table(["swap", "saves ms", "%", "top-1 points", "points lost per ms"], rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from deploy_nas.cli import show
 if TYPE_CHECKING:
     from deploy_nas.deploy.export import ExportReport
     from deploy_nas.deploy.quantize import QuantizeReport
+    from deploy_nas.records.bundle import Manifest
 
 
 @click.command("export")
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Take only INT8 ranges from the images; best for the embedded space, whose statistics are tuned.",
 )
-@click.option("--labels", type=click.Path(path_type=Path), help="Text file, a class name a line.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Text file, one class name per line.")
 @click.option("--dynamic-batch", is_flag=True, help="Any batch size instead of 1.")
 @click.option("--int8", is_flag=True, help="Write an INT8 file too (NAME.int8.onnx), if it is worth it here.")
 @click.option(
@@ -84,8 +85,8 @@ def command(
     Exits 1 if they are not, if INT8 is not worth it, or if what is bundled misses its budget.
     """
     from deploy_nas.records.bundle import check_bundle_output
-    from deploy_nas.workflows.bundle import bundle_export
-    from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
+    from deploy_nas.workflows.bundle import bundle as make_bundle
+    from deploy_nas.workflows.export import ExportRequest, export
 
     if images is not None and not int8 and bundle is None:
         raise click.UsageError("--images measures what --int8 or --bundle write; verify has --images too")
@@ -114,34 +115,26 @@ def command(
         max_accuracy_drop=max_accuracy_drop,
     )
     with show.status("exporting", quiet=as_json) as say:
-        report = export_subnet(request, say)
-    if not as_json:
-        tell(report)
-    quantized = None
-    if int8:
-        with show.status("quantising", quiet=as_json) as say:
-            quantized = quantize_subnet(request, say)
-        if not as_json:
-            tell_int8(quantized)
+        exported = export(request, say, exported=None if as_json else tell)
+    report, quantized = exported.report, exported.quantized
+    if quantized is not None and not as_json:
+        tell_int8(quantized)
     skipped = (*report.skipped, *(quantized.skipped if quantized is not None else ()))
     show.say_skipped(list(dict.fromkeys(skipped)))  # both read the same images
     manifest = None
     if bundle is not None:
         with show.status("bundling", quiet=as_json) as say:
-            manifest = bundle_export(request, quantized, bundle, say)
+            manifest = make_bundle(request, exported, bundle, say)
         if not as_json:
             tell_bundle(bundle, manifest)
     if as_json:
         value = report.to_json()
         if quantized is not None:
             value["int8"] = quantized.to_json()
-        if manifest is not None:  # the files have certificates since
-            value["bundle"] = manifest
-            value |= manifest["files"]["model.onnx"]
-            if quantized is not None:
-                value["int8"] |= manifest["files"]["model.int8.onnx"]
+        if manifest is not None:
+            value["bundle"] = manifest.to_json()
         show.emit_json(value)
-    if manifest is not None and any(m["certificate"]["within_budget"] is False for m in manifest["models"]):
+    if manifest is not None and not manifest.keeps_budgets:
         raise SystemExit(1)
 
 
@@ -163,9 +156,10 @@ def tell(report: ExportReport) -> None:
 
 def tell_int8(report: QuantizeReport) -> None:
     """A quantisation in a few lines."""
+    how = report.quantization
     click.echo(
-        f"wrote {report.path}: INT8 ({report.scheme['activations']}; for {report.scheme['chosen_for']}), "
-        f"{report.size_bytes / 1e6:.2f} MB, ranges from {report.calibrated} images"
+        f"wrote {report.path}: INT8 ({how.activations}; for {how.chosen_for}), "
+        f"{len(report.model.data) / 1e6:.2f} MB, ranges from {how.calibration_images} images"
     )
     if report.speedup is None:
         click.echo("its speed was not measured: it is for another processor")
@@ -185,11 +179,14 @@ def tell_int8(report: QuantizeReport) -> None:
     click.echo(f"both classify {report.agreement_percent:.1f}% of {report.compared} images alike")
 
 
-def tell_bundle(path: Path, manifest: dict[str, Any]) -> None:
+def tell_bundle(path: Path, manifest: Manifest) -> None:
     """A bundle in a few lines."""
-    for model in manifest["models"]:
-        certificate = model["certificate"]
-        budget, kept = certificate["budget_ms"], certificate["within_budget"]
-        beside = "" if budget is None else f"; budget {budget:.4g} ms {'kept' if kept else 'MISSED'} here"
-        click.echo(f"{model['file']}: verified, {certificate['measured']['latency_ms']:.4g} ms{beside}")
+    for name, model in manifest.models.items():
+        certificate = model.certificate
+        if certificate is None:
+            continue
+        kept = "kept" if certificate.within_budget else "MISSED"
+        budget = certificate.budget_ms
+        beside = "" if budget is None else f"; budget {budget:.4g} ms {kept} here"
+        click.echo(f"{name}: verified, {certificate.measured.latency_ms:.4g} ms{beside}")
     click.echo(f"wrote {path}: `python3 infer.py IMAGE` in it needs numpy, onnxruntime and pillow")

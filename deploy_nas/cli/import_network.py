@@ -42,6 +42,5 @@ def command(
     layers = record.space.layers(record.architecture)
     macs = sum(layer.macs for _, layer in layers) / 1e6
     click.echo(
-        f"{path}: {record.space.id}, {len(layers)} layers, {record.architecture['image_size']} px, "
-        f"{macs:.1f} million MACs"
+        f"{path}: {record.space.id}, {len(layers)} layers, {record.image_size} px, {macs:.1f} million MACs"
     )

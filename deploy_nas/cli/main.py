@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from deploy_nas.core.errors import DeployNASError
+from deploy_nas.core.errors import BudgetError, DeployNASError, OptionError
+from deploy_nas.core.figures import FIGURES
 
 # name -> (module, what it does): commands are imported when they run, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -27,6 +29,34 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spaces": ("spaces", "List the search spaces."),
     "doctor": ("doctor", "Say what this machine offers and what would spoil its timings."),
 }
+
+
+# Parameters whose option has another name than their own.
+_OPTIONS = {
+    "anchors": "--anchor",
+    "max_time_budget": "--generations",
+    "population_size": "--population",
+    "profiles": "--profile",
+    **{figure.name: figure.option for figure in FIGURES.values()},
+}
+_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)`")
+
+
+def in_options(error: DeployNASError) -> str:
+    """An error's text with options where it names parameters.
+
+    Below the command line an error about a parameter has it as its subject, and other parameters stand in
+    its text between backquotes: who calls from Python reads those.
+    """
+    subject = error.subject
+    if isinstance(error, OptionError | BudgetError) and subject.isidentifier():
+        subject = _option(subject)
+    parts = (_PARAMETER.sub(lambda found: _option(found[1]), part) for part in (error.message, error.hint))
+    return error.worded(subject, *parts)
+
+
+def _option(parameter: str) -> str:
+    return _OPTIONS.get(parameter, "--" + parameter.replace("_", "-"))
 
 
 class LazyGroup(click.Group):
@@ -62,7 +92,7 @@ class LazyGroup(click.Group):
             error.show()
             raise SystemExit(2) from None
         except DeployNASError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {in_options(error)}", err=True)
             raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
             click.echo("stopped", err=True)

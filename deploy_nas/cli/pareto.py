@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from deploy_nas.cli import show
 from deploy_nas.cli.search import describe, question_options, request_of
+from deploy_nas.core.figures import MACS
+
+if TYPE_CHECKING:
+    from deploy_nas.records.result import SearchRecord
 
 
 @click.command("pareto")
@@ -56,7 +60,7 @@ def command(
     """
     from deploy_nas.core.errors import OptionError
     from deploy_nas.records.files import check_output
-    from deploy_nas.workflows.find_front import front_file, load_front, pick_file, picked_budget_ms
+    from deploy_nas.workflows.pareto import front_file, load_front, pick_file, picked_budget_ms
 
     if given is not None and pick is None:
         raise click.BadParameter("names a front to pick from: say which with --pick", param_hint="--from")
@@ -103,27 +107,27 @@ def command(
     if given is None:
         _print(front, output)
     if picked is not None:
-        click.echo(f"picked {pick}: {picked.space.id} at {picked.architecture['image_size']} px")
+        click.echo(f"picked {pick}: {picked.space.id} at {picked.image_size} px")
         click.echo(describe(picked))
         click.echo(f"wrote {pick_output}")
 
 
-def _print(front: Any, output: Path) -> None:
+def _print(front: SearchRecord, output: Path) -> None:
     """About twelve of its points."""
     points = [c.record for c in front.candidates]
     shown = sorted({round(i * (len(points) - 1) / 11) for i in range(12)}) if points else []
     rows = [
         [
-            points[i].predicted["latency_ms"],
-            points[i].predicted["bound_ms"],
-            points[i].predicted["accuracy"],
-            points[i].architecture["image_size"],
-            points[i].predicted["millionMACs"],
+            points[i].predicted.latency_ms,
+            points[i].predicted.bound_ms,
+            points[i].predicted.accuracy,
+            points[i].image_size,
+            points[i].predicted.figures.get(MACS.name),
         ]
         for i in shown
     ]
     click.echo(show.table(["predicted ms", "at most ms", "predicted accuracy", "px", "million MACs"], rows))
-    note = points[0].predicted.get("accuracy_note") if points else None
+    note = points[0].predicted.accuracy_note if points else None
     if note:
         click.echo(f"({note})")
     click.echo(f"{len(points)} points of {front.evaluations} evaluated; wrote {output}")

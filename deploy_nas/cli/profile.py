@@ -126,7 +126,7 @@ def command(
         raise SystemExit(130) from None
     if as_json:
         figures = {
-            "validation": profile.validation,
+            "validation": {} if profile.validation is None else profile.validation.to_json(),
             "noise": asdict(profile.noise),
             "duration_s": profile.duration_s,
         }

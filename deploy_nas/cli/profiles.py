@@ -15,31 +15,30 @@ if TYPE_CHECKING:
 
 def summary(profile: Profile) -> str:
     """A profile in a few lines."""
-    f, v, n = profile.fingerprint, profile.validation, profile.noise
+    on, held_out, noise = profile.fingerprint, profile.validation, profile.noise
     sizes = ", ".join(map(str, profile.image_sizes))
     if profile.imported is not None:
         return (
             f"profile {profile.id}: {profile.space.id}, image sizes {sizes}\n"
-            f"device: {f['cpu']}, IMPORTED from {profile.imported.get('format', 'elsewhere')} "
-            f"({len(profile.rows)} rows)\n"
+            f"device: {on.cpu}, IMPORTED from {profile.imported.format} ({len(profile.rows)} rows)\n"
             "UNVALIDATED: no network was measured against it, so its predictions have no bound"
         )
     lines = [
         f"profile {profile.id}: {profile.space.id}, image sizes {sizes}",
-        f"device: {f['cpu']}, {f['cores']} cores, {f['threads']} thread(s)"
-        f"{', pinned' if f['pinned'] else ''}, "
-        f"{f['provider']}, onnxruntime {f['onnxruntime']}, {f['precision']}",
+        f"device: {on.cpu}, {on.cores} cores, {on.threads} thread(s){', pinned' if on.pinned else ''}, "
+        f"{on.provider}, {on.runtime} {on.runtime_version}, {on.precision}",
         f"timed {profile.created} in {profile.duration_s:.0f} s: {len(profile.rows)} layers",
-        f"noise: differences under {n.resolution_percent:.1f}% are noise here; "
-        f"the speed drifted by {n.drift_percent:.1f}%",
+        f"noise: differences under {noise.resolution_percent:.1f}% are noise here; "
+        f"the speed drifted by {noise.drift_percent:.1f}%",
     ]
-    if v:
+    if held_out is not None:
         lines.append(
-            f"validation on {v['networks']:.0f} other networks: mean error {v['mean_error_percent']:.2f}%, "
-            f"worst {v['worst_error_percent']:.2f}%, {v['within_5_percent']:.0f}% within 5%, "
-            f"{v['within_10_percent']:.0f}% within 10%, rank correlation {v['rank_correlation']:.4f}"
+            f"validation on {held_out.networks} other networks: "
+            f"mean error {held_out.mean_error_percent:.2f}%, worst {held_out.worst_error_percent:.2f}%, "
+            f"{held_out.within_5_percent:.0f}% within 5%, {held_out.within_10_percent:.0f}% within 10%, "
+            f"rank correlation {held_out.rank_correlation:.4f}"
         )
-    lines += [f"UNSTABLE: {fault}" for fault in n.faults] or ["verdict: stable"]
+    lines += [f"UNSTABLE: {fault}" for fault in noise.faults] or ["verdict: stable"]
     return "\n".join(lines)
 
 
@@ -62,10 +61,8 @@ def list_profiles(folder: Path) -> None:
         except DeployNASError:
             continue
         verdict = "imported" if p.imported is not None else "stable" if p.stable else "unstable"
-        error = p.validation.get("mean_error_percent")
-        rows.append(
-            [str(path), p.space.id, str(p.fingerprint["cpu"]), int(p.fingerprint["threads"]), error, verdict]
-        )
+        error = None if p.validation is None else p.validation.mean_error_percent
+        rows.append([str(path), p.space.id, p.fingerprint.cpu, p.fingerprint.threads, error, verdict])
     if not rows:
         click.echo(f"no profiles in {folder}: `deploy-nas profile --space ID` makes one")
         return
@@ -79,6 +76,7 @@ def list_profiles(folder: Path) -> None:
 def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
     """Print a profile and where a network's time goes, layer by layer."""
     from deploy_nas.core.errors import MismatchError
+    from deploy_nas.core.space import image_size_of
     from deploy_nas.records.architecture import load_architecture
     from deploy_nas.records.profile import load_profile
 
@@ -96,7 +94,7 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     rows: list[list[object]] = []
     rest = total
     for name, layer in p.space.layers(chosen):
-        row = p.row(layer.key, chosen["image_size"])
+        row = p.row(layer.key, image_size_of(chosen))
         rest -= row.latency_ms
         share = 100 * row.latency_ms / total
         rows.append(
@@ -115,15 +113,15 @@ def compare(first: Path, second: Path) -> None:
     import numpy as np
 
     from deploy_nas.core.errors import MismatchError
+    from deploy_nas.core.fingerprint import EVERYTHING
     from deploy_nas.core.stats import rank_correlation
     from deploy_nas.records.profile import load_profile
 
     a, b = load_profile(first), load_profile(second)
     if a.space.id != b.space.id:
         raise MismatchError(f"is of space {b.space.id}, the other of {a.space.id}", subject=str(second))
-    for key in sorted(set(a.fingerprint) | set(b.fingerprint)):
-        if a.fingerprint.get(key) != b.fingerprint.get(key):
-            click.echo(f"{key}: {a.fingerprint.get(key)!r} against {b.fingerprint.get(key)!r}")
+    for difference in a.fingerprint.differences(b.fingerprint, sorted(EVERYTHING)):
+        click.echo(difference.against())
     sizes = sorted(set(a.image_sizes) & set(b.image_sizes))
     if not sizes:
         raise MismatchError("they hold no image size in common", subject=str(second))

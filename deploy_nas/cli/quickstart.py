@@ -34,6 +34,7 @@ def command(
     Exits 1 if the model it made misses its budget.
     """
     from deploy_nas.cli.profiles import summary
+    from deploy_nas.cli.repeat import commands_to_repeat
     from deploy_nas.workflows.quickstart import quickstart
 
     with show.progress("profiling this machine") as update:
@@ -46,15 +47,16 @@ def command(
             force=force,
             progress=update,
             say=lambda stage: click.echo(f"{stage} ...", err=True),
+            commands=commands_to_repeat,
         )
     predicted, verified = done.record.predicted, done.verification
     click.echo(summary(done.profile))
     click.echo()
     row = [
-        predicted["budget_ms"],
+        predicted.budget_ms,
         verified.predicted_ms,
         verified.measured.latency_ms,
-        predicted["accuracy"],
+        predicted.accuracy,
         done.report.million_macs,
         str(done.report.path),
     ]
@@ -71,7 +73,7 @@ def command(
     click.echo(
         "\nnext:\n"
         f"  deploy-nas search --profile {folder}/profile.json "
-        f"--max-latency-ms {1.5 * predicted['budget_ms']:.3g}{unstable} -o {folder}/larger.json\n"
+        f"--max-latency-ms {1.5 * (predicted.budget_ms or 0):.3g}{unstable} -o {folder}/larger.json\n"
         f"  deploy-nas export {folder}/larger.json\n"
         f"  deploy-nas verify {folder}/larger.onnx --profile {folder}/profile.json\n"
         f"  deploy-nas profiles show {folder}/profile.json --architecture {folder}/best.json"

@@ -41,19 +41,27 @@ def command(
     The front, predicted against measured, where the milliseconds go, the architecture drawn, the profile's
     noise and validation, versions, and the commands to repeat it.
     """
-    from deploy_nas.workflows.write_report import report_file
+    from deploy_nas.cli.repeat import commands_to_repeat
+    from deploy_nas.workflows.report import ReportRequest, report
 
     path = output or show.beside(architecture, ".html")
+    request = ReportRequest(
+        architecture=architecture,
+        profile=profile,
+        output=path,
+        front=front,
+        result=result,
+        model=model,
+        predictor=predictor,
+        anchors=anchors,
+        force=force,
+    )
+    paths = {
+        "profile": profile,
+        "best": architecture,
+        "model": model or architecture.with_suffix(".onnx"),
+        "report": path,
+    }
     with show.status("gathering what is known"):
-        report_file(
-            architecture,
-            profile,
-            path,
-            front=front,
-            result=result,
-            model=model,
-            predictor=predictor,
-            anchors=anchors,
-            force=force,
-        )
+        report(request, commands_to_repeat(paths))
     click.echo(f"wrote {path}")

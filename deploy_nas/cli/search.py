@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.core.figures import ANALYTICAL, LATENCY
 
 if TYPE_CHECKING:
     from deploy_nas.records.architecture import ArchitectureRecord
-
-_BUDGETS = {
-    "max_macs_millions": "millionMACs",
-    "max_params_millions": "params_million",
-    "max_peak_memory_kb": "KBPeakMemory",
-    "max_model_mb": "model_mb",
-}
 
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,12 +25,7 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="Profile of the device; may repeat, for several devices.",
         ),
-        click.option("--max-macs-millions", type=float, help="Millions of multiply-accumulates."),
-        click.option("--max-params-millions", type=float, help="Millions of parameters."),
-        click.option(
-            "--max-peak-memory-kb", type=float, help="Peak activation memory, KB (see --bytes-per-element)."
-        ),
-        click.option("--max-model-mb", type=float, help="Size of the exported fp32 file, 10^6 bytes."),
+        *(click.option(figure.option, type=float, help=figure.help) for figure in ANALYTICAL),
         click.option(
             "--bytes-per-element",
             type=click.Choice(["1", "4"]),
@@ -71,7 +60,7 @@ def request_of(
     **options: Any,
 ) -> tuple[Any, Any]:
     """The first device's profile, and the request that the options make."""
-    from deploy_nas.workflows.question import LATENCY, SearchRequest, load_devices
+    from deploy_nas.workflows.question import SearchRequest, load_devices
 
     level = None
     if confidence.lower() != "none":
@@ -84,8 +73,7 @@ def request_of(
     if not profiles:
         raise click.UsageError("Missing option '--profile'.")
     profile, budget_ms, others = load_devices(profiles, max_latency_ms)
-    asked = {LATENCY: budget_ms}
-    asked |= {figure: options.pop(option) for option, figure in _BUDGETS.items()}
+    asked = {LATENCY.name: budget_ms, **{f.name: options.pop(f.parameter) for f in ANALYTICAL}}
     budgets = {name: bound for name, bound in asked.items() if bound is not None}
     request = SearchRequest(
         budgets=budgets,
@@ -98,42 +86,39 @@ def request_of(
 
 
 def describe(record: ArchitectureRecord) -> str:
-    """What is predicted of an architecture, in a few lines, known bias included."""
-    p = record.predicted
-    sign = "%" if p["accuracy_unit"] == "percent" else ""
-    unsure = f" (unsure by {p['accuracy_spread']:.2g})" if "accuracy_spread" in p else ""
-    lines = [f"predicted accuracy {p['accuracy']:.4g}{sign}{unsure}"]
-    if p.get("accuracy_note"):
-        lines.append(f"  ({p['accuracy_note']})")
-    lines.append(_latency(p, ""))
-    lines += [_latency(other, f" on {other['device']}") for other in p.get("others", [])]
-    if "measured_ms" in p:
-        lines.append(f"measured latency {p['measured_ms']:.4g} ms")
-    lines.append(
-        f"{p['millionMACs']:.1f} million MACs, {p['params_million']:.2f} million parameters, "
-        f"peak memory {p['KBPeakMemory']:.0f} KB, a file of at most {p['model_mb']:.2f} MB"
-    )
+    """All that is predicted of an architecture, in a few lines, known bias included."""
+    said = record.predicted
+    sign = "%" if said.accuracy_unit == "percent" else ""
+    unsure = "" if said.accuracy_spread is None else f" (unsure by {said.accuracy_spread:.2g})"
+    lines = [f"predicted accuracy {said.accuracy:.4g}{sign}{unsure}"]
+    if said.accuracy_note:
+        lines.append(f"  ({said.accuracy_note})")
+    lines.append(_latency(said.latency_ms, said.bound_ms, ""))
+    lines += [_latency(other.latency_ms, other.bound_ms, f" on {other.device}") for other in said.others]
+    if said.measured_ms is not None:
+        lines.append(f"measured latency {said.measured_ms:.4g} ms")
+    shown = [f.worded(said.figures[f.name]) for f in ANALYTICAL if f.name in said.figures]
+    lines.append(", ".join(shown))
     return "\n".join(lines)
 
 
-def _latency(p: dict[str, Any], where: str) -> str:
-    bound = p["bound_ms"]
-    least = (
+def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> str:
+    at_most = (
         "no bound (an unvalidated profile, or none asked for)"
-        if bound is None
-        else f"at most {bound:.4g} ms by its bound"
+        if bound_ms is None
+        else f"at most {bound_ms:.4g} ms by its bound"
     )
-    return f"predicted latency {p['latency_ms']:.4g} ms{where}, {least}"
+    return f"predicted latency {latency_ms:.4g} ms{where}, {at_most}"
 
 
 @click.command("search")
 @question_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
 @click.option(
-    "--max-latency-ms",
+    LATENCY.option,
     type=float,
     multiple=True,
-    help="Latency budget, as measured on the device; one for each --profile, in order.",
+    help=f"{LATENCY.help} One for each --profile, in order.",
 )
 @click.option(
     "--confidence",
@@ -143,7 +128,7 @@ def _latency(p: dict[str, Any], where: str) -> str:
     help="That the latency budget is kept.",
 )
 @click.option("--image-sizes", metavar="N,N", help="Sizes to search  [all that were profiled]")
-@click.option("--population", default=1000, show_default=True, help="Children a generation.")
+@click.option("--population", default=1000, show_default=True, help="Children per generation.")
 @click.option("--generations", default=50, show_default=True, help="Generations.")
 @click.option(
     "--measure-top",
@@ -173,7 +158,7 @@ def command(
 
     Exits 1 if --measure-top finds none that meets the budget.
     """
-    from deploy_nas.workflows.search_subnets import result_path, search_file
+    from deploy_nas.workflows.search import result_path, search_file
 
     profile, request = request_of(
         **options,
@@ -199,20 +184,17 @@ def command(
         return
     if result.interrupted:
         click.echo("stopped: the best found so far")
-    click.echo(
-        f"{record.space.id} at {record.architecture['image_size']} px, of {result.evaluations} evaluated"
-    )
+    click.echo(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
     click.echo(describe(record))
-    timed = [c for c in result.candidates if c.measured]
-    if timed:
+    if result.timed:
         rows = [
             [
-                c.record.predicted["latency_ms"],
-                c.measured["latency_ms"],
-                c.record.predicted["accuracy"],
-                "kept" if c.measured["within_budget"] else "MISSED",
+                r.predicted.latency_ms,
+                timed.latency_ms,
+                r.predicted.accuracy,
+                "kept" if timed.within_budget else "MISSED",
             ]
-            for c in timed
+            for r, timed in result.timed
         ]
         click.echo(show.table(["predicted ms", "measured ms", "predicted accuracy", "budget"], rows))
     click.echo(f"wrote {output} and {result_path(output)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,7 @@ from deploy_nas.cli import show
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
-    from deploy_nas.workflows.bundle import Verified
-    from deploy_nas.workflows.deploy_subnet import MeasuredTop1
+    from deploy_nas.workflows.verify import MeasuredTop1, Verified
 
 
 @click.command("verify")
@@ -47,56 +46,65 @@ def command(
     Exits 1 if the budget is missed.
     """
     from deploy_nas.records.bundle import is_bundle
-    from deploy_nas.workflows.bundle import verify_path
-    from deploy_nas.workflows.deploy_subnet import images_for, top1_of
+    from deploy_nas.workflows.verify import VerifyRequest, verify
 
-    if images is not None and is_bundle(model):
-        raise click.UsageError("--images is for a single model, not for a bundle")
-    given = images_for(model, images) if images is not None else None
+    request = VerifyRequest(
+        path=model,
+        profile=profile,
+        max_latency_ms=max_latency_ms,
+        threads=threads,
+        target=target,
+        ssh_options=ssh_option,
+        images=images,
+    )
     with show.progress("measuring", quiet=as_json) as update:
-        results = verify_path(
-            model,
-            profile=profile,
-            max_latency_ms=max_latency_ms,
-            threads=threads,
-            target=target,
-            ssh_options=ssh_option,
-            progress=update,
-        )
-        found = top1_of(model, given) if given is not None else None
+        results = verify(request, update)
     if as_json:
         values = {result.name: as_value(result) for result in results}
-        if found is not None:
-            values[str(model)]["top1"] = {
-                **asdict(found.top1),
-                "percent": found.top1.percent,
-                "interval_percent": found.top1.interval_percent,
-                "predicted_percent": found.predicted_percent,
-                "skipped": found.skipped,
-            }
         show.emit_json({"models": values} if is_bundle(model) else values[str(model)])
     else:
         for result in results:
             if is_bundle(model):
                 click.echo(f"{result.name}: its hash is the manifest's")
-            if result.logits_apart is not None:
+            if result.device is not None and result.logits_apart is not None:
                 judged = "logits as here" if result.logits_judged else "INT8 logits, not judged"
                 click.echo(f"on {result.device}: {judged}, largest difference {result.logits_apart:.2g}")
             click.echo(describe(result.verification))
-        if found is not None:
-            click.echo(describe_top1(found, " here" if target is not None else ""))
-    if found is not None:
-        show.say_skipped(found.skipped)
+            if result.top1 is not None:
+                click.echo(describe_top1(result.top1, " here" if target is not None else ""))
+    for result in results:
+        if result.top1 is not None:
+            show.say_skipped(result.top1.skipped)
     if any(result.verification.within_budget is False for result in results):
         raise SystemExit(1)
 
 
-def as_value(result: Verified) -> dict[str, Any]:
+def as_value(result: Verified) -> dict[str, object]:
     """For ``--json``."""
     v = result.verification
-    value = {**asdict(v), "within_budget": v.within_budget, "error_percent": v.error_percent}
-    if result.logits_apart is not None:
-        value |= {"logits_apart": result.logits_apart, "device": result.device}
+    value: dict[str, object] = {
+        "measured": v.measured.to_json(),
+        "predicted_ms": v.predicted_ms,
+        "bound_ms": v.bound_ms,
+        "budget_ms": v.budget_ms,
+        "speed": v.speed,
+        "differences": [str(difference) for difference in v.differences],
+        "sha256": v.sha256,
+        "certificate": None if v.certificate is None else v.certificate.to_json(),
+        "warning": v.warning,
+        "within_budget": v.within_budget,
+        "error_percent": v.error_percent,
+    }
+    if result.device is not None:
+        value |= {"logits_apart": result.logits_apart, "device": str(result.device)}
+    if result.top1 is not None:
+        value["top1"] = {
+            **asdict(result.top1.top1),
+            "percent": result.top1.top1.percent,
+            "interval_percent": result.top1.top1.interval_percent,
+            "predicted_percent": result.top1.predicted_percent,
+            "skipped": result.top1.skipped,
+        }
     return value
 
 
@@ -129,13 +137,12 @@ def describe(result: Verification) -> str:
     if result.speed is not None and abs(result.speed - 1) > 0.05:
         lines.append(f"note: this device now runs at {result.speed:.2f} of the speed it was profiled at")
     if result.certificate is not None:
-        then, on = result.certificate["measured"], result.certificate["measured_on"]
-        change = 100 * (m.latency_ms / then["latency_ms"] - 1)
-        lines.append(
-            f"certificate: {then['latency_ms']:.4g} ms on {on['cpu']}, {on['threads']} thread(s), "
-            f"onnxruntime {on['onnxruntime']}; now {change:+.1f}%"
-        )
-    lines += [f"note: {misfit}" for misfit in result.misfits]
+        then = result.certificate.measured.latency_ms
+        change = 100 * (m.latency_ms / then - 1)
+        lines.append(f"certificate: {then:.4g} ms on {result.certificate.measured_on}; now {change:+.1f}%")
+    if result.warning is not None:
+        lines.append(f"note: {result.warning}")
     if result.differences:
-        lines.append("note: the profile is another device's or set-up's: " + "; ".join(result.differences))
+        differences = "; ".join(map(str, result.differences))
+        lines.append(f"note: the profile is another device's or set-up's: {differences}")
     return "\n".join(lines)

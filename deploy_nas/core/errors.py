@@ -32,7 +32,8 @@ class DeployNASError(Exception):
 
     Args:
         message: what is wrong.
-        subject: the file, key or option it is about; put before the message.
+        subject: the file, key or parameter it is about; put before the message. Parameters in the message
+            and the hint stand between backquotes; the command line shows its options instead.
         hint: what to do; put after it.
     """
 
@@ -40,8 +41,13 @@ class DeployNASError(Exception):
 
     def __init__(self, message: str, *, subject: str = "", hint: str = "") -> None:
         self.message, self.subject, self.hint = message, subject, hint
+        super().__init__(self.worded(subject, message, hint))
+
+    @staticmethod
+    def worded(subject: str, message: str, hint: str) -> str:
+        """The one form of an error's text."""
         text = f"{subject}: {message}" if subject else message
-        super().__init__(f"{text}; {hint}" if hint else text)
+        return f"{text}; {hint}" if hint else text
 
 
 class InputError(DeployNASError):

@@ -15,15 +15,17 @@ class Figure:
 
     Args:
         name: as efficiency dicts, budgets and files have it.
+        label: its heading.
         unit: as people read it.
         option: of the command line that bounds it.
         help: of that option.
         decimals: shown to people.
-        what: a phrase that follows the value and its unit; empty for none.
+        what: leads to the value in a sentence; empty where the unit says it.
         least: leads to the lowest value found, in the error for a budget that nothing meets.
     """
 
     name: str
+    label: str
     unit: str
     option: str
     help: str
@@ -40,9 +42,14 @@ class Figure:
         """A value for people: ``312.4 million MACs``."""
         return f"{value:.{self.decimals}f} {self.unit}"
 
+    def worded(self, value: float) -> str:
+        """A value in a sentence: ``peak memory 812 KB``."""
+        return f"{self.what} {self.shown(value)}".strip()
+
 
 LATENCY = Figure(
     name="latency_ms",
+    label="latency",
     unit="ms",
     option="--max-latency-ms",
     help="Latency budget, as measured on the device.",
@@ -51,6 +58,7 @@ LATENCY = Figure(
 )
 MACS = Figure(
     name="millionMACs",
+    label="MACs",
     unit="million MACs",
     option="--max-macs-millions",
     help="Millions of multiply-accumulates.",
@@ -59,6 +67,7 @@ MACS = Figure(
 )
 PARAMS = Figure(
     name="params_million",
+    label="parameters",
     unit="million parameters",
     option="--max-params-millions",
     help="Millions of parameters.",
@@ -67,21 +76,23 @@ PARAMS = Figure(
 )
 PEAK_MEMORY = Figure(
     name="KBPeakMemory",
+    label="peak memory",
     unit="KB",
     option="--max-peak-memory-kb",
     help="Peak activation memory, KB (see --bytes-per-element).",
     decimals=0,
     least="the leanest architecture found has a peak memory of",
-    what="of peak memory",
+    what="peak memory",
 )
 MODEL_SIZE = Figure(
     name="model_mb",
+    label="file, at most",
     unit="MB",
     option="--max-model-mb",
     help="Size of the exported fp32 file, 10^6 bytes.",
     decimals=2,
     least="the smallest architecture found has a file of",
-    what="at most as a file",
+    what="a file of at most",
 )
 
 ANALYTICAL = (MACS, PARAMS, PEAK_MEMORY, MODEL_SIZE)

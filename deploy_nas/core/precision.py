@@ -26,16 +26,6 @@ class Scheme:
     weight_bits: int = 8
     why: str = ""
 
-    def to_json(self) -> dict[str, object]:
-        """As the metadata has it."""
-        return {
-            "format": "QDQ",
-            "activations": f"{self.activations}, a tensor",
-            "weights": f"int{self.weight_bits}, symmetric, an output channel",
-            "weight_bits": self.weight_bits,
-            "chosen_for": self.why,
-        }
-
 
 THIS_PROCESSOR = "auto"
 _VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
@@ -69,9 +59,7 @@ def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:
     """
     if processor != THIS_PROCESSOR:
         if processor not in _SCHEMES:
-            raise OptionError(
-                f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="--int8-for"
-            )
+            raise OptionError(f"must be one of {', '.join(PROCESSORS)}, is {processor!r}", subject="int8_for")
         return _SCHEMES[processor]
     kind = processor_of(features, machine)
     otherwise = _SCHEMES[kind].why if kind == "arm" else f"{machine} without VNNI"

@@ -1,7 +1,7 @@
 """The spaces deploy-nas knows, by id: its own, and those that other packages bring.
 
 A package brings a space by an entry point of the group ``deploy_nas.spaces``: its name is the space's
-id, its object a function that returns the :class:`Space` (docs/spaces/your-own.md). The ids of
+id, its object a function that returns the :class:`Space` (docs/guide/own-space.md). The ids of
 deploy-nas cannot be taken.
 """
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.precision import FP32, INT8
-from deploy_nas.core.space import Architecture, Space
-from deploy_nas.core.spaces import CIFAR10_LABELS, EMBEDDED, get_space
-from deploy_nas.deploy.weights import UNTRAINED, Provenance, default_weights, load_supernet
+from deploy_nas.core.precision import FP32
+from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.core.spaces import get_space
+from deploy_nas.deploy.weights import default_weights, load_supernet
 from deploy_nas.device.session import open_session
-from deploy_nas.records.architecture import parse_predicted
 from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.model import UNTRAINED, Agreement, ModelMetadata, Preprocessing, Provenance
 
 if TYPE_CHECKING:
     import torch
@@ -85,20 +86,20 @@ class ExportReport:
             else f"{UNTRAINED}: the weights are random, only timing means anything"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For ``--json``."""
         fields = asdict(self) | {"path": str(self.path), "weights": self.weights.to_json()}
         return fields | {"warning": self.warning}
 
 
 def export_onnx(
-    arch: Mapping[str, Any],
+    arch: Mapping[str, object],
     path: str | Path,
     *,
     weights: str | Path | None = None,
     calibration_images: Images | None = None,
     space: Space | str | None = None,
-    predicted: Mapping[str, Any] | None = None,
+    predicted: Predicted | Mapping[str, object] | None = None,
     profile_id: str | None = None,
     labels: Sequence[str] | None = None,
     batch: int | None = 1,
@@ -135,7 +136,18 @@ def export_onnx(
     check_output(path, force=force)
     resolved = _space(arch, space)
     architecture = resolved.decode(resolved.encode([arch]))[0]
-    metadata = _metadata(resolved, architecture, predicted or arch.get("predicted"), profile_id, labels)
+    said = promise(predicted or arch.get("predicted"))
+    metadata = ModelMetadata(
+        space=resolved,
+        architecture=architecture,
+        predicted=said,
+        profile=profile_id or said.profile,
+        labels=tuple(class_names(resolved, labels)),
+        preprocessing=Preprocessing(
+            image_size=image_size_of(architecture), mean=resolved.mean, std=resolved.std
+        ),
+        opset=graphs.OPSET,
+    )
     _check_batch(batch)
     if calibration_images is not None:
         _check_images(calibration_images)
@@ -146,7 +158,7 @@ def export_onnx(
     net, provenance = load_supernet(resolved, weights, seed=seed, progress=progress)
     subnet = supernets.subnet(net, architecture)
     rng = np.random.default_rng(seed)
-    image_size = int(architecture["image_size"])
+    image_size = image_size_of(architecture)
     compared = rng.standard_normal((_CHECKED_RANDOM, 3, image_size, image_size), dtype=np.float32)
     if calibration_images is not None:
         say("estimating batch-norm statistics on the images")
@@ -167,18 +179,18 @@ def export_onnx(
     data = graphs.build_model(
         layers,
         supernets.folded_weights(resolved, architecture, subnet),
-        metadata=metadata | {"weights": provenance.to_json()},
+        metadata=replace(metadata, weights=provenance).to_json(),
         batch=batch,
         name=resolved.id,
     )
     difference, allowed = check_agreement(data, subnet, compared, batch=batch)
-    agreement = {
-        "with": "ofa's own subnet in PyTorch",
-        "inputs": len(compared),
-        "largest_difference": float(f"{difference:.2g}"),
-        "allowed": float(f"{allowed:.2g}"),
-    }
-    data = graphs.with_metadata(graphs.with_shapes(data), {"agreement": agreement})
+    agreement = Agreement(
+        reference="ofa's own subnet in PyTorch",
+        inputs=len(compared),
+        largest_difference=float(f"{difference:.2g}"),
+        allowed=float(f"{allowed:.2g}"),
+    )
+    data = graphs.with_metadata(graphs.with_shapes(data), {"agreement": agreement.to_json()})
     write_atomic(path, data, force=force)
     return ExportReport(
         path=path,
@@ -196,22 +208,30 @@ def export_onnx(
     )
 
 
-def promised(predicted: Mapping[str, Any], precision: str) -> dict[str, Any]:
-    """What was predicted, if of this precision: another's latency would be a wrong promise.
+def promise(given: object) -> Predicted:
+    """What is promised of an fp32 file: given as a value, or as a dict of figures.
 
-    A budget holds for the file that ships, so an INT8 file has it from the fp32 search it comes from.
+    Raises:
+        OptionError: neither, or figures that no file can hold.
+        RecordError: a figure that cannot be; names it.
     """
-    if predicted.get("precision", FP32) == precision:
-        return dict(predicted)
-    kept = ["accuracy", "accuracy_unit", "millionMACs", "params_million", "KBPeakMemory", "threads"]
-    kept += ["budget_ms"] if precision == INT8 else []
-    return {key: predicted[key] for key in kept if key in predicted}
+    if given is None:
+        return Predicted()
+    if isinstance(given, Predicted):
+        return given.promise_for(FP32)
+    if not isinstance(given, Mapping):
+        raise OptionError("must be a dict of figures", subject="predicted")
+    try:
+        figures = json.loads(json.dumps(dict(given), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"cannot be kept as JSON ({error})", subject="predicted") from error
+    return Predicted.from_json(Fields(figures, "predicted")).promise_for(FP32)
 
 
 def class_names(space: Space, given: Sequence[str] | None) -> Sequence[str]:
     """The names given, else those that the space has, else none; raises :class:`OptionError`."""
     if given is None:
-        return CIFAR10_LABELS if space.id == EMBEDDED else ()
+        return space.labels
     if isinstance(given, str) or not all(isinstance(label, str) for label in given):
         raise OptionError("must be a list of names", subject="labels")
     if len(given) != space.classes:
@@ -259,49 +279,15 @@ def check_agreement(
     return difference, allowed
 
 
-def _space(arch: Mapping[str, Any], given: Space | str | None) -> Space:
+def _space(arch: Mapping[str, object], given: Space | str | None) -> Space:
     if not isinstance(arch, Mapping):
         raise ArchitectureError(f"an architecture is a dict, not {type(arch).__name__}")
     if given is not None:
         return get_space(given) if isinstance(given, str) else given
-    if not isinstance(arch.get("space"), str):
+    named = arch.get("space")
+    if not isinstance(named, str):
         raise ArchitectureError("the architecture does not say of which space it is", subject="space")
-    return get_space(arch["space"])
-
-
-def _metadata(
-    space: Space,
-    architecture: Architecture,
-    predicted: object,
-    profile_id: str | None,
-    labels: Sequence[str] | None,
-) -> dict[str, Any]:
-    """All that is known before the weights are; raises :class:`OptionError`."""
-    labels = class_names(space, labels)
-    if predicted is not None and not isinstance(predicted, Mapping):
-        raise OptionError("must be a dict of figures", subject="predicted")
-    try:
-        figures = json.loads(json.dumps(dict(predicted or {}), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"cannot be kept as JSON ({error})", subject="predicted") from error
-    figures = promised(parse_predicted(Fields(figures, "predicted")), FP32)
-    return {
-        "architecture": {"space": space.id, **architecture},
-        "space": space.id,
-        "predicted": figures,
-        "profile": profile_id or figures.get("profile"),
-        "labels": list(labels),
-        "preprocessing": {
-            "image_size": architecture["image_size"],
-            "mean": list(space.mean),
-            "std": list(space.std),
-            "layout": "NCHW",
-            "scale": "0..1",
-            "resize": "bilinear",
-        },
-        "opset": graphs.OPSET,
-        "precision": FP32,
-    }
+    return get_space(named)
 
 
 def _check_batch(batch: object) -> None:

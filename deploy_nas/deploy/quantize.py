@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.adapters import graphs, images, int8
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError
-from deploy_nas.core.precision import (
-    FP32,
-    INT8,
-    THIS_PROCESSOR,
-    Scheme,
-    processor_of,
-    scheme_for,
-    sums_exactly,
-)
-from deploy_nas.deploy.claims import checked_batch, model_architecture
+from deploy_nas.core.fingerprint import CPU_PROVIDER
+from deploy_nas.core.measured import Top1, latency_of
+from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, processor_of, scheme_for
+from deploy_nas.core.predicted import Predicted
 from deploy_nas.deploy.export import Images
-from deploy_nas.deploy.top1 import LabelledImages, Top1, measure_top1, predict, preprocessing_of
+from deploy_nas.deploy.model_file import ModelFile, parse_model_file
+from deploy_nas.deploy.top1 import LabelledImages, measure_top1, predict
 from deploy_nas.device import machine
 from deploy_nas.device.session import open_session
-from deploy_nas.device.timing import Timer, latency_of
-from deploy_nas.records.files import check_output, read_bytes, write_atomic
+from deploy_nas.device.timing import Timer
+from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.model import Quantization
 
 _BATCH = 50
 _BATCH_PIXELS = 500_000  # every activation of a batch is held at once: about 1 GB at most
@@ -44,9 +38,8 @@ class QuantizeReport:
     """What was written, and what it costs and gives beside the float file.
 
     Args:
-        path: the INT8 file; sha256, size_bytes: of it.
-        scheme: number formats, and what they were chosen for.
-        calibrated: images the ranges come from.
+        path: the INT8 file.
+        model: the file as it was written.
         float_ms, int8_ms: latency of both, timed in turn; ``None`` where it is for another processor.
         float_top1, int8_top1: on held-out images; ``None`` where none have labels.
         agreement_percent: images that both classify alike.
@@ -55,10 +48,7 @@ class QuantizeReport:
     """
 
     path: Path
-    sha256: str
-    size_bytes: int
-    scheme: dict[str, Any]
-    calibrated: int
+    model: ModelFile
     float_ms: float | None
     int8_ms: float | None
     float_top1: Top1 | None
@@ -66,6 +56,12 @@ class QuantizeReport:
     agreement_percent: float
     compared: int
     skipped: tuple[str, ...] = ()
+
+    @property
+    def quantization(self) -> Quantization:
+        """How it was quantised."""
+        assert self.model.metadata.quantization is not None  # noqa: S101 - int8_of states it
+        return self.model.metadata.quantization
 
     @property
     def speedup(self) -> float | None:
@@ -79,86 +75,101 @@ class QuantizeReport:
             return None
         return self.float_top1.percent - self.int8_top1.percent
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For ``--json``."""
-        more = {"path": str(self.path), "speedup": self.speedup, "drop_points": self.drop_points}
-        return {**asdict(self), **more}
+        return {
+            "path": str(self.path),
+            "sha256": self.model.sha256,
+            "size_bytes": len(self.model.data),
+            "scheme": self.quantization.to_json(),
+            "calibrated": self.quantization.calibration_images,
+            "float_ms": self.float_ms,
+            "int8_ms": self.int8_ms,
+            "float_top1": None if self.float_top1 is None else asdict(self.float_top1),
+            "int8_top1": None if self.int8_top1 is None else asdict(self.int8_top1),
+            "agreement_percent": self.agreement_percent,
+            "compared": self.compared,
+            "skipped": list(self.skipped),
+            "speedup": self.speedup,
+            "drop_points": self.drop_points,
+        }
 
 
-def quantize_onnx(
-    source: Path,
+def quantize_model(
+    source: ModelFile,
     output: Path,
     calibration: Images,
     *,
     held_out: LabelledImages | None = None,
     max_drop_points: float = 1.0,
-    predicted: Mapping[str, Any] | None = None,
+    predicted: Predicted | None = None,
     processor: str = THIS_PROCESSOR,
-    threads: int = 1,
     force: bool = False,
     seed: int = 0,
     log: Log | None = None,
 ) -> QuantizeReport:
-    """Write an exported float file in INT8, if that is faster and about as accurate.
+    """Write an exported float model in INT8, if that is faster and about as accurate.
 
-    The same file, images and processor give the same bytes. What this processor's sums would overflow on is
-    judged as written, in floats, and of another processor's file the speed is not judged.
+    The same model, images and processor give the same bytes. Where the sums of INT8 would overflow on this
+    processor, accuracy is judged as the file is written, in floats; the speed of a file for another processor
+    is not judged.
 
     Args:
-        source: an fp32 file that :func:`deploy_nas.export_onnx` wrote; it is kept as it is.
+        source: the fp32 model.
         output: the INT8 file.
         calibration: images the ranges are taken from, uint8 ``[n, 3, h, w]``; 500 drawn of them at most.
         held_out: labelled images, none of them used for calibration, to measure top-1 on.
         max_drop_points: most points of top-1 that may be lost.
-        predicted: figures for the metadata, of an INT8 profile; the float file's are not kept.
+        predicted: what is promised of the INT8 file; the float file's own promise unless given.
         processor: whose number formats to take, one of ``core.precision.PROCESSORS``.
-        threads: of the speed comparison.
         force: replace a file that is there.
         seed: of the images' order.
         log: called with a line at each step.
 
     Raises:
-        RecordError: no model, cut short or not ours.
-        MismatchError: it is INT8 already, or its weights are not those its architecture needs.
+        MismatchError: it is INT8 already.
+        RecordError: its weights are not those its architecture needs.
         ImagesError: too few images, or of other classes than the model's.
         CheckFailedError: INT8 is slower or loses more; nothing is written.
     """
     check_output(output, force=force)
     if not 0 <= max_drop_points <= 100:
-        raise OptionError(f"must be from 0 to 100, is {max_drop_points}", subject="--max-accuracy-drop")
+        raise OptionError(f"must be from 0 to 100, is {max_drop_points}", subject="max_accuracy_drop")
     say = log or (lambda line: None)
-    data = read_bytes(source)
-    metadata = graphs.read_metadata(data, str(source))
-    checked_batch(data, model_architecture(metadata, str(source)), str(source))
-    if metadata.get("precision", FP32) != FP32:
-        raise MismatchError("is INT8 already", subject=str(source), hint="name the fp32 file")
+    if source.metadata.precision != FP32:
+        raise MismatchError("is INT8 already", subject=source.subject, hint="name the fp32 file")
     count = len(calibration.images)
     if count < _LEAST_IMAGES:
         raise ImagesError(
             f"{count} images, at least {_LEAST_IMAGES} are needed for ranges", subject="calibration images"
         )
     order = np.random.default_rng(seed).permutation(count)[:_MOST_IMAGES]
-    prepared = images.preprocess(calibration.images[order], *preprocessing_of(metadata))
+    how = source.metadata.prepared_as(source.subject)
+    prepared = images.preprocess(calibration.images[order], how.image_size, how.mean, how.std)
     say("calibrating")
-    made, scheme = int8_of(data, prepared, predicted=predicted, processor=processor, subject=str(source))
-    graphs.check_model(made)
+    said = source.metadata.predicted
+    made = int8_of(source, prepared, predicted=predicted or said.promise_for(INT8), processor=processor)
+    graphs.check_model(made.data)
     say("comparing accuracy")
     features, kind = machine.cpu_features(), platform.machine()
-    fused = sums_exactly(scheme.weight_bits, features, kind)
+    fused = made.overflow_warning(tuple(features), kind) is None
     float_top1 = int8_top1 = None
     if held_out is not None:
-        float_top1, int8_top1 = measure_top1(data, held_out), measure_top1(made, held_out, fused=fused)
-    alike = predict(data, prepared) == predict(made, prepared, fused=fused)
+        float_top1, int8_top1 = measure_top1(source, held_out), measure_top1(made, held_out, fused=fused)
+    alike = predict(source.data, prepared) == predict(made.data, prepared, fused=fused)
     float_ms = int8_ms = None
     if processor in (THIS_PROCESSOR, processor_of(features, kind)):
         say("comparing speed")
-        float_ms, int8_ms = compare_speed([data, made], threads=machine.threads_here(threads), seed=seed)
+        float_ms, int8_ms = compare_speed(
+            [source.data, made.data],
+            threads=machine.threads_here(said.threads or 1),
+            provider=said.measured_provider,
+            provider_options=said.provider_options,
+            seed=seed,
+        )
     report = QuantizeReport(
         path=output,
-        sha256=hashlib.sha256(made).hexdigest(),
-        size_bytes=len(made),
-        scheme=scheme.to_json(),
-        calibrated=len(prepared),
+        model=made,
         float_ms=float_ms,
         int8_ms=int8_ms,
         float_top1=float_top1,
@@ -166,57 +177,58 @@ def quantize_onnx(
         agreement_percent=100.0 * float(alike.mean()),
         compared=len(prepared),
     )
-    _judge(report, source, max_drop_points)
-    write_atomic(output, made, force=force)
+    _check_worth(report, source.subject, max_drop_points)
+    write_atomic(output, made.data, force=force)
     return report
 
 
 def int8_of(
-    data: bytes,
+    source: ModelFile,
     prepared: NDArray[np.float32],
     *,
-    predicted: Mapping[str, Any] | None = None,
+    predicted: Predicted | None = None,
     processor: str = THIS_PROCESSOR,
-    subject: str = "model",
-) -> tuple[bytes, Scheme]:
-    """An exported float model in INT8, and its number formats.
+) -> ModelFile:
+    """An exported float model in INT8.
 
     Args:
-        data: the float model.
+        source: the float model.
         prepared: float32 ``[n, 3, s, s]`` to take ranges from, in mixed order.
-        predicted: figures for the metadata.
+        predicted: what is promised of it.
         processor: whose number formats to take.
-        subject: names the model in errors.
     """
-    metadata = graphs.read_metadata(data, subject)
-    record = model_architecture(metadata, subject)
-    layers = record.space.layers(record.architecture)
-    weights = graphs.read_weights(data, layers, subject)
+    said = source.metadata
+    layers = said.space.layers(said.architecture)
+    weights = graphs.read_weights(source.data, layers, source.subject)
     scheme = scheme_for(processor, machine.cpu_features(), platform.machine())
-    figures = dict(predicted or {})
-    stated = {
-        **scheme.to_json(),
-        "calibration_images": len(prepared),
-        "ranges": f"mean over batches of at most {_batch(prepared)} of the least and largest",
-    }
+    predicted = predicted or Predicted()
+    quantization = Quantization(
+        activations=f"{scheme.activations}, per tensor",
+        weights=f"int{scheme.weight_bits}, symmetric, per output channel",
+        weight_bits=scheme.weight_bits,
+        chosen_for=scheme.why,
+        calibration_images=len(prepared),
+        ranges=f"mean over batches of at most {_batch(prepared)} of the least and largest",
+    )
+    metadata = replace(
+        said,
+        precision=INT8,
+        quantization=quantization,
+        predicted=predicted,
+        profile=predicted.profile,
+        agreement=None,
+        certificate=None,
+    )
     made, _ = int8.build_int8(
         layers,
         weights,
         calibrate(layers, weights, prepared),
         scheme,
-        metadata={
-            **metadata,
-            "precision": INT8,
-            "quantization": stated,
-            "predicted": figures,
-            "profile": figures.get("profile"),
-            "agreement": None,
-            "certificate": None,
-        },
-        batch=graphs.input_of(data)[1][0],
-        name=record.space.id,
+        metadata=metadata.to_json(),
+        batch=source.batch,
+        name=said.space.id,
     )
-    return graphs.with_shapes(made), scheme
+    return parse_model_file(graphs.with_shapes(made), f"{source.subject} in INT8")
 
 
 def calibrate(
@@ -254,13 +266,28 @@ def _batch(prepared: NDArray[np.float32]) -> int:
 
 
 def compare_speed(
-    models: Sequence[bytes], *, threads: int, rounds: int = _ROUNDS, seed: int = 0
+    models: Sequence[bytes],
+    *,
+    threads: int,
+    provider: str = CPU_PROVIDER,
+    provider_options: Mapping[str, str] | None = None,
+    rounds: int = _ROUNDS,
+    seed: int = 0,
 ) -> list[float]:
     """Latency of each model, ms, each in a session of its own, in bursts by turns."""
     rng = np.random.default_rng(seed)
     with machine.pinned_to(threads) as pinning:
         timers = [
-            Timer(open_session(data, threads=threads, worker_cores=pinning.worker_cores), rng)
+            Timer(
+                open_session(
+                    data,
+                    threads=threads,
+                    provider=provider,
+                    provider_options=provider_options,
+                    worker_cores=pinning.worker_cores,
+                ),
+                rng,
+            )
             for data in models
         ]
         times: list[list[float]] = [[] for _ in timers]
@@ -271,7 +298,8 @@ def compare_speed(
     return [float(np.median(found)) for found in times]
 
 
-def _judge(report: QuantizeReport, source: Path, max_drop_points: float) -> None:
+def _check_worth(report: QuantizeReport, source: str, max_drop_points: float) -> None:
+    """Raise :class:`CheckFailedError` unless INT8 is faster and accurate enough."""
     drop = report.drop_points
     if report.speedup is not None and report.speedup <= 1.0:
         speeds = f"{report.int8_ms:.4g} ms against {report.float_ms:.4g} ms"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_nas.adapters import graphs, images
-from deploy_nas.core.errors import ImagesError, RecordError
-from deploy_nas.core.fields import Fields
+from deploy_nas.adapters import images
+from deploy_nas.core.errors import ImagesError
+from deploy_nas.core.measured import Top1
+from deploy_nas.deploy.model_file import ModelFile
 from deploy_nas.device.session import open_session
 
-_Z_95 = 1.959964
 _BATCH = 100
 _CHUNK = 1000
 
@@ -34,41 +31,6 @@ class LabelledImages(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names, in the labels' order."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Top1:
-    """How many of ``images`` were classified right."""
-
-    right: int
-    images: int
-
-    @property
-    def percent(self) -> float:
-        """Share of images classified right."""
-        return 100.0 * self.right / self.images
-
-    @property
-    def interval_percent(self) -> tuple[float, float]:
-        """95% interval of the true share (Wilson, JASA 1927)."""
-        n, p, z = self.images, self.right / self.images, _Z_95
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return 100.0 * (centre - half), 100.0 * (centre + half)
-
-
-def preprocessing_of(
-    metadata: Mapping[str, Any], subject: str = "model"
-) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-    """Image size, mean and std of a file's metadata; raises :class:`RecordError` where it has none."""
-    try:
-        how = Fields(metadata.get("preprocessing"), "preprocessing")
-        size, mean, std = how.integer("image_size", 1), how.numbers("mean"), how.numbers("std", positive=True)
-        if not len(mean) == len(std) == 3:
-            raise RecordError("is not of three channels", subject="preprocessing")
-    except RecordError as error:
-        raise RecordError(f"does not say how its images are prepared ({error})", subject=subject) from error
-    return size, tuple(mean), tuple(std)
 
 
 def predict(
@@ -92,25 +54,24 @@ def _classify(session: Any, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
-def measure_top1(data: bytes, given: LabelledImages, *, threads: int = 1, fused: bool = True) -> Top1:
-    """Classify every image with the file's own preprocessing, in onnxruntime.
+def measure_top1(model: ModelFile, given: LabelledImages, *, threads: int = 1, fused: bool = True) -> Top1:
+    """Classify every image with the file's own preprocessing, in ONNX Runtime.
 
     Raises:
         RecordError: the file does not say how its images are prepared.
         ImagesError: other classes than the file's.
     """
-    metadata = graphs.read_metadata(data, "model")
-    size, mean, std = preprocessing_of(metadata)
-    session = open_session(data, threads=threads, fused=fused)
-    labels = labels_of(given, metadata, session.get_outputs()[0].shape[-1])
+    how = model.metadata.prepared_as(model.subject)
+    session = open_session(model.data, threads=threads, fused=fused)
+    labels = labels_of(given, model, session.get_outputs()[0].shape[-1])
     right = 0
     for start in range(0, len(labels), _CHUNK):
-        x = images.preprocess(given.images[start : start + _CHUNK], size, mean, std)
+        x = images.preprocess(given.images[start : start + _CHUNK], how.image_size, how.mean, how.std)
         right += int((_classify(session, x) == labels[start : start + _CHUNK]).sum())
     return Top1(right=right, images=len(labels))
 
 
-def labels_of(given: LabelledImages, metadata: Mapping[str, Any], classes: int) -> NDArray[np.int64]:
+def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> NDArray[np.int64]:
     """The images' labels as the model counts its classes: by name, or in order where it names none.
 
     Raises:
@@ -120,7 +81,7 @@ def labels_of(given: LabelledImages, metadata: Mapping[str, Any], classes: int) 
         raise ImagesError(
             f"{len(given.classes)} class folders, the model has {classes} classes", subject="images"
         )
-    names = list(Fields(metadata, "model").texts("labels")) if metadata.get("labels") else []
+    names = model.metadata.labels
     if not names:
         return given.labels
     if odd := [name for name in given.classes if name not in names]:

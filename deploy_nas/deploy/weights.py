@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.space import Space
-from deploy_nas.core.spaces import EMBEDDED
+from deploy_nas.core.spaces import known_spaces
+from deploy_nas.records.model import Provenance
 
 if TYPE_CHECKING:
     import torch
 
 EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS, RANDOM_WEIGHTS = "embedded", "pretrained", "random"
-UNTRAINED = "UNTRAINED"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Provenance:
-    """Where weights came from.
-
-    Args:
-        source: "embedded", "pretrained", "random", or the checkpoint's file name.
-        sha256: of the file's bytes as they were loaded; ``None`` for random weights.
-        trained: false for random weights.
-        seed: of random weights.
-        recalibrated: images the batch-norm statistics were estimated anew on; 0: as loaded.
-    """
-
-    source: str
-    sha256: str | None
-    trained: bool
-    seed: int | None = None
-    recalibrated: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """As the model's metadata has it; random weights say UNTRAINED."""
-        value: dict[str, Any] = {
-            "source": self.source,
-            "sha256": self.sha256,
-            "trained": self.trained,
-            "recalibrated": self.recalibrated,
-        }
-        return value if self.trained else {**value, "seed": self.seed, "warning": UNTRAINED}
 
 
 def default_weights(space: Space, weights: str | Path | None) -> str | Path:
     """``weights``, or the space's default; raises :class:`WeightsError` where there is none."""
-    if weights is None:
-        if space.id == EMBEDDED:
+    if weights is None or weights == EMBEDDED_WEIGHTS:
+        if space.default_weights is not None:
             return EMBEDDED_WEIGHTS
-        raise WeightsError("this space has no weights of its own here", subject=space.id, hint=_choices())
-    if weights == EMBEDDED_WEIGHTS and space.id != EMBEDDED:
-        raise WeightsError(f"only {EMBEDDED} comes with embedded weights", subject=space.id, hint=_choices())
-    if weights not in (EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) and not Path(weights).is_file():
+        have = ", ".join(s.id for s in known_spaces() if s.default_weights is not None)
+        missing = "this space has no weights of its own here" if weights is None else f"only {have} has those"
+        raise WeightsError(missing, subject=space.id, hint=_choices())
+    if weights not in (PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) and not Path(weights).is_file():
         raise WeightsError("there is no such file of weights", subject=str(weights), hint=_choices())
     return weights
 
@@ -71,9 +40,9 @@ def load_supernet(
     """The space's supernet with weights in it, and where they came from.
 
     Args:
-        space: one that ``ofa`` can build.
-        weights: "embedded" (the embedded space's default), "pretrained" (downloaded at first use),
-            "random", or a checkpoint file.
+        space: one whose supernet can be built.
+        weights: "embedded" (the space's own, the default where it has some), "pretrained" (published by
+            its authors, downloaded at first use), "random", or a checkpoint file.
         seed: of random weights.
         progress: of a download.
 
@@ -85,21 +54,27 @@ def load_supernet(
     if chosen == RANDOM_WEIGHTS:
         net = supernets.build_supernet(space, seed=seed)
         return net, Provenance(source=RANDOM_WEIGHTS, sha256=None, trained=False, seed=seed)
-    if chosen == PRETRAINED_WEIGHTS:
-        path = downloads.pretrained_weights(space.id, progress=progress)
-    elif chosen == EMBEDDED_WEIGHTS:
-        path = embedded_path(space)
-    else:
-        path = Path(chosen)
+    path = weights_path(space, chosen, progress=progress)
     net = supernets.build_supernet(space)
     named = chosen in (PRETRAINED_WEIGHTS, EMBEDDED_WEIGHTS)
     sha256 = supernets.load_weights(net, space, path)
     return net, Provenance(source=str(chosen) if named else path.name, sha256=sha256, trained=True)
 
 
-def embedded_path(space: Space) -> Path:
-    """The package's own weights of that space; raises :class:`WeightsError` where they are missing."""
-    path = Path(str(resources.files("deploy_nas"))) / "data" / f"{space.id}.safetensors"
+def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progress | None = None) -> Path:
+    """The file of "embedded" or "pretrained" weights, or the one named.
+
+    Raises:
+        WeightsError: the space has no such weights, or its package lacks their file.
+        DownloadError: pretrained weights that cannot be had.
+    """
+    if weights == PRETRAINED_WEIGHTS:
+        return published_path(space, progress=progress)
+    if weights != EMBEDDED_WEIGHTS:
+        return Path(weights)
+    if space.default_weights is None:
+        raise WeightsError("this space has no weights of its own here", subject=space.id, hint=_choices())
+    path = space.default_weights.path
     if not path.is_file():
         raise WeightsError(
             "the weights that belong to this package are missing", subject=str(path), hint="install it anew"
@@ -107,8 +82,34 @@ def embedded_path(space: Space) -> Path:
     return path
 
 
+def published_path(space: Space, *, progress: downloads.Progress | None = None) -> Path:
+    """The checkpoint that the space's authors publish, downloaded at its first use and checked."""
+    published = space.published_weights
+    if published is None:
+        have = ", ".join(s.id for s in known_spaces() if s.published_weights is not None)
+        raise WeightsError(
+            "there are no pretrained weights to download",
+            subject=space.id,
+            hint=f"there are for {have}; else name a checkpoint (`weights` PATH)",
+        )
+    if published.sha256 is None and published.git_blob_id is None:
+        raise WeightsError(
+            "its published checkpoint cannot be checked, so it is not downloaded",
+            subject=space.id,
+            hint=f"get {published.url} yourself and name the file (`weights` PATH)",
+        )
+    return downloads.fetch(
+        published.url,
+        filename=published.filename,
+        sha256=published.sha256,
+        git_blob_id=published.git_blob_id,
+        progress=progress,
+        hint="download it elsewhere and name the file (`weights` PATH)",
+    )
+
+
 def _choices() -> str:
     return (
-        "choose: --weights PATH (a checkpoint of this supernet), --weights pretrained (a checked download), "
-        "or --weights random (UNTRAINED, for timing only)"
+        "choose `weights`: PATH (a checkpoint of this supernet), pretrained (a checked download), "
+        "or random (UNTRAINED, for timing only)"
     )

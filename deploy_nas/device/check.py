@@ -75,7 +75,7 @@ def check_models(archive: zipfile.ZipFile, progress: ProgressLine) -> dict[str, 
             precision="",
             pinned=pinning.pinned,
         )
-    return {"device": device, "models": found}
+    return {"device": device.to_json(), "models": found}
 
 
 def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> int:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy_nas.core.errors import DeployNASError, OutputError, RecordError
+from deploy_nas.core.settings import Settings
 from deploy_nas.device.run import time_plan
-from deploy_nas.device.runner import Settings, Unit
+from deploy_nas.device.runner import Unit
 
 PLAN_FILE = "plan.json"
 RESULT = "deploy-nas-result.jsonl"

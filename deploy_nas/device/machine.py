@@ -9,12 +9,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy_nas.core.errors import OptionError
+from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
 from deploy_nas.device.session import runtime
-
-UNKNOWN = "unknown"
 
 
 def _read(path: str) -> str:
@@ -101,24 +99,35 @@ def steal_fraction() -> float | None:
 
 def fingerprint(
     *, threads: int, provider: str, provider_options: Mapping[str, str], precision: str, pinned: bool
-) -> dict[str, Any]:
-    """What makes a table this device's: anything here that differs makes the times another's."""
+) -> Fingerprint:
+    """This device's, running ONNX Runtime so; raises :class:`ProviderError` where it is missing."""
     ort = runtime()
-    return {
-        "cpu": cpu_model(),
-        "cpu_features": cpu_features(),
-        "cores": os.cpu_count() or 1,
-        "machine": platform.machine(),
-        "os": f"{platform.system()} {platform.release().split('-')[0]}",
-        "threads": threads,
-        "pinned": pinned,
-        "provider": provider,
-        "provider_options": dict(provider_options),
-        "onnxruntime": ort.__version__,
-        "build": str(ort.get_build_info()) if hasattr(ort, "get_build_info") else UNKNOWN,
-        "precision": precision,
-        "governor": governor(),
-    }
+    return Fingerprint(
+        cpu=cpu_model(),
+        cpu_features=tuple(cpu_features()),
+        cores=os.cpu_count() or 1,
+        machine=platform.machine(),
+        os=f"{platform.system()} {platform.release().split('-')[0]}",
+        threads=threads,
+        pinned=pinned,
+        provider=provider,
+        provider_options=dict(provider_options),
+        runtime_version=ort.__version__,
+        build=str(ort.get_build_info()) if hasattr(ort, "get_build_info") else UNKNOWN,
+        precision=precision,
+        governor=governor(),
+    )
+
+
+def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerprint:
+    """This device's, running a model as ``on`` says; ``threads`` where it is measured with others."""
+    return fingerprint(
+        threads=threads or on.threads,
+        provider=on.provider,
+        provider_options=on.provider_options,
+        precision=on.precision,
+        pinned=True,
+    )
 
 
 @dataclass(frozen=True)

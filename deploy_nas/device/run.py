@@ -9,9 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from deploy_nas.core.settings import Settings
 from deploy_nas.device import machine
 from deploy_nas.device.journal import Journal, JournalContent
-from deploy_nas.device.runner import Plan, Progress, Runner, Settings
+from deploy_nas.device.runner import Plan, Progress, Runner
 from deploy_nas.device.session import full_provider_name
 
 
@@ -56,7 +57,7 @@ def time_plan(
                 provider_options=settings.provider_options,
                 precision=settings.precision,
                 pinned=pinning.pinned,
-            ),
+            ).to_json(),
             "settings": asdict(settings),
             **(more or {}),
             "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),

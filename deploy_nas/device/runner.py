@@ -9,14 +9,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.settings import Settings
 from deploy_nas.device.journal import Journal
-from deploy_nas.device.session import CPU_PROVIDER, open_session, random_initializers
+from deploy_nas.device.session import open_session, random_initializers
 from deploy_nas.device.timing import Burst, Clock, Timer, latency_of
 
 SENTINEL = "sentinel"
@@ -28,38 +29,6 @@ _PAUSE_S = 0.25
 _MOST_SLOW = 0.7
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """How a plan is timed: in ``rounds`` bursts of about ``burst_ms``, rows alone in fewer and shorter ones.
-
-    Rounds are dealt out to ``passes`` over all units, so that no unit's times are of one moment.
-    A unit whose middle round lies ``unstable_percent`` above its quickest gets up to ``extra_rounds``
-    more. The sentinel is timed before a burst where it was not within ``sentinel_every_ms``; while it
-    takes over ``slow_factor`` of its quiet time the run waits, ``wait_s`` in all.
-    """
-
-    threads: int = 1
-    provider: str = CPU_PROVIDER
-    provider_options: Mapping[str, str] = field(default_factory=dict)
-    precision: str = "fp32"
-    rounds: int = 8
-    row_rounds: int = 3
-    passes: int = 4
-    extra_rounds: int = 2
-    unstable_percent: float = 8.0
-    burst_ms: float = 25.0
-    row_burst_ms: float = 10.0
-    sentinel_burst_ms: float = 5.0
-    sentinel_every_ms: float = 40.0
-    slow_factor: float = 1.3
-    wait_s: float = 60.0
-    least_runs: int = 5
-    warmup_runs: int = 2
-    warmup_ms: float = 3.0
-    block_units: int = 16
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

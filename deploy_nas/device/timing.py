@@ -3,7 +3,7 @@
 ``latency_ms`` everywhere in deploy-nas is the lower quartile of the wall time of single
 ``session.run`` calls (batch 1, warm, one session running), collected in short bursts that are
 spread over several rounds. Low quantiles repeat from hour to hour where means do not; bursts in
-rounds keep one bad second from owning a row (docs/latency.md).
+rounds keep one bad second from owning a row (docs/notes/latency.md).
 """
 
 from __future__ import annotations

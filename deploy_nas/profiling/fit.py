@@ -1,7 +1,7 @@
 """From times to a table: rows inside networks, estimated from rows alone and whole networks.
 
 Layers timed alone do not add up to a network: alone, a layer's weights sit in a near cache and its
-input arrives in another layout (docs/latency.md has the figures). So the table is a Bayesian linear
+input arrives in another layout (docs/notes/latency.md has the figures). So the table is a Bayesian linear
 regression (Bishop 2006, chapter 3) of whole networks on their rows. A row's prior is a combination of
 its time alone, its weights' and images' bytes and a constant; networks measured whole say which
 combination, how each row departs from it, and what an image size adds.

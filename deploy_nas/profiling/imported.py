@@ -12,15 +12,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
 from deploy_nas.core.space import Space
-from deploy_nas.records.profile import Noise, Profile, Row
+from deploy_nas.records.profile import Imported, Noise, Profile, Row
 
 Times = Mapping[str, tuple[float, float, int]]
 """OFA's key to mean ms, standard deviation ms, runs."""
 
 FORMAT = "OFA latency tables"
-_UNKNOWN = "unknown"
 
 
 def ofa_keys(layer: Layer) -> tuple[str, ...] | None:
@@ -128,12 +128,15 @@ def imported_profile(
     return Profile(
         space=space,
         image_sizes=tuple(tables),
-        fingerprint={
-            **dict.fromkeys(("machine", "os", "provider", "onnxruntime", "governor"), _UNKNOWN),
-            **{"cpu": device, "precision": "fp32", "provider_options": {}},
-            **{"cores": 1, "threads": 1, "pinned": False},
-        },
-        settings={},
+        fingerprint=Fingerprint(
+            cpu=device,
+            cores=1,
+            machine=UNKNOWN,
+            os=UNKNOWN,
+            runtime_version=UNKNOWN,
+            provider=UNKNOWN,
+        ),
+        settings=None,
         created=created,
         duration_s=0.0,
         rows=tuple(rows),
@@ -141,7 +144,7 @@ def imported_profile(
         sentinel_ms=sum(by_key[layer.key, min(tables)] for _, layer in fastest),
         noise=Noise(resolution_percent=0.0, drift_percent=0.0, busy=1.0, unstable_rows=0, faults=()),
         pairs=(),
-        imported={"format": FORMAT, "device": device, "files": dict(files)},
+        imported=Imported(format=FORMAT, device=device, files=dict(files)),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device.runner import QUIET_QUANTILE, SAME, differences_percent
 from deploy_nas.device.timing import Burst, latency_of
@@ -171,8 +172,8 @@ def make_profile(
     plan: ProfilePlan,
     bursts: Bursts,
     *,
-    fingerprint: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    fingerprint: Fingerprint,
+    settings: Settings,
     created: str,
     duration_s: float,
 ) -> Profile:
@@ -183,11 +184,11 @@ def make_profile(
     """
     for block in plan.blocks:
         for unit in block:
-            if not any((unit.id, r) in bursts for r in range(int(settings["rounds"]))):
+            if not any((unit.id, r) in bursts for r in range(settings.rounds)):
                 raise RecordError(
                     "was never timed", subject=unit.id, hint="run the profile again: it goes on"
                 )
-    bursts, slow = condemn(bursts, float(settings["slow_factor"]))
+    bursts, slow = condemn(bursts, settings.slow_factor)
     timed, quiet_ms, local = scale_out_drift(bursts)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
@@ -219,7 +220,7 @@ def make_profile(
     unjudged = Profile(
         space=plan.space,
         image_sizes=plan.image_sizes,
-        fingerprint={**fingerprint, "graphs": plan.spelling},
+        fingerprint=replace(fingerprint, graphs=plan.spelling),
         settings=settings,
         created=created,
         duration_s=round(duration_s, 1),
@@ -230,10 +231,10 @@ def make_profile(
             timed,
             local,
             bursts,
-            int(settings["threads"]),
+            settings.threads,
             rows,
             slow,
-            waits=str(fingerprint.get("provider")) in _ACCELERATORS,
+            waits=fingerprint.provider in _ACCELERATORS,
         ),
         pairs=(),
     )
@@ -246,9 +247,7 @@ def make_profile(
             choices=tuple(int(c) for c in row),
             predicted_ms=round(float(ms), 6),
             measured_ms=round(timed[f"validation:{i}"].latency_ms, 6),
-            moments_ms=moments_ms(
-                bursts, f"validation:{i}", int(settings["rounds"]), int(settings["passes"])
-            ),
+            moments_ms=moments_ms(bursts, f"validation:{i}", settings.rounds, settings.passes),
         )
         for i, (row, ms) in enumerate(zip(plan.validation, predicted, strict=True))
     )

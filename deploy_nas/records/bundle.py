@@ -11,11 +11,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, Self
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.predicted import Predicted
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
+from deploy_nas.records.model import Certificate, ModelMetadata, Preprocessing, Provenance
 
 FORMAT = "deploy-nas bundle"
 VERSION = 1
@@ -30,23 +32,70 @@ _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a bundle says of itself, but for the hashes of its files.
+
+    Args:
+        made_with: name and version of what wrote it.
+        models: metadata of each model by file name; the last is the one that ``infer.py`` runs.
+    """
+
+    made_with: str
+    models: Mapping[str, ModelMetadata]
+
+    @property
+    def shared(self) -> ModelMetadata:
+        """The last model's, for what all have in common: architecture, labels, preprocessing, weights."""
+        return list(self.models.values())[-1]
+
+    def to_json(self) -> dict[str, object]:
+        """The manifest's object, without the format and the files."""
+        said = self.shared
+        return {
+            "made_with": self.made_with,
+            "space": said.space.id,
+            "architecture": _architecture(said),
+            "preprocessing": None if said.preprocessing is None else said.preprocessing.to_json(),
+            "labels": list(said.labels),
+            "weights": {} if said.weights is None else said.weights.to_json(),
+            "models": [_described(name, model) for name, model in self.models.items()],
+        }
+
+    @property
+    def keeps_budgets(self) -> bool:
+        """No model was measured over its budget."""
+        held = [model.certificate for model in self.models.values()]
+        return all(one is None or one.within_budget is not False for one in held)
+
+
+def _described(name: str, model: ModelMetadata) -> dict[str, object]:
+    return {
+        "file": name,
+        "precision": model.precision,
+        "quantization": None if model.quantization is None else model.quantization.to_json(),
+        "opset": model.opset,
+        "input": "image",
+        "output": "logits",
+        "predicted": model.predicted.to_json(),
+        "certificate": None if model.certificate is None else model.certificate.to_json(),
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
     """A bundle whose files are those of its manifest.
 
     Args:
         path: the folder or zip.
-        manifest: its object.
+        said: the manifest as it was read, to be held against the models themselves.
+        models: names of its models, in the manifest's order.
         files: every file but the manifest, by name.
     """
 
     path: Path
-    manifest: Fields
+    said: Fields
+    models: tuple[str, ...]
     files: Mapping[str, bytes]
-
-    @property
-    def models(self) -> dict[str, Fields]:
-        """What the manifest says of each model, by file name."""
-        return {model.text("file"): model for model in self.manifest.objects("models")}
 
 
 def is_bundle(path: Path) -> bool:
@@ -61,7 +110,7 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
     elif path.suffix.lower() == ".zip":
         raise OutputError("is a folder", subject=str(path), hint="name a file")
     elif any(path.iterdir()) and not (force and _is_ours(path)):
-        hint = "name another folder; --force replaces a bundle, nothing else"
+        hint = "name another folder; `force` replaces a bundle, nothing else"
         raise OutputError("holds files already", subject=str(path), hint=hint)
 
 
@@ -81,21 +130,70 @@ def _is_ours(path: Path) -> bool:
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
-def write_bundle(
-    path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, force: bool = False
-) -> dict[str, Any]:
-    """Write a folder, or a zip where the name ends so; returns the whole manifest.
+def check_manifest(bundle: Bundle, models: Mapping[str, ModelMetadata]) -> Manifest:
+    """The manifest, once it says what each model says of itself.
 
-    The manifest is given without its "format", "version" and "files". In a folder all is
-    written before what was there is removed, and the manifest takes its place last, so that a bundle cut
-    short has none. The same input gives the same bytes.
+    Args:
+        bundle: as read.
+        models: metadata of its models, by file name.
+
+    Raises:
+        MismatchError: it does not; names the model and the key.
+        RecordError: a manifest that names no model.
+    """
+    if not models:
+        raise RecordError("names no model", subject=bundle.said.where)
+    for (name, model), entry in zip(models.items(), bundle.said.objects("models"), strict=True):
+        subject, said = f"{bundle.path}: {name}", bundle.said
+        _same(subject, "space", said.value.get("space"), model.space.id)
+        _same(subject, "architecture", said.value.get("architecture"), _architecture(model))
+        _same(subject, "labels", said.value.get("labels"), list(model.labels))
+        _same(subject, "preprocessing", _parsed(said, "preprocessing", Preprocessing), model.preprocessing)
+        _same(subject, "weights", _parsed(said, "weights", Provenance), model.weights)
+        _same(subject, "precision", entry.value.get("precision"), model.precision)
+        _same(subject, "predicted", _parsed(entry, "predicted", Predicted), model.predicted or None)
+        _same(subject, "certificate", _parsed(entry, "certificate", Certificate), model.certificate)
+    return Manifest(made_with=bundle.said.optional_text("made_with") or "", models=models)
+
+
+class _Readable(Protocol):
+    @classmethod
+    def from_json(cls, fields: Fields) -> Self: ...
+
+
+def _parsed(fields: Fields, key: str, kind: type[_Readable]) -> object:
+    """The value of a key, ``None`` where it is empty; what cannot be read equals nothing."""
+    if not fields.value.get(key):
+        return None
+    try:
+        return kind.from_json(fields.fields(key))
+    except RecordError as error:
+        return error
+
+
+def _same(subject: str, key: str, said: object, own: object) -> None:
+    if said != own:
+        raise MismatchError(f"the manifest's {key!r} is not the model's own", subject=subject)
+
+
+def _architecture(model: ModelMetadata) -> dict[str, object]:
+    return {"space": model.space.id, **model.architecture}
+
+
+def write_bundle(
+    path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool = False
+) -> dict[str, object]:
+    """Write a folder, or a zip where the name ends so; returns the whole manifest's object.
+
+    In a folder all is written before what was there is removed, and the manifest takes its place last, so
+    that a bundle cut short has none. The same input gives the same bytes.
     """
     check_bundle_output(path, force=force)
     described = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
         for name, data in files.items()
     }
-    whole = {"format": FORMAT, "version": VERSION, **manifest, "files": described}
+    whole = {"format": FORMAT, "version": VERSION, **manifest.to_json(), "files": described}
     text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
     if path.suffix.lower() == ".zip":
         buffer = io.BytesIO()
@@ -160,11 +258,12 @@ def read_bundle(path: Path) -> Bundle:
             )
     if stray := sorted(set(found) - set(listed.value)):
         raise RecordError("is not in the manifest", subject=f"{path}: {stray[0]}")
-    bundle = Bundle(path=path, manifest=manifest, files=found)
-    for name in bundle.models:
-        if name not in found:
-            raise RecordError(f"names a model it does not hold: {name[:80]!r}", subject=where)
-    return bundle
+    models = tuple(model.text("file") for model in manifest.objects("models"))
+    if odd := next((name for name in models if name not in found), None):
+        raise RecordError(f"names a model it does not hold: {odd[:80]!r}", subject=where)
+    if len(set(models)) < len(models):
+        raise RecordError("names a model twice", subject=where)
+    return Bundle(path=path, said=manifest, models=models, files=found)
 
 
 def _check_name(name: str, where: str) -> None:

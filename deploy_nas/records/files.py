@@ -29,7 +29,7 @@ def _check_output(path: Path, force: bool) -> None:
     if path.exists() and not path.is_file():
         raise OutputError("is no regular file", subject=str(path), hint="name a file")
     if path.exists() and not force:
-        raise OutputError("exists already", subject=str(path), hint="use --force to replace it")
+        raise OutputError("exists already", subject=str(path), hint="use `force` to replace it")
     parent = path.parent
     if not parent.is_dir():
         raise OutputError(f"there is no folder {parent}", subject=str(path), hint="make it first")

@@ -192,6 +192,10 @@ class MeasuredOn:
     provider_options: Mapping[str, str] = field(default_factory=dict)
     precision: str = FP32
 
+    def __str__(self) -> str:
+        provider = "" if self.provider == CPU_PROVIDER else f"{self.provider}, "
+        return f"{self.cpu}, {self.threads} thread(s), {provider}{ONNXRUNTIME} {self.runtime_version}"
+
     def to_json(self) -> dict[str, object]:
         """The object in files."""
         value: dict[str, object] = {

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format
+from deploy_nas.core.fingerprint import Difference, Fingerprint
+from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
@@ -77,18 +78,65 @@ class Noise:
     faults: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """Where a table that deploy-nas did not measure came from.
+
+    Args:
+        format: of the tables read.
+        device: a name for it.
+        files: name to sha256 of what was read.
+    """
+
+    format: str
+    device: str
+    files: Mapping[str, str]
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        return {"format": self.format, "device": self.device, "files": dict(self.files)}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Imported:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(format=fields.text("format"), device=fields.text("device"), files=fields.text_map("files"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validation:
+    """Figures of the networks held out of the fit.
+
+    Args:
+        networks: how many.
+        mean_error_percent, worst_error_percent: of ``|predicted / measured - 1|``.
+        within_5_percent, within_10_percent: share of networks with at most that error, in percent.
+        rank_correlation: Spearman's; 0 where it is undefined.
+    """
+
+    networks: int
+    mean_error_percent: float
+    worst_error_percent: float
+    within_5_percent: float
+    within_10_percent: float
+    rank_correlation: float
+
+    def to_json(self) -> dict[str, object]:
+        """The figures in files."""
+        return {**asdict(self), "networks": float(self.networks)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``.
 
-    ``imported``: where the table came from, if it was not measured by deploy-nas. Such a profile is
-    unvalidated: nothing is known of its errors, so it has no bound.
+    ``settings`` are those it was timed with. ``imported``: where the table came from, if it was not measured
+    by deploy-nas. Such a profile is unvalidated: nothing is known of its errors, so it has no bound.
     """
 
     space: Space
     image_sizes: tuple[int, ...]
-    fingerprint: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    fingerprint: Fingerprint
+    settings: Settings | None
     created: str
     duration_s: float
     rows: tuple[Row, ...]
@@ -96,7 +144,7 @@ class Profile:
     sentinel_ms: float
     noise: Noise
     pairs: tuple[Pair, ...]
-    imported: Mapping[str, Any] | None = None
+    imported: Imported | None = None
 
     @cached_property
     def id(self) -> str:
@@ -180,42 +228,52 @@ class Profile:
         return bool(self.pairs)
 
     @cached_property
-    def validation(self) -> dict[str, float]:
-        """Figures of the held-out networks; empty where there are none."""
+    def validation(self) -> Validation | None:
+        """Figures of the held-out networks; ``None`` where there are none."""
         if not self.pairs:
-            return {}
+            return None
         predicted = [p.predicted_ms for p in self.pairs]
         measured = [p.measured_ms for p in self.pairs]
         error = np.abs(relative_errors(predicted, measured))
         correlation = rank_correlation(predicted, measured)
-        return {
-            "networks": float(len(error)),
-            "mean_error_percent": round(100 * float(error.mean()), 3),
-            "worst_error_percent": round(100 * float(error.max()), 3),
-            "within_5_percent": round(100 * float((error <= 0.05).mean()), 2),
-            "within_10_percent": round(100 * float((error <= 0.10).mean()), 2),
-            "rank_correlation": round(correlation, 5) if np.isfinite(correlation) else 0.0,
-        }
+        return Validation(
+            networks=len(error),
+            mean_error_percent=round(100 * float(error.mean()), 3),
+            worst_error_percent=round(100 * float(error.max()), 3),
+            within_5_percent=round(100 * float((error <= 0.05).mean()), 2),
+            within_10_percent=round(100 * float((error <= 0.10).mean()), 2),
+            rank_correlation=round(correlation, 5) if np.isfinite(correlation) else 0.0,
+        )
+
+    def differences(self, found: Fingerprint, *, where: str = "here") -> tuple[Difference, ...]:
+        """What of this profile's device the one measured ``where`` is not; empty where they are the same.
+
+        An imported profile is of no device that was measured here.
+        """
+        if self.imported is None:
+            return self.fingerprint.differences(found, where=where)
+        sentence = f"imported: a table of {self.fingerprint.cpu}, timed and validated by nobody here"
+        return (Difference(name="imported", sentence=sentence),)
 
     # -- file ----------------------------------------------------------------------------------
 
-    def _body(self) -> dict[str, Any]:
+    def _body(self) -> dict[str, object]:
         return {
             "format": FORMAT,
             "version": self.version,
-            **({} if self.imported is None else {"imported": dict(self.imported)}),
+            **({} if self.imported is None else {"imported": self.imported.to_json()}),
             "space": self.space.id,
             "image_sizes": list(self.image_sizes),
             "latency_ms": LATENCY_DEFINITION if self.imported is None else IMPORTED_DEFINITION,
             "created": self.created,
             "duration_s": round(self.duration_s, 1),
-            "fingerprint": dict(self.fingerprint),
-            "settings": dict(self.settings),
+            "fingerprint": self.fingerprint.to_json(),
+            "settings": {} if self.settings is None else self.settings.to_json(),
             "noise": {**asdict(self.noise), "faults": list(self.noise.faults)},
             "sentinel_ms": self.sentinel_ms,
             "offset_ms": list(self.offset_ms),
             "validation": {
-                **self.validation,
+                **({} if self.validation is None else self.validation.to_json()),
                 "pairs": [
                     {**asdict(p), "choices": list(p.choices), "moments_ms": list(p.moments_ms)}
                     for p in self.pairs
@@ -224,7 +282,7 @@ class Profile:
             "rows": [{k: v for k, v in asdict(r).items() if v is not None} for r in self.rows],
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The file's object."""
         return {**self._body(), "id": self.id}
 
@@ -275,7 +333,8 @@ def _parse(fields: Fields) -> Profile:
         )
         for r in fields.objects("rows")
     )
-    imported = fields.fields("imported").value if "imported" in fields.value else None
+    imported = Imported.from_json(fields.fields("imported")) if "imported" in fields.value else None
+    settings = fields.fields("settings")
     _check_rows(space, indices, rows, fields.where, by_size=imported is not None)
     offset_ms = tuple(fields.numbers("offset_ms"))
     if len(offset_ms) != len(image_sizes):
@@ -293,8 +352,8 @@ def _parse(fields: Fields) -> Profile:
     return Profile(
         space=space,
         image_sizes=image_sizes,
-        fingerprint=_fingerprint(fields.fields("fingerprint")),
-        settings=fields.fields("settings").value,
+        fingerprint=Fingerprint.from_json(fields.fields("fingerprint")),
+        settings=Settings.from_json(settings) if settings.value else None,
         created=fields.text("created"),
         duration_s=fields.number("duration_s"),
         rows=rows,
@@ -327,14 +386,3 @@ def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: s
         odd = min(needed.symmetric_difference(keys), key=str)
         how = "is missing from" if odd in needed else "is not of this space, but stands in"
         raise RecordError(f"layer {odd[0]} {how} 'rows'", subject=where)
-
-
-def _fingerprint(fields: Fields) -> dict[str, Any]:
-    """All that must be there; raises :class:`RecordError` naming what is not."""
-    for key in ("cpu", "machine", "os", "provider", "onnxruntime", "precision", "governor"):
-        fields.text(key)
-    for key in ("cores", "threads"):
-        fields.integer(key, 1)
-    fields.boolean("pinned")
-    fields.fields("provider_options")
-    return fields.value

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from deploy_nas.core.errors import RecordError, VersionError
 from deploy_nas.core.fields import Fields
@@ -20,11 +19,102 @@ SEARCH, FRONT = "search", "front"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """What the measured finish took of one candidate, ms, and whether its budget was kept."""
+
+    latency_ms: float
+    within_budget: bool
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Timed:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            latency_ms=fields.number("latency_ms", positive=True),
+            within_budget=fields.boolean("within_budget"),
+            p50_ms=fields.optional_number("p50_ms", positive=True),
+            p90_ms=fields.optional_number("p90_ms", positive=True),
+            p99_ms=fields.optional_number("p99_ms", positive=True),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """One architecture found; ``measured`` holds ``latency_ms`` and ``within_budget`` if it was timed."""
+    """One architecture found; ``measured`` where it was timed."""
 
     record: ArchitectureRecord
-    measured: dict[str, Any] = field(default_factory=dict)
+    measured: Timed | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What makes a search's or a front's answer repeatable.
+
+    Args:
+        profiles: id of each device's profile by the name of its latency.
+        budgets: upper bounds by figure.
+        confidence: of the latency bounds; ``None``: the plain prediction was taken.
+        predictor: accuracy predictor as it was named; ``None``: the space's own.
+        anchors: as they were named.
+        image_sizes: searched; ``None`` where the file does not say.
+        bytes_per_element: of activations, for peak memory.
+        hyper: hyper-parameters of a search by name.
+        seed: of the run.
+        measure_top: candidates that were to be timed.
+        evaluations: accuracies that a front was to predict; ``None`` for a search.
+    """
+
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+    predictor: str | None = None
+    anchors: tuple[str, ...] = ()
+    image_sizes: tuple[int, ...] | None = None
+    bytes_per_element: int = 1
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    measure_top: int = 0
+    evaluations: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        value: dict[str, object] = {
+            "profiles": dict(self.profiles),
+            "budgets": dict(self.budgets),
+            "confidence": self.confidence,
+            "predictor": self.predictor,
+            "anchors": list(self.anchors),
+            "bytes_per_element": self.bytes_per_element,
+            "seed": self.seed,
+        }
+        if self.image_sizes is not None:
+            value["image_sizes"] = list(self.image_sizes)
+        if self.evaluations is None:
+            return value | {"hyper": dict(self.hyper), "measure_top": self.measure_top}
+        return value | {"evaluations": self.evaluations}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Asked:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            profiles=fields.text_map("profiles") if fields.holds("profiles") else {},
+            budgets=fields.number_map("budgets", positive=True) if fields.holds("budgets") else {},
+            confidence=fields.optional_number("confidence"),
+            predictor=fields.optional_text("predictor"),
+            anchors=tuple(fields.texts("anchors")) if fields.holds("anchors") else (),
+            image_sizes=tuple(fields.integers("image_sizes")) if fields.holds("image_sizes") else None,
+            bytes_per_element=fields.optional_integer("bytes_per_element", 1) or 1,
+            hyper=fields.number_map("hyper") if fields.holds("hyper") else {},
+            seed=fields.optional_integer("seed", 0) or 0,
+            measure_top=fields.optional_integer("measure_top", 0) or 0,
+            evaluations=fields.optional_integer("evaluations", 0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +124,7 @@ class SearchRecord:
     Args:
         kind: "search" (candidates best first) or "front" (cheapest first).
         space: searched.
-        asked: budgets, seed, profile and whatever else makes the answer repeatable.
+        asked: what makes the answer repeatable.
         history: best predicted accuracy after each generation; empty for a front.
         evaluations: accuracies predicted.
         interrupted: stopped by the user before its end.
@@ -43,11 +133,16 @@ class SearchRecord:
 
     kind: str
     space: Space
-    asked: Mapping[str, Any]
+    asked: Asked
     history: Sequence[float]
     evaluations: int
     interrupted: bool
     candidates: Sequence[Candidate]
+
+    @property
+    def timed(self) -> list[tuple[ArchitectureRecord, Timed]]:
+        """The candidates that were timed."""
+        return [(c.record, c.measured) for c in self.candidates if c.measured is not None]
 
 
 def save_result(result: SearchRecord, path: Path, *, force: bool = False) -> None:
@@ -57,17 +152,20 @@ def save_result(result: SearchRecord, path: Path, *, force: bool = False) -> Non
         "version": VERSION,
         "kind": result.kind,
         "space": result.space.id,
-        "asked": dict(result.asked),
+        "asked": result.asked.to_json(),
         "history": list(result.history),
         "evaluations": result.evaluations,
         "interrupted": result.interrupted,
     }
-    lines = [_dump({**c.record.to_json(), "measured": c.measured}) for c in result.candidates]
+    lines = [
+        _dump({**c.record.to_json(), "measured": {} if c.measured is None else c.measured.to_json()})
+        for c in result.candidates
+    ]
     text = f'{_dump(head)[:-1]}, "candidates": [\n' + ",\n".join(lines) + "\n]}\n"
     write_atomic(path, text.encode(), force=force)
 
 
-def _dump(value: Mapping[str, Any]) -> str:
+def _dump(value: Mapping[str, object]) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
@@ -95,7 +193,7 @@ def load_result(path: Path) -> SearchRecord:
     return SearchRecord(
         kind=kind,
         space=parse_space(fields),
-        asked=_asked(fields.fields("asked")),
+        asked=Asked.from_json(fields.fields("asked")),
         history=tuple(fields.numbers("history")),
         evaluations=fields.integer("evaluations", 0),
         interrupted=fields.boolean("interrupted"),
@@ -103,33 +201,12 @@ def load_result(path: Path) -> SearchRecord:
     )
 
 
-def _asked(fields: Fields) -> dict[str, Any]:
-    """What was asked; of what is there the types are checked."""
-    held = fields.value.keys()
-    fields.optional_number("confidence")
-    fields.optional_text("predictor")
-    if "anchors" in held:
-        fields.texts("anchors")
-    if "image_sizes" in held:
-        fields.integers("image_sizes")
-    for key in held & {"bytes_per_element", "seed", "measure_top", "evaluations"}:
-        fields.integer(key, 0)
-    for key in held & {"profiles", "budgets"}:
-        inner = fields.fields(key)
-        for name in inner.value:
-            inner.text(name) if key == "profiles" else inner.number(name, positive=True)
-    if "hyper" in held:
-        fields.fields("hyper")
-    return fields.value
-
-
 def _candidate(fields: Fields) -> Candidate:
     measured = fields.fields("measured")
-    if measured.value:
-        measured.number("latency_ms", positive=True)
     architecture = {k: v for k, v in fields.value.items() if k != "measured"}
     record = parse_architecture(Fields(architecture, fields.where))
-    predicted = Fields(record.predicted, f"{fields.where}: predicted")
-    predicted.number("latency_ms", positive=True)
-    predicted.number("accuracy")
-    return Candidate(record=record, measured=measured.value)
+    where = f"{fields.where}: predicted"
+    for key, held in (("latency_ms", record.predicted.latency_ms), ("accuracy", record.predicted.accuracy)):
+        if held is None:
+            raise RecordError(f"has no {key!r}", subject=where)
+    return Candidate(record=record, measured=Timed.from_json(measured) if measured.value else None)

@@ -7,11 +7,12 @@ the file stays near 200 KB. Everything that is text also stands there without th
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deploy_nas.adapters.html import render
+from deploy_nas.core.figures import ANALYTICAL
 from deploy_nas.core.space import Architecture, Space
 
 
@@ -36,7 +37,8 @@ class Block:
 class Point:
     """One subnet: figures for the details, and its network for the drawing.
 
-    ``top1`` is predicted, in percent; ``measured_ms`` is ``None`` where it was not timed.
+    ``top1`` is predicted, in percent; ``figures`` are by the names of ``core.figures``; ``measured_ms`` is
+    ``None`` where it was not timed.
     """
 
     name: str
@@ -44,8 +46,7 @@ class Point:
     bound_ms: float | None
     top1: float
     image_size: int
-    macs: float
-    params: float
+    figures: Mapping[str, float]
     architecture: Architecture
     blocks: Sequence[Block]
     measured_ms: float | None = None
@@ -59,7 +60,6 @@ class ReportData:
         title, subtitle: heading.
         winner: the subnet reported on.
         budget_ms: its latency budget, if there was one.
-        verdict: "kept", "MISSED" or empty where nothing was measured.
         front: other subnets, cheapest first.
         cloud: latency (ms) and top-1 (percent) of random subnets.
         pairs: predicted and measured latency (ms), and a name, of networks held out of the profile's fit.
@@ -78,7 +78,6 @@ class ReportData:
     subtitle: str
     winner: Point
     budget_ms: float | None
-    verdict: str
     front: Sequence[Point]
     cloud: Sequence[tuple[float, float]]
     pairs: Sequence[tuple[float, float, str]]
@@ -113,6 +112,11 @@ def block_of(place: str, layer: Any, latency_ms: float) -> Block:
     )
 
 
+def run_block(place: str, latency_ms: float) -> Block:
+    """What a run costs beside its layers."""
+    return Block(place=place, kind="run", key="", latency_ms=latency_ms)
+
+
 def slots_by_stage(space: Space) -> dict[str, int]:
     """Blocks that each stage can have: ``{"stage1": 4, ...}``."""
     counts: dict[str, int] = {}
@@ -137,5 +141,6 @@ def render_report(data: ReportData) -> str:
         "timed": data.timed,
         "budget": data.budget_ms,
         "slots": data.max_slots,
+        "figures": [asdict(figure) for figure in ANALYTICAL],
     }
     return render(template, {"data": data, "drawn": drawn, "style": style, "script": script})

@@ -1,7 +1,7 @@
 """The whole accuracy-latency front in one run: evolution in niches of cost, finished by local refinement.
 
 It finds a larger hypervolume than pymoo's NSGA-II for the same number of evaluations, without a dependency
-(``tools/benchmark_pareto``, docs/search.md).
+(``tools/benchmark_pareto``, docs/notes/search.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from deploy_nas.search.operators import Variation
 from deploy_nas.search.pool import Pool
 from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 
-# Chosen by experiment (docs/search.md): more or larger niches spread the work too thin, fewer leave gaps.
+# Chosen by experiment (docs/notes/search.md): more or larger niches spread the work too thin, fewer leave
+# gaps.
 _NICHES, _PER_NICHE = 80, 3
 _ISLANDS, _ALONE = 2, 0.3
 _EXPLORING = 0.6

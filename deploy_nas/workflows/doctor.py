@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass
 
 from deploy_nas.core.errors import ProviderError
+from deploy_nas.core.fingerprint import UNKNOWN
 from deploy_nas.device import machine
 from deploy_nas.device.session import runtime
 
@@ -46,7 +47,7 @@ def examine() -> list[Finding]:
     findings.append(
         Finding(
             what="vector units",
-            value=", ".join(features) or machine.UNKNOWN,
+            value=", ".join(features) or UNKNOWN,
             advice=OK if features else "unknown",
         )
     )
@@ -55,7 +56,7 @@ def examine() -> list[Finding]:
     findings.append(Finding(what="cores", value=str(count), advice=advice))
     load = machine.load_average()
     if load is None:
-        findings.append(Finding(what="load", value=machine.UNKNOWN, advice="unknown"))
+        findings.append(Finding(what="load", value=UNKNOWN, advice="unknown"))
     else:
         busy = load > 0.3
         findings.append(
@@ -64,14 +65,14 @@ def examine() -> list[Finding]:
             )
         )
     governor = machine.governor()
-    if governor == machine.UNKNOWN:
+    if governor == UNKNOWN:
         advice = "unknown"
     else:
         advice = OK if governor == "performance" else "set it to performance while profiling"
     findings.append(Finding(what="governor", value=governor, advice=advice))
     steal = machine.steal_fraction()
     if steal is None:
-        findings.append(Finding(what="steal", value=machine.UNKNOWN, advice="unknown"))
+        findings.append(Finding(what="steal", value=UNKNOWN, advice="unknown"))
     else:
         advice = OK if steal < 0.01 else "the host gives this machine's time to others: expect noise"
         findings.append(Finding(what="steal", value=f"{100 * steal:.2f}%", advice=advice))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError, UnknownSpaceError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
 from deploy_nas.core.matching import Match, match_layers
 from deploy_nas.core.space import Space
-from deploy_nas.core.spaces import get_space, space_ids
+from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.net_config import NetConfig, load_image_size, load_net_config
 
@@ -41,7 +41,7 @@ def import_network(
     except ArchitectureError as error:
         nearest = min(found.image_sizes, key=lambda side: abs(side - size))
         raise ArchitectureError(
-            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: say --image-size {nearest}"
+            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: say `image_size` {nearest}"
         ) from error
     return ArchitectureRecord(space=found, architecture=architecture)
 
@@ -52,7 +52,7 @@ def find_space(
     """The space that has the network, and its choices; raises :class:`MismatchError`."""
     layers = config.layers(image_size)
     nearest: tuple[Match, Space] | None = None
-    for space in _spaces(ids):
+    for space in [get_space(i) for i in ids] if ids is not None else known_spaces():
         match = match_layers(space, image_size, layers)
         if match.choices is not None:
             return space, [int(c) for c in match.choices]
@@ -69,25 +69,12 @@ def find_space(
     )
 
 
-def _spaces(ids: Sequence[str] | None) -> list[Space]:
-    """Those named, or all that can be loaded."""
-    if ids is not None:
-        return [get_space(i) for i in ids]
-    found = []
-    for i in space_ids():
-        try:
-            found.append(get_space(i))
-        except UnknownSpaceError:  # another's package, at fault: `deploy-nas spaces` says how
-            continue
-    return found
-
-
 def _image_size_beside(file: Path) -> int:
     beside = file.with_name("run.config")
     if not beside.is_file():
         raise OptionError(
             "there is no run.config beside it that says the image size",
             subject=str(file),
-            hint="say --image-size N",
+            hint="say `image_size` N",
         )
     return load_image_size(beside)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy_nas.adapters.tables import read_ofa_tables
-from deploy_nas.core.errors import MismatchError, UnknownSpaceError
+from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.space import Space
-from deploy_nas.core.spaces import get_space, space_ids
+from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.profiling.imported import Times, could_hold, imported_profile, missing_keys
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile, save_profile
@@ -55,10 +54,7 @@ def import_ofa(
 
 def _space_of(tables: dict[int, Times], folder: Path) -> Space:
     """The first space all of whose layers are there."""
-    lacking: dict[str, list[str]] = {}
-    for name in space_ids():
-        with contextlib.suppress(UnknownSpaceError):  # another package's, broken: the others are usable
-            lacking[name] = missing_keys(get_space(name), tables)
+    lacking = {space.id: missing_keys(space, tables) for space in known_spaces()}
     for name, missing in lacking.items():
         if not missing:
             return get_space(name)
@@ -67,5 +63,5 @@ def _space_of(tables: dict[int, Times], folder: Path) -> Space:
     raise MismatchError(
         f"its tables hold no space whole; of {nearest}: {lacking[nearest][0]}",
         subject=str(folder),
-        hint="name one with --space to see what it lacks",
+        hint="name one with `space` to see what it lacks",
     )

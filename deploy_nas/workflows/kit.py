@@ -11,7 +11,9 @@ from deploy_nas.adapters.kits import make_kit
 from deploy_nas.adapters.ssh import SshTarget
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.precision import processor_of
+from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.journal import read_journal
 from deploy_nas.device.kit import split_result
@@ -80,8 +82,8 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
     return make_profile(
         plan,
         content.bursts,
-        fingerprint=fields.fields("fingerprint").value,
-        settings=fields.fields("settings").value,
+        fingerprint=Fingerprint.from_json(fields.fields("fingerprint")),
+        settings=Settings.from_json(fields.fields("settings")),
         created=fields.text("created"),
         duration_s=content.duration_s,
     )

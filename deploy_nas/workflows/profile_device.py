@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
+from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
 from deploy_nas.device.journal import JournalContent
 from deploy_nas.device.run import time_plan
-from deploy_nas.device.runner import Progress, Settings
+from deploy_nas.device.runner import Progress
 from deploy_nas.device.session import CPU_PROVIDER
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
@@ -102,8 +105,8 @@ def profile_device(
         profile = make_profile(
             plan,
             timed.bursts,
-            fingerprint=timed.header["fingerprint"],
-            settings=timed.header["settings"],
+            fingerprint=Fingerprint.from_json(Fields(timed.header["fingerprint"], str(path))),
+            settings=Settings.from_json(Fields(timed.header["settings"], str(path))),
             created=str(timed.header["created"]),
             duration_s=timed.duration_s,
         )

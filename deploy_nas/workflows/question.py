@@ -6,25 +6,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deploy_nas.accuracy.anchor import anchored, load_anchors
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
-from deploy_nas.core.precision import FP32
+from deploy_nas.core.figures import LATENCY as LATENCY_FIGURE
+from deploy_nas.core.figures import on_device
+from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.space import IntArray
-from deploy_nas.core.spaces import EMBEDDED
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.result import Asked
 from deploy_nas.search.budgets import allow_at_least
-from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor, on_device
+from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
 
-LATENCY = "latency_ms"
+LATENCY = LATENCY_FIGURE.name
 DEFAULT_CONFIDENCE = 0.95
-# 50,000 evaluations as the seed's 100 x 500, found as good in all trials and twice as fast (docs/search.md)
-DEFAULT_HYPER = {"population_size": 1000, "max_time_budget": 50}
+# 50,000 evaluations as the seed's 100 x 500: as good in all trials, twice as fast (docs/notes/search.md)
+DEFAULT_HYPER: Mapping[str, float] = {"population_size": 1000, "max_time_budget": 50}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +53,7 @@ class SearchRequest:
     others: Sequence[OtherDevice] = ()
     image_sizes: Sequence[int] | None = None
     bytes_per_element: int = 1
-    hyper: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_HYPER))
+    hyper: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_HYPER))
     seed: int = 0
     allow_unstable: bool = False
 
@@ -74,63 +75,65 @@ class Question:
         """By the name of their latency's figure, the first device's first."""
         return {LATENCY: self.profile, **{on_device(o.name): o.profile for o in self.request.others}}
 
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> Asked:
         """For result files: what makes the answer repeatable."""
         request = self.request
-        budgets = {**request.budgets, **_elsewhere(request)}
-        return {
-            "profiles": {name: profile.id for name, profile in self.profiles.items()},
-            "budgets": budgets,
-            "confidence": request.confidence,
-            "predictor": request.predictor,
-            "anchors": list(request.anchors),
-            "image_sizes": list(self.image_sizes),
-            "bytes_per_element": request.bytes_per_element,
-            "hyper": dict(request.hyper),
-            "seed": request.seed,
-        }
+        return Asked(
+            profiles={name: profile.id for name, profile in self.profiles.items()},
+            budgets={**request.budgets, **_elsewhere(request)},
+            confidence=request.confidence,
+            predictor=request.predictor,
+            anchors=tuple(request.anchors),
+            image_sizes=self.image_sizes,
+            bytes_per_element=request.bytes_per_element,
+            hyper=dict(request.hyper),
+            seed=request.seed,
+        )
 
     def records(self, encoded: IntArray) -> list[ArchitectureRecord]:
         """Encoded architectures ``[n, 1 + genes]`` with all that is predicted of them."""
         figures = self.efficiency.get_efficiency_batch(encoded)
         accuracy = self.predictor.predict_encoded(encoded)
         spread = self.predictor.spread_encoded(encoded)
-        request, predictor = self.request, self.predictor
+        request, predictor, on = self.request, self.predictor, self.profile.fingerprint
         records = []
         for i, architecture in enumerate(self.profile.space.decode(encoded)):
-            predicted: dict[str, Any] = {
-                **{name: round(float(v[i]), 6) for name, v in figures.items() if "@" not in name},
-                "accuracy": round(float(accuracy[i]), 4),
-                "accuracy_unit": predictor.unit,
-                "bound_ms": self._bound(LATENCY, float(figures[LATENCY][i])),
-                "confidence": request.confidence if self.profile.validated else None,
-                "profile": self.profile.id,
-                "threads": int(self.profile.fingerprint.get("threads", 1)),
-                "precision": str(self.profile.fingerprint.get("precision", FP32)),
-                "seed": request.seed,
-            }
-            if spread[i] > 0.0:  # an ensemble
-                predicted["accuracy_spread"] = round(float(spread[i]), 4)
-            if predictor.note:
-                predicted["accuracy_note"] = predictor.note
-            if LATENCY in request.budgets:
-                predicted["budget_ms"] = request.budgets[LATENCY]
-            if request.others:
-                predicted["others"] = [self._other(o, figures[on_device(o.name)][i]) for o in request.others]
+            latency_ms = float(figures[LATENCY][i])
+            predicted = Predicted(
+                figures={
+                    name: round(float(v[i]), 6)
+                    for name, v in figures.items()
+                    if name != LATENCY and "@" not in name
+                },
+                latency_ms=round(latency_ms, 6),
+                bound_ms=self._bound(LATENCY, latency_ms),
+                budget_ms=request.budgets.get(LATENCY),
+                confidence=request.confidence if self.profile.validated else None,
+                accuracy=round(float(accuracy[i]), 4),
+                accuracy_unit=predictor.unit,
+                accuracy_spread=round(float(spread[i]), 4) if spread[i] > 0.0 else None,  # an ensemble
+                accuracy_note=predictor.note or None,
+                profile=self.profile.id,
+                provider=None if self.profile.imported is not None else on.provider,
+                provider_options=on.provider_options,
+                threads=on.threads,
+                precision=on.precision,
+                seed=request.seed,
+                others=tuple(self._other(o, float(figures[on_device(o.name)][i])) for o in request.others),
+            )
             records.append(
                 ArchitectureRecord(space=self.profile.space, architecture=architecture, predicted=predicted)
             )
         return records
 
-    def _other(self, device: OtherDevice, latency_ms: float) -> dict[str, Any]:
-        figure = on_device(device.name)
-        return {
-            "device": device.name,
-            "profile": device.profile.id,
-            "latency_ms": round(float(latency_ms), 6),
-            "bound_ms": self._bound(figure, float(latency_ms)),
-            "budget_ms": device.max_latency_ms,
-        }
+    def _other(self, device: OtherDevice, latency_ms: float) -> Elsewhere:
+        return Elsewhere(
+            device=device.name,
+            profile=device.profile.id,
+            latency_ms=round(latency_ms, 6),
+            bound_ms=self._bound(on_device(device.name), latency_ms),
+            budget_ms=device.max_latency_ms,
+        )
 
     def _bound(self, figure: str, latency_ms: float) -> float | None:
         """``None`` for a profile that was never validated, which has no bound, and where none is wanted."""
@@ -154,7 +157,7 @@ class Question:
             nearest=error.nearest * ratio,
         )
 
-    def bold(self) -> Question:
+    def unbounded(self) -> Question:
         """The same by the plain prediction on the first device; the others keep their bounds."""
         budgets = {LATENCY: self.request.budgets[LATENCY]} if LATENCY in self.request.budgets else {}
         return replace(self, budgets=self.budgets | budgets)
@@ -172,31 +175,31 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
             written; profiles of different spaces, or image sizes that one does not hold.
         OptionError: a confidence that is none.
     """
-    from deploy_nas.deploy.verify import respelled
+    from deploy_nas.deploy.verify import changed_graphs
 
     confidence = request.confidence
     if confidence is not None and not 0 < confidence < 1:
-        raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="--confidence")
+        raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="confidence")
     profiles = {LATENCY: profile, **{on_device(o.name): o.profile for o in request.others}}
     if len(profiles) != 1 + len(request.others):
-        raise OptionError("two devices have one name", subject="--profile", hint="rename a file")
+        raise OptionError("two devices have one name", subject="profiles", hint="rename a file")
     for held in profiles.values():
         if confidence is not None and confidence > max(DEFAULT_CONFIDENCE, most := held.most_confidence):
             raise OptionError(
                 f"the held-out networks of profile {held.id} support {most:.3f} at most, is {confidence}",
-                subject="--confidence",
+                subject="confidence",
             )
-        if (faults := respelled(held)) and not request.allow_unstable:
+        if (changed := changed_graphs(held)) and not request.allow_unstable:
             raise MismatchError(
-                faults[0],
+                str(changed[0]),
                 subject=f"profile {held.id}",
-                hint="profile again with this deploy-nas, or use --allow-unstable",
+                hint="profile again with this deploy-nas, or use `allow_unstable`",
             )
         if not held.stable and not request.allow_unstable:
             raise MismatchError(
                 f"is unstable ({'; '.join(held.noise.faults)})",
                 subject=f"profile {held.id}",
-                hint="profile again on a quiet device, or use --allow-unstable",
+                hint="profile again on a quiet device, or use `allow_unstable`",
             )
     efficiency = MeasuredEfficiencyPredictor(
         profile,
@@ -228,11 +231,11 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
 
 
 def predictor_for(profile: Profile, source: str | None, anchors: Sequence[str] = ()) -> AccuracyPredictor:
-    """The accuracy predictor asked for, re-based on ``anchors``; the embedded space has its own."""
-    if source is None and profile.space.id != EMBEDDED:
+    """The accuracy predictor asked for, or the space's own, re-based on ``anchors``."""
+    if source is None and profile.space.default_predictor is None:
         raise OptionError(
             f"{profile.space.id} comes with no predictor of its own",
-            subject="--predictor",
+            subject="predictor",
             hint="name one: a PATH, or pretrained for OFA's published ones",
         )
     predictor = load_accuracy_predictor(profile.space, source or "embedded")
@@ -251,8 +254,8 @@ def load_devices(
     if len(max_latency_ms) not in (0, len(profiles)):
         raise OptionError(
             f"{len(profiles)} profile(s) and {len(max_latency_ms)} latency budget(s)",
-            subject="--max-latency-ms",
-            hint="give one for each --profile, in the same order",
+            subject="max_latency_ms",
+            hint="give one for each profile, in the same order",
         )
     budgets: list[float | None] = [*max_latency_ms] or [None] * len(profiles)
     loaded = [load_profile(path) for path in profiles]

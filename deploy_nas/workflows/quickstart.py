@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import OutputError
-from deploy_nas.core.spaces import EMBEDDED, get_space
+from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.export import ExportReport, export_onnx
-from deploy_nas.deploy.verify import Verification, verify_model
+from deploy_nas.deploy.model_file import read_model
+from deploy_nas.deploy.verify import Verification
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.workflows.profile_device import ProfileRequest, profile_device
-from deploy_nas.workflows.question import LATENCY
-from deploy_nas.workflows.report_facts import commands_for
-from deploy_nas.workflows.search_subnets import SearchRequest, search
-from deploy_nas.workflows.write_report import ReportRequest, write_report
+from deploy_nas.workflows.question import LATENCY, SearchRequest
+from deploy_nas.workflows.report import Commands, Findings, write_report
+from deploy_nas.workflows.search import search
+from deploy_nas.workflows.verify import verify_here
 
 # The budget is this far between the fastest and the slowest subnet: small enough to matter.
 _BUDGET_POSITION = 0.4
@@ -47,6 +48,7 @@ def quickstart(
     force: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
     say: Callable[[str], None] | None = None,
+    commands: Callable[[Mapping[str, Path]], Commands] | None = None,
 ) -> Quickstart:
     """Profile this machine for the embedded space, search, export, verify and report, into one folder.
 
@@ -59,11 +61,13 @@ def quickstart(
         force: replace files of an earlier run.
         progress: of the profile.
         say: called at each stage.
+        commands: gives those that repeat it, of the paths of "profile", "best", "model" and "report".
 
     Raises:
         OutputError: the folder cannot be made, or holds files already.
     """
     say = say or (lambda line: None)
+    space = embedded_space()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,26 +89,25 @@ def quickstart(
         )
     }
     if not force and (held := next((p for p in paths.values() if p.exists()), None)):
-        raise OutputError("exists already", subject=str(held), hint="use --force, or another --output folder")
+        raise OutputError("exists already", subject=str(held), hint="use `force`, or another `output` folder")
     if max_latency_ms is not None:
         parse_budgets({LATENCY: max_latency_ms}, [LATENCY])
     say("profile")
     profile = profile_device(
         ProfileRequest(
-            space=EMBEDDED, output=paths["profile"], threads=threads, quick=quick, seed=seed, force=True
+            space=space.id, output=paths["profile"], threads=threads, quick=quick, seed=seed, force=True
         ),
         progress,
     )
     finished("profile")
     say("search")
     if max_latency_ms is None:
-        space = get_space(EMBEDDED)
         ends = [space.smallest(profile.image_sizes[0]), space.largest(profile.image_sizes[-1])]
         low, high = profile.latency_ms(space.encode(ends))
         max_latency_ms = float(f"{low * (high / low) ** _BUDGET_POSITION:.2g}")
     # The verdict on the profile is shown; a first run on a busy machine still deserves an answer.
     request = SearchRequest(budgets={LATENCY: max_latency_ms}, seed=seed, allow_unstable=True)
-    predictor = load_accuracy_predictor(get_space(EMBEDDED), "embedded")
+    predictor = load_accuracy_predictor(space, "embedded")
     record, _ = search(profile, predictor, request)
     save_architecture(record, paths["best"], force=True)
     finished("search")
@@ -120,19 +123,13 @@ def quickstart(
     )
     finished("export")
     say("verify")
-    verification = verify_model(paths["model"], profile=profile, seed=seed)
+    verification = verify_here(read_model(paths["model"]), profile, seed=seed)
     finished("verify")
     say("report")
-    names = {name: str(path) for name, path in paths.items()}
     write_report(
-        ReportRequest(
-            record=record,
-            profile=profile,
-            predictor=predictor,
-            verification=verification,
-            commands=commands_for(record, profile, paths=names),
-        ),
+        Findings(record=record, profile=profile, predictor=predictor, verification=verification),
         paths["report"],
+        commands(paths) if commands is not None else None,
         force=True,
     )
     finished("report")

@@ -48,7 +48,7 @@ def test_accuracy_is_kept_on_real_images(exported, tmp_path, data_dir, faster):
     )
     assert report.float_top1.images == report.int8_top1.images == 400
     assert report.float_top1.percent > 65
-    assert report.drop_points < 3.0  # on 10,000 images it is under one (docs/export.md); 400 have noise
+    assert report.drop_points < 3.0  # on 10,000 images it is under one (docs/notes/export.md); 400 have noise
     assert report.agreement_percent > 93
     assert report.size_bytes < 0.45 * exported.stat().st_size
 

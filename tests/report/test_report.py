@@ -14,11 +14,11 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import MismatchError, OutputError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.architecture import ArchitectureRecord
-from deploy_nas.workflows.find_front import find_front
+from deploy_nas.workflows.pareto import find_front
 from deploy_nas.workflows.question import SearchRequest
 from deploy_nas.workflows.report_facts import commands_for
-from deploy_nas.workflows.search_subnets import search
-from deploy_nas.workflows.write_report import ReportRequest, report_data, report_file, write_report
+from deploy_nas.workflows.search import search
+from deploy_nas.workflows.report import ReportRequest, report_data, report_file, write_report
 
 SPACE = "ofa-mbv3-cifar10"
 SCRIPT = "<script>document.title = 'broken'</script>"

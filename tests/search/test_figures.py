@@ -17,6 +17,7 @@ from deploy_nas.search.efficiency import PRICING, Price, by_choice, total
 
 ENERGY = Figure(
     name="energy_mj",
+    label="energy",
     unit="mJ",
     option="--max-energy-mj",
     help="Energy budget.",

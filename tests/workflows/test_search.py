@@ -15,9 +15,9 @@ from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.profile import load_profile, save_profile
 from deploy_nas.records.result import load_result
 from deploy_nas.workflows import measured_finish
-from deploy_nas.workflows.find_front import load_front, pick
+from deploy_nas.workflows.pareto import load_front, pick
 from deploy_nas.workflows.question import LATENCY, OtherDevice, SearchRequest, ask, predictor_for
-from deploy_nas.workflows.search_subnets import search, search_file
+from deploy_nas.workflows.search import search, search_file
 
 SPACE = "ofa-mbv3-cifar10"
 QUICK = {"population_size": 60, "max_time_budget": 4}
@@ -255,7 +255,7 @@ def test_the_clock_decides(here, tmp_path, monkeypatch):
         ]
         return measured_finish._by_accuracy(made), False
 
-    monkeypatch.setattr("deploy_nas.workflows.search_subnets.time_candidates", timed)
+    monkeypatch.setattr("deploy_nas.workflows.search.time_candidates", timed)
     request = SearchRequest(budgets={LATENCY: 0.4}, hyper=QUICK)
     found = search_file(here, tmp_path / "b.json", request, measure_top=4)
     within = [c for c in found.result.candidates if c.measured and c.measured["within_budget"]]

@@ -24,7 +24,7 @@ from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 from deploy_nas.workflows import profile_device as profiling
 from deploy_nas.workflows.bundle import verify_path
 from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet
-from deploy_nas.workflows.search_subnets import SearchRequest, search_file
+from deploy_nas.workflows.search import SearchRequest, search_file
 
 SIDE = 32
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

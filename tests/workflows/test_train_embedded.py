@@ -15,8 +15,8 @@ from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
 from deploy_nas.deploy.weights import embedded_path
 from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.training.sandwich import Recipe
-from deploy_nas.workflows import train_embedded
-from deploy_nas.workflows.train_embedded import Files, train_predictor, train_supernet
+from deploy_nas.workflows import train
+from deploy_nas.workflows.train import Files, train_predictor, train_supernet
 
 SPACE = get_space("ofa-mbv3-cifar10")
 QUICK = FitSettings(hidden=(16, 16), taught=100, epochs=2)

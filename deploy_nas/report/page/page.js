@@ -13,6 +13,8 @@
   let chosen = winner;
 
   const ms = (v) => (v == null ? "–" : `${Number(v.toPrecision(4))} ms`);
+  // A figure that follows from the architecture, as core/figures.py words it.
+  const figure = (f, p) => [f.label, `${p.figures[f.name].toFixed(f.decimals)} ${f.unit}`];
   const percent = (v) => `${v.toFixed(2)}%`;
 
   function make(parent, tag, attributes, text) {
@@ -94,7 +96,7 @@
     const lines = [p.name, `top-1 ${percent(p.top1)} predicted`, `${ms(p.latency_ms)} predicted`];
     if (p.bound_ms != null) lines.push(`at most ${ms(p.bound_ms)} by its bound`);
     if (p.measured_ms != null) lines.push(`${ms(p.measured_ms)} measured`);
-    lines.push(`${p.image_size} px, ${p.macs.toFixed(1)} million MACs`);
+    lines.push(`${p.image_size} px, ${figure(data.figures[0], p)[1]}`);
     return lines.join("\n");
   }
 
@@ -207,7 +209,7 @@
     const facts = [["predicted top-1", percent(p.top1)], ["predicted", ms(p.latency_ms)]];
     if (p.bound_ms != null) facts.push(["at most", ms(p.bound_ms)]);
     if (p.measured_ms != null) facts.push(["measured", ms(p.measured_ms)]);
-    facts.push(["image size", `${p.image_size} px`], ["MACs", `${p.macs.toFixed(1)} million`], ["parameters", `${p.params.toFixed(2)} million`]);
+    facts.push(["image size", `${p.image_size} px`], ...data.figures.map((f) => figure(f, p)));
     for (const [name, value] of facts) {
       const item = document.createElement("span");
       const bold = document.createElement("b");

@@ -53,11 +53,10 @@ def find_front(
         )
     except InfeasibleBudgetError as error:
         raise question.explained(error) from error
-    asked = {key: value for key, value in question.asked().items() if key != "hyper"}
     record = SearchRecord(
         kind=FRONT,
         space=profile.space,
-        asked={**asked, "evaluations": evaluations},
+        asked=replace(question.asked(), hyper={}, evaluations=evaluations),
         history=(),
         evaluations=front.evaluations,
         interrupted=front.interrupted,
@@ -105,20 +104,19 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
     budget_ms = picked_budget_ms(what)
     records = [candidate.record for candidate in front.candidates]
     if budget_ms is None:
-        latency = np.array([r.predicted[LATENCY] for r in records])
-        accuracy = np.array([r.predicted["accuracy"] for r in records])
+        latency = np.array([r.predicted.latency_ms for r in records], dtype=np.float64)
+        accuracy = np.array([r.predicted.accuracy for r in records], dtype=np.float64)
         knee = records[knee_of(latency, accuracy)]
-        return replace(knee, predicted={**knee.predicted, "picked": KNEE})
-    bounds = [_bound(record) for record in records]
-    within = [r for r, bound in zip(records, bounds, strict=True) if bound <= budget_ms]
+        return replace(knee, predicted=replace(knee.predicted, picked=KNEE))
+    within = [record for record in records if _bound(record) <= budget_ms]
     if not within:
         raise BudgetError(
-            f"the front begins at {min(bounds):.4g} ms, above {budget_ms:g}",
-            subject="--pick",
+            f"the front begins at {min(map(_bound, records)):.4g} ms, above {budget_ms:g}",
+            subject="pick",
             hint="allow more",
         )
-    best = max(within, key=lambda r: float(r.predicted["accuracy"]))
-    return replace(best, predicted={**best.predicted, "budget_ms": budget_ms, "picked": f"{budget_ms:g}"})
+    best = max(within, key=lambda r: r.predicted.accuracy or 0.0)
+    return replace(best, predicted=replace(best.predicted, budget_ms=budget_ms, picked=f"{budget_ms:g}"))
 
 
 def picked_budget_ms(what: str) -> float | None:
@@ -128,15 +126,15 @@ def picked_budget_ms(what: str) -> float | None:
     try:
         budget_ms = float(what.removesuffix("ms"))
     except ValueError:
-        raise OptionError(f"must be {KNEE} or a latency in ms, is {what!r}", subject="--pick") from None
+        raise OptionError(f"must be {KNEE} or a latency in ms, is {what!r}", subject="pick") from None
     if not 0 < budget_ms < math.inf:
-        raise OptionError(f"must be a positive latency in ms, is {what!r}", subject="--pick")
+        raise OptionError(f"must be a positive latency in ms, is {what!r}", subject="pick")
     return budget_ms
 
 
 def _bound(record: ArchitectureRecord) -> float:
-    bound = record.predicted.get("bound_ms")
-    return float(record.predicted[LATENCY] if bound is None else bound)
+    said = record.predicted
+    return said.bound_ms or said.latency_ms or math.inf
 
 
 def pick_file(front: SearchRecord, what: str, output: Path, *, force: bool = False) -> ArchitectureRecord:

@@ -80,7 +80,7 @@ def collect_accuracies(
     """
     space = get_space(request.space)
     if request.weights == "random":
-        raise WeightsError("accuracies of random weights mean nothing", subject="--weights")
+        raise WeightsError("accuracies of random weights mean nothing", subject="weights")
     predictor = load_accuracy_predictor(space, request.best_of) if request.best_of is not None else None
     check_output(request.output, force=True)
     images = load_images_at_sizes(request.images, space.image_sizes, limit_per_class=request.limit_per_class)

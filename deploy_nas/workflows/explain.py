@@ -50,7 +50,7 @@ def shares(profile: Profile, record: ArchitectureRecord) -> tuple[tuple[LayerSha
         )
     total = float(profile.latency_ms(profile.space.encode([record.architecture]))[0])
     parts = [
-        (name, layer.key, profile.row(layer.key, record.architecture["image_size"]).latency_ms)
+        (name, layer.key, profile.row(layer.key, record.image_size).latency_ms)
         for name, layer in profile.space.layers(record.architecture)
     ]
     rest = total - sum(ms for _, _, ms in parts)

@@ -26,7 +26,7 @@ from deploy_nas.records.files import check_output, read_json, write_atomic, writ
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.sandwich import Recipe, Trainer
 from deploy_nas.training.teacher import teacher_net
-from deploy_nas.workflows.train_accuracy import fit_file, measure_subnets, promised_points
+from deploy_nas.workflows.accuracy import fit_file, measure_subnets, promised_points
 
 HELD_OUT = 5000
 HELD_OUT_SUBNETS = 200
@@ -62,7 +62,7 @@ STRETCHES = (
         muon_lr=0.06,
         warmup_steps=250,
     ),
-    # Statistics gathered anew, and the weights tuned to them: why is in docs/embedded.md.
+    # Statistics gathered anew, and the weights tuned to them: why is in docs/notes/embedded.md.
     Recipe(largest_epochs=0, sandwich_epochs=0, decay_epochs=0, frozen_steps=400, frozen_lr=0.006, seed=1),
 )
 
@@ -255,7 +255,7 @@ def _stage(
         smallest = top1_percent(net.smallest)
         largest = smallest if net.largest == net.smallest else top1_percent(net.largest)
         supernets.save_weights(net.net.cpu(), weights, half=True, force=True)
-        facts = {
+        facts: dict[str, object] = {
             **begun_with,
             "recipe": asdict(recipe),
             "steps": trainer.phase_steps,
@@ -264,7 +264,7 @@ def _stage(
             "held_out_top1_percent": {"smallest": smallest, "largest": largest},
         }
         write_json(record, facts, force=True)
-    facts = dict(read_json(record).value)
+    facts = read_json(record).value
     log(json.dumps(facts["held_out_top1_percent"]))
     return facts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.accuracy.predictor import AccuracyPredictor
@@ -20,26 +20,7 @@ from deploy_nas.workflows.measured_finish import (
     contenders,
     time_candidates,
 )
-from deploy_nas.workflows.question import (
-    DEFAULT_CONFIDENCE,
-    OtherDevice,
-    Question,
-    SearchRequest,
-    ask,
-    generator,
-    predictor_for,
-)
-
-__all__ = [
-    "DEFAULT_CONFIDENCE",
-    "Found",
-    "OtherDevice",
-    "SearchRequest",
-    "predictor_for",
-    "result_path",
-    "search",
-    "search_file",
-]
+from deploy_nas.workflows.question import Question, SearchRequest, ask, generator, predictor_for
 
 _KEPT = 100
 
@@ -75,7 +56,7 @@ def search(
 
 def _evolve(question: Question, progress: Progress | None) -> SearchResult:
     if not question.budgets:
-        raise BudgetError("no budget was given", hint="name one, for instance --max-latency-ms")
+        raise BudgetError("no budget was given", hint="name one, for instance `max_latency_ms`")
     try:
         return evolve(
             question.profile.space,
@@ -137,10 +118,10 @@ def search_file(
     record, interrupted = kept[0], result.interrupted
     fault: DeployNASError | None = None
     if measure_top and not interrupted:
-        bold = _evolve(question.bold(), None)
-        interrupted = bold.interrupted
+        plain = _evolve(question.unbounded(), None)
+        interrupted = plain.interrupted
         if not interrupted:
-            rows = contenders(bold.candidates, result.candidates, measure_top)
+            rows = contenders(plain.candidates, result.candidates, measure_top)
             try:
                 timed, interrupted = time_candidates(question, rows, weights, measuring)
             except DeployNASError as error:  # what was found is written first
@@ -152,7 +133,7 @@ def search_file(
     whole = SearchRecord(
         kind=SEARCH,
         space=profile.space,
-        asked={**question.asked(), "measure_top": measure_top},
+        asked=replace(question.asked(), measure_top=measure_top),
         history=[round(float(value), 6) for value in result.history],
         evaluations=result.evaluations,
         interrupted=interrupted,

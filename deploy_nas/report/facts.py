@@ -1,0 +1,102 @@
+"""What a report says in words: the tiles of the winner, the profile's facts, and what must be read first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deploy_nas.core.figures import MACS, PARAMS, PEAK_MEMORY
+from deploy_nas.core.fingerprint import Difference
+from deploy_nas.records.profile import Profile
+from deploy_nas.report.page import Point
+
+NOTABLE_SPEED = 0.05  # a change of speed that is worth a sentence
+
+
+def facts_of(winner: Point, budget_ms: float | None, verdict: str) -> list[tuple[str, str, str]]:
+    """The tiles: name, value and what to know of it."""
+    bound = "no bound: unvalidated" if winner.bound_ms is None else f"at most {winner.bound_ms:.4g} ms"
+    facts = [
+        ("predicted top-1", f"{winner.top1:.2f}%", f"at {winner.image_size} px"),
+        ("predicted latency", f"{winner.latency_ms:.4g} ms", bound),
+    ]
+    if winner.measured_ms is not None:
+        error = f"predicted {100 * (winner.latency_ms / winner.measured_ms - 1):+.1f}%"
+        facts.append(("measured latency", f"{winner.measured_ms:.4g} ms", error))
+    if budget_ms is not None:
+        facts.append(("budget", f"{budget_ms:.4g} ms", verdict or "not measured yet"))
+    figures = winner.figures
+    facts.append(("MACs", f"{figures[MACS.name]:.4g} M", PARAMS.shown(figures[PARAMS.name])))
+    facts.append(("peak memory", PEAK_MEMORY.shown(figures[PEAK_MEMORY.name]), "activations"))
+    return facts
+
+
+def threads_of(profile: Profile) -> str:
+    """``1 thread``, ``2 threads``."""
+    threads = profile.fingerprint.threads
+    return f"{threads} thread{'s' if threads != 1 else ''}"
+
+
+def profile_facts(profile: Profile) -> list[tuple[str, str]]:
+    """Noise and validation, as (name, value)."""
+    on, held_out, noise = profile.fingerprint, profile.validation, profile.noise
+    facts = [
+        ("device", f"{on.cpu}, {on.cores} cores"),
+        ("image sizes", ", ".join(map(str, profile.image_sizes))),
+    ]
+    if profile.imported is not None:
+        source = f"imported from {profile.imported.format}, unvalidated"
+        return [*facts, ("source", source), ("rows", str(len(profile.rows)))]
+    facts += [
+        ("ran on", f"{on.provider}, {threads_of(profile)}{', pinned' if on.pinned else ''}"),
+        ("timed", f"{profile.created}, in {profile.duration_s:.0f} s, {len(profile.rows)} layers"),
+        ("noise", f"differences under {noise.resolution_percent:.1f}% cannot be told apart"),
+        ("drift", f"{noise.drift_percent:.1f}% between the slowest and the fastest stretch"),
+        ("verdict", "stable" if profile.stable else "; ".join(noise.faults)),
+    ]
+    if held_out is not None:
+        mean, worst = held_out.mean_error_percent, held_out.worst_error_percent
+        within = f"{held_out.within_5_percent:.0f}%; within 10%: {held_out.within_10_percent:.0f}%"
+        facts += [
+            ("validated on", f"{held_out.networks} networks never used in the fit"),
+            ("mean error", f"{mean:.2f}%, worst {worst:.2f}%"),
+            ("within 5%", within),
+            ("rank correlation", f"{held_out.rank_correlation:.4f}"),
+            ("bound at 95%", f"{100 * (profile.upper_ratio(0.95) - 1):+.1f}% on a prediction"),
+        ]
+    return facts
+
+
+def warnings_about(
+    profile: Profile,
+    verdict: str,
+    *,
+    speed: float | None = None,
+    differences: Sequence[Difference] = (),
+    foreign: bool = False,
+) -> list[str]:
+    """Sentences that must be read before the figures are believed.
+
+    Args:
+        profile: of the device reported on.
+        verdict: "kept", "MISSED" or empty where nothing was measured.
+        speed: of the device when the model was measured, over its speed when profiled.
+        differences: between the profile's device and the one measured on.
+        foreign: the subnet was searched for on another profile than this.
+    """
+    said = []
+    if foreign:
+        said.append("The subnet was found with another profile: its budget does not apply here.")
+    if profile.imported is not None:
+        said.append(
+            f"The profile was imported: a table of {profile.fingerprint.cpu} that others timed. Nothing "
+            "is known of its errors here, and its predictions have no bound."
+        )
+    elif not profile.stable:
+        said.append(f"The profile is unstable: {'; '.join(profile.noise.faults)}.")
+    if verdict == "MISSED":
+        said.append("The measured latency misses the budget.")
+    if speed is not None and abs(speed - 1) > NOTABLE_SPEED:
+        said.append(f"The device ran at {speed:.2f} of the speed it was profiled at.")
+    if differences:
+        said.append("Measured on another device or set-up: " + "; ".join(map(str, differences)) + ".")
+    return said

@@ -1,0 +1,180 @@
+"""Export an architecture file, in INT8 too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from deploy_nas.adapters.images import ImageSet, load_images
+from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.precision import INT8, THIS_PROCESSOR
+from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
+from deploy_nas.deploy.model_file import read_model
+from deploy_nas.deploy.quantize import QuantizeReport, quantize_model
+from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
+from deploy_nas.records.files import check_output, read_bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRequest:
+    """What to export; ``weights`` as :func:`deploy_nas.export_onnx` takes them."""
+
+    architecture: Path
+    output: Path
+    weights: str | None = None
+    calibration_images: Path | None = None
+    calibration_limit: int = 2000
+    keep_statistics: bool = False
+    labels: Path | None = None
+    dynamic_batch: bool = False
+    seed: int = 0
+    force: bool = False
+    int8: bool = False
+    images: Path | None = None
+    max_accuracy_drop: float = 1.0
+    int8_for: str = THIS_PROCESSOR
+
+    @property
+    def int8_output(self) -> Path:
+        """Where the INT8 file goes: beside the fp32 one."""
+        return self.output.with_suffix(f".int8{self.output.suffix or '.onnx'}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """The files that an export wrote, as they are now.
+
+    Args:
+        report: of the fp32 file.
+        quantized: of the INT8 file; ``None`` where none was asked for.
+    """
+
+    report: ExportReport
+    quantized: QuantizeReport | None = None
+
+
+def export(
+    request: ExportRequest,
+    log: Callable[[str], None] | None = None,
+    *,
+    exported: Callable[[ExportReport], None] | None = None,
+) -> Exported:
+    """Write one architecture file's subnet as ONNX, in INT8 too where that is asked for.
+
+    INT8's top-1 is measured on ``request.images``; without them on every fifth calibration image, where those
+    lie in folders of the model's classes.
+
+    Args:
+        request: what to export.
+        log: called with a line at each step.
+        exported: called with the fp32 file's report before INT8 begins.
+
+    Raises:
+        InputError: for whatever was given that is not usable; nothing is written.
+        CheckFailedError: the outputs differ from ofa's, and nothing is written; or INT8 is slower or loses
+            more than allowed, and the fp32 file is kept.
+    """
+    record = load_architecture(request.architecture)
+    check_output(request.output, force=request.force)
+    if request.int8:
+        check_output(request.int8_output, force=request.force)
+    labels = _labels(request.labels) if request.labels is not None else None
+    given = _images(request, record, class_names(record.space, labels))
+    report = export_onnx(
+        record.architecture,
+        request.output,
+        space=record.space,
+        weights=request.weights,
+        calibration_images=None if request.keep_statistics else given.calibration,
+        predicted=record.predicted,
+        labels=labels,
+        batch=None if request.dynamic_batch else 1,
+        force=request.force,
+        seed=request.seed,
+        log=log,
+    )
+    report = replace(report, skipped=given.skipped)
+    if exported is not None:
+        exported(report)
+    if not request.int8:
+        return Exported(report=report)
+    if request.force:
+        request.int8_output.unlink(missing_ok=True)  # it would be of another network
+    assert given.calibration is not None  # noqa: S101 - _images saw to it
+    quantized = quantize_model(
+        read_model(request.output),
+        request.int8_output,
+        given.calibration,
+        held_out=given.held_out,
+        max_drop_points=request.max_accuracy_drop,
+        predicted=record.predicted.promise_for(INT8),
+        processor=request.int8_for,
+        force=request.force,
+        seed=request.seed,
+        log=log,
+    )
+    return Exported(report=report, quantized=replace(quantized, skipped=given.skipped))
+
+
+def _labels(path: Path) -> list[str]:
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise OptionError("is not text", subject=str(path)) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Images:
+    """Images to calibrate on, labelled ones to judge INT8 on, and the names of those that were skipped."""
+
+    calibration: ImageSet | None = None
+    held_out: ImageSet | None = None
+    skipped: tuple[str, ...] = ()
+
+
+def _images(request: ExportRequest, record: ArchitectureRecord, names: Sequence[str]) -> _Images:
+    """All images of a request, each read once."""
+    source, side = request.calibration_images, record.image_size
+    if source is None:
+        if request.int8:
+            raise OptionError(
+                "needs images to take ranges from", subject="int8", hint="add `calibration_images`"
+            )
+        return _Images()
+    if not request.int8:
+        found = load_images(source, labelled=False, limit=request.calibration_limit, size=side)
+        return _Images(calibration=found, skipped=found.skipped)
+    calibration, held_out = _calibration(request, source, side, names)
+    skipped = calibration.skipped
+    if request.images is not None:
+        held_out = load_images(request.images, size=side)
+        skipped += held_out.skipped
+    return _Images(calibration=calibration, held_out=held_out, skipped=skipped)
+
+
+def _calibration(
+    request: ExportRequest, source: Path, side: int, names: Sequence[str]
+) -> tuple[ImageSet, ImageSet | None]:
+    """Images to calibrate on, and labelled ones kept from them to measure on, where there are any.
+
+    What INT8 will be judged on, neither its ranges nor the batch-norm statistics may see.
+    """
+    try:
+        loaded = load_images(source, limit=request.calibration_limit, size=side)
+    except ImagesError:
+        loaded = load_images(source, labelled=False, limit=request.calibration_limit, size=side)
+    if (found := loaded.median_side) < side / 2:
+        raise ImagesError(
+            f"are {found:g} pixels, the model takes {side}: enlarged so far they give wrong ranges",
+            subject=str(source),
+        )
+    if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
+        raise ImagesError(f"class folder {odd[0]!r} is none of the model's classes", subject=str(source))
+    if request.images is not None or sorted(loaded.classes) != sorted(names) or not names:
+        return loaded, None
+    fifth = np.arange(len(loaded)) % 5 == 0
+    return loaded.take(np.flatnonzero(~fifth)), loaded.take(np.flatnonzero(fifth))

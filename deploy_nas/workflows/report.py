@@ -1,0 +1,290 @@
+"""Gather what is known of a subnet found, and write the report's page."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import deploy_nas
+from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.core.errors import MismatchError
+from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
+from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.result import Asked, SearchRecord, load_result
+from deploy_nas.report.facts import facts_of, profile_facts, threads_of, warnings_about
+from deploy_nas.report.page import Point, ReportData, block_of, render_report, run_block, slots_by_stage
+from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
+from deploy_nas.workflows.explain import explain, shares
+from deploy_nas.workflows.pareto import find_front, load_front
+from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, LATENCY, SearchRequest, predictor_for
+from deploy_nas.workflows.search import result_path
+
+if TYPE_CHECKING:
+    from deploy_nas.deploy.verify import Verification
+
+_FRONT_POINTS, _CLOUD, _SWAPS = 60, 500, 8
+
+Commands = Callable[[ArchitectureRecord, Profile, Asked], Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportRequest:
+    """The files to report on.
+
+    Args:
+        architecture: the subnet.
+        profile: of its device.
+        output: the page.
+        front: of ``deploy-nas pareto``; found now unless given.
+        result: of the search; the file beside the architecture unless given.
+        model: the exported file, verified on this machine first.
+        predictor: as in search; the one that the search took unless given.
+        anchors: as in search.
+        force: replace the output.
+    """
+
+    architecture: Path
+    profile: Path
+    output: Path
+    front: Path | None = None
+    result: Path | None = None
+    model: Path | None = None
+    predictor: str | None = None
+    anchors: Sequence[str] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """A subnet, and what is known beside its prediction.
+
+    Args:
+        record: the subnet.
+        profile: of its device.
+        predictor: of its accuracy.
+        front: other subnets; ``None``: found now.
+        result: of the search that found it, for the candidates it timed.
+        verification: of the exported file.
+        asked: of the search or the front that it comes from.
+    """
+
+    record: ArchitectureRecord
+    profile: Profile
+    predictor: AccuracyPredictor
+    front: SearchRecord | None = None
+    result: SearchRecord | None = None
+    verification: Verification | None = None
+    asked: Asked = field(default_factory=Asked)
+
+
+def report(request: ReportRequest, commands: Commands | None = None) -> None:
+    """Report on an architecture file.
+
+    Args:
+        request: what to report on.
+        commands: gives those that repeat it.
+
+    Raises:
+        InputError: for any file that is not usable.
+    """
+    check_output(request.output, force=request.force)
+    write_report(_gather(request), request.output, commands, force=request.force)
+
+
+def _gather(request: ReportRequest) -> Findings:
+    record, profile = load_architecture(request.architecture), load_profile(request.profile)
+    beside = result_path(request.architecture)
+    path = request.result or (beside if beside.is_file() else None)
+    result = load_result(path) if path is not None else None
+    if result is not None and not any(c.record.same_network(record) for c in result.candidates):
+        result = None  # of another search, under the same name
+    front = load_front(request.front) if request.front is not None else None
+    if front is not None and _profiled(front, profile) != profile.id:
+        raise MismatchError(
+            f"is of another profile than {profile.id}",
+            subject=str(request.front),
+            hint="leave it out to find it anew",
+        )
+    source = result or (front if record.predicted.picked is not None else None)
+    asked = source.asked if source is not None else Asked()
+    if result is not None and _profiled(result, profile) != profile.id:
+        result = None  # what it timed was another device
+    return Findings(
+        record=record,
+        profile=profile,
+        predictor=predictor_for(
+            profile, request.predictor or asked.predictor, request.anchors or asked.anchors
+        ),
+        front=front,
+        result=result,
+        verification=_verified(request.model, record, profile) if request.model is not None else None,
+        asked=asked,
+    )
+
+
+def _profiled(found: SearchRecord, profile: Profile) -> str:
+    """Id of the first device's profile that was asked; the one at hand where the file does not say."""
+    return found.asked.profiles.get(LATENCY, profile.id)
+
+
+def _verified(path: Path, record: ArchitectureRecord, profile: Profile) -> Verification:
+    from deploy_nas.deploy.model_file import read_model
+    from deploy_nas.workflows.verify import verify_here
+
+    model = read_model(path)
+    if not model.metadata.record.same_network(record):
+        raise MismatchError(
+            "is another architecture than the one reported on", subject=str(path), hint="export it anew"
+        )
+    return verify_here(model, profile)
+
+
+def write_report(
+    findings: Findings, output: Path, commands: Commands | None = None, *, force: bool = False
+) -> None:
+    """Write the page.
+
+    Raises:
+        MismatchError: record, front or result of another space than the profile's.
+        OutputError: it cannot be written, or is there already.
+    """
+    check_output(output, force=force)
+    space = findings.profile.space
+    for name, other in (
+        ("architecture", findings.record),
+        ("front", findings.front),
+        ("result", findings.result),
+    ):
+        if other is not None and other.space.id != space.id:
+            raise MismatchError(f"is of space {other.space.id}, the profile of {space.id}", subject=name)
+    said = commands(findings.record, findings.profile, findings.asked) if commands is not None else ()
+    write_atomic(output, render_report(report_data(findings, said)).encode(), force=force)
+
+
+def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
+    """All that the page shows, as plain values."""
+    profile, predictor, record = findings.profile, findings.predictor, findings.record
+    verified = findings.verification
+    measured_ms = verified.measured.latency_ms if verified else _timed_before(findings)
+    winner = replace(_point(findings, record, "the subnet reported on"), measured_ms=measured_ms)
+    budgets = latency_budgets(record, profile)
+    budget_ms = budgets.get(profile.id)
+    if verified is not None and searched_here(record, profile):
+        budget_ms = verified.budget_ms
+    verdict = ""
+    if budget_ms is not None and measured_ms is not None:
+        verdict = "kept" if measured_ms <= budget_ms else "MISSED"
+    front = findings.front or _front_now(findings)
+    chosen = [c.record for c in front.candidates]
+    keep = sorted({round(i) for i in np.linspace(0, len(chosen) - 1, min(_FRONT_POINTS, len(chosen)))})
+    explained = explain(profile, predictor, record)
+    points = 100.0 if predictor.unit == "fraction" else 1.0
+    on = profile.fingerprint
+    return ReportData(
+        title=f"{profile.space.id} on {on.cpu}",
+        subtitle=f"{profile.space.summary}; {threads_of(profile)}, batch 1, {on.precision}",
+        winner=winner,
+        budget_ms=budget_ms,
+        front=[_point(findings, chosen[i], f"point {n + 1} of the front") for n, i in enumerate(keep)],
+        cloud=_cloud(profile, predictor),
+        pairs=[
+            (p.predicted_ms, p.measured_ms, f"held-out network {n + 1}, {p.image_size} px")
+            for n, p in enumerate(profile.pairs)
+        ],
+        timed=_timed(findings, winner),
+        facts=facts_of(winner, budget_ms, verdict),
+        profile_facts=profile_facts(profile),
+        warnings=warnings_about(
+            profile,
+            verdict,
+            speed=verified.speed if verified else None,
+            differences=verified.differences if verified else (),
+            foreign=profile.id not in budgets,
+        ),
+        swaps=[(s.what, s.saved_ms, -points * s.lost) for s in explained.swaps[:_SWAPS]],
+        versions=[
+            ("deploy-nas", deploy_nas.__version__),
+            ("profile", profile.id),
+            (f"profiled with {on.runtime}", on.runtime_version),
+            ("numpy", np.__version__),
+            ("Python", platform.python_version()),
+        ],
+        commands=commands,
+        accuracy_note=predictor.note,
+        max_slots=slots_by_stage(profile.space),
+    )
+
+
+def searched_here(record: ArchitectureRecord, profile: Profile) -> bool:
+    """Whether the subnet was searched for on this profile first, or on none."""
+    return record.predicted.profile in (None, profile.id)
+
+
+def latency_budgets(record: ArchitectureRecord, profile: Profile) -> dict[str, float | None]:
+    """A subnet's latency budgets by the id of the profile they were asked on."""
+    said = record.predicted
+    budgets = {other.profile: other.budget_ms for other in said.others if other.profile is not None}
+    return {**budgets, said.profile or profile.id: said.budget_ms}
+
+
+def _front_now(findings: Findings) -> SearchRecord:
+    asked = SearchRequest(budgets={}, seed=findings.record.predicted.seed or 0, allow_unstable=True)
+    return find_front(findings.profile, findings.predictor, asked, evaluations=60_000)[0]
+
+
+def _point(findings: Findings, record: ArchitectureRecord, name: str) -> Point:
+    """Predicted anew from this profile, so that every point means the same."""
+    profile = findings.profile
+    layers, total = shares(profile, record)
+    encoded = profile.space.encode([record.architecture])
+    figures = AnalyticalEfficiencyPredictor(profile.space).get_efficiency(record.architecture)
+    named = dict(profile.space.layers(record.architecture))
+    blocks = [
+        block_of(s.place, named[s.place], s.latency_ms)
+        if s.place in named
+        else run_block(s.place, s.latency_ms)
+        for s in layers
+    ]
+    confidence = record.predicted.confidence or DEFAULT_CONFIDENCE
+    bound = total * profile.upper_ratio(confidence) if profile.validated else None
+    return Point(
+        name=name,
+        latency_ms=round(total, 6),
+        bound_ms=None if bound is None else round(bound, 6),
+        top1=round(float(findings.predictor.percent_encoded(encoded)[0]), 4),
+        image_size=record.image_size,
+        figures={figure: round(value, 4) for figure, value in figures.items()},
+        architecture=record.architecture,
+        blocks=blocks,
+    )
+
+
+def _timed_before(findings: Findings) -> float | None:
+    """The latency that the search itself measured of the subnet."""
+    for record, timed in findings.result.timed if findings.result else ():
+        if record.same_network(findings.record):
+            return timed.latency_ms
+    return None
+
+
+def _timed(findings: Findings, winner: Point) -> list[tuple[float, float, str]]:
+    rows = [
+        (record.predicted.latency_ms, timed.latency_ms, f"candidate {number}")
+        for number, (record, timed) in enumerate(findings.result.timed if findings.result else (), start=1)
+        if record.predicted.latency_ms is not None and not record.same_network(findings.record)
+    ]
+    if winner.measured_ms is not None:
+        rows.append((winner.latency_ms, winner.measured_ms, winner.name))
+    return rows
+
+
+def _cloud(profile: Profile, predictor: AccuracyPredictor) -> list[tuple[float, float]]:
+    nets = profile.space.sample_encoded(np.random.default_rng(0), _CLOUD, profile.image_sizes)
+    pairs = zip(profile.latency_ms(nets), predictor.percent_encoded(nets), strict=True)
+    return [(round(float(ms), 5), round(float(top1), 3)) for ms, top1 in pairs]

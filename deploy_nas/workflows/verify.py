@@ -1,0 +1,254 @@
+"""Verify an exported file, or every model of a bundle, here or on a device elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deploy_nas.adapters.images import ImageSet, load_images
+from deploy_nas.adapters.kits import make_check_kit
+from deploy_nas.adapters.ssh import SshTarget
+from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
+from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.precision import FP32
+from deploy_nas.deploy.bundle import open_bundle
+from deploy_nas.deploy.measuring import measure
+from deploy_nas.deploy.model_file import ModelFile, read_model
+from deploy_nas.deploy.top1 import labels_of, measure_top1
+from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, compare, promise_of
+from deploy_nas.device import machine
+from deploy_nas.device.check import logits_of
+from deploy_nas.device.session import open_session
+from deploy_nas.records.bundle import is_bundle
+from deploy_nas.records.profile import Profile, load_profile
+
+_TOLERANCE = 1e-3  # another processor sums in another order
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyRequest:
+    """What to verify and against what.
+
+    Args:
+        path: an exported file, or a bundle.
+        profile: to compare with; without one, what the file says was predicted.
+        max_latency_ms: the budget; the file's own unless given.
+        threads: intra-op threads; the profile's unless given.
+        target: ``ssh://[user@]host[:port]`` to measure there; here unless given.
+        ssh_options: for ssh and scp alike.
+        images: labelled images to measure top-1 on, here.
+    """
+
+    path: Path
+    profile: Path | None = None
+    max_latency_ms: float | None = None
+    threads: int | None = None
+    target: str | None = None
+    ssh_options: Sequence[str] = ()
+    images: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredTop1:
+    """Top-1 of a model, what was predicted of it (if it says), and the images that were skipped."""
+
+    top1: Top1
+    predicted_percent: float | None
+    skipped: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the prediction lies in the measurement's 95% interval; ``None`` without one."""
+        if self.predicted_percent is None:
+            return None
+        low, high = self.top1.interval_percent
+        return low <= self.predicted_percent <= high
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """One model as verified.
+
+    Args:
+        name: of the model.
+        verification: of its latency.
+        top1: on images; ``None`` where none were given.
+        logits_apart: largest difference of a logit there and here; ``None`` where it was measured here.
+        logits_judged: whether too large a one would have been an error: INT8 sums differ by processor.
+        device: it was measured on, where that is elsewhere.
+    """
+
+    name: str
+    verification: Verification
+    top1: MeasuredTop1 | None = None
+    logits_apart: float | None = None
+    logits_judged: bool = False
+    device: Fingerprint | None = None
+
+
+def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Verified]:
+    """Measure a file, or every model of a bundle, and compare.
+
+    Raises:
+        BudgetError: a budget that cannot be one.
+        OptionError: images for a bundle.
+        RecordError: no model and no bundle, cut short, or a path outside the bundle.
+        MismatchError: a file that is not the one that was verified, or another's profile.
+        ProviderError: the prediction's execution provider is not there.
+        ImagesError: images that cannot be used.
+        TargetError: a device that cannot be reached or used.
+        CheckFailedError: logits there that are not those here.
+    """
+    profile = load_profile(request.profile) if request.profile is not None else None
+    models = _models(request.path, profile)
+    if request.images is not None and is_bundle(request.path):
+        raise OptionError("are for a single model, not for a bundle", subject="images")
+    given = images_for(models[0], request.images) if request.images is not None else None
+    if request.target is None:
+        return [_verified_here(model, profile, request, given) for model in models]
+    there = _run_there(models, request.target, profile, request, progress)
+    return [_verified_there(model, profile, request, given, there) for model in models]
+
+
+def _models(path: Path, profile: Profile | None) -> list[ModelFile]:
+    """The models at a path; of a bundle those of the profile's precision, where it has one."""
+    if not is_bundle(path):
+        return [read_model(path)]
+    _, models = open_bundle(path)
+    if profile is None:
+        return models
+    return [m for m in models if m.metadata.precision == profile.fingerprint.precision] or models
+
+
+def verify_here(
+    model: ModelFile,
+    profile: Profile | None = None,
+    *,
+    budget_ms: float | None = None,
+    confidence: float | None = DEFAULT_CONFIDENCE,
+    threads: int | None = None,
+    seed: int = 0,
+) -> Verification:
+    """Measure one model on this machine, as it was promised, and compare.
+
+    Args:
+        model, profile, budget_ms, confidence, threads: see :func:`~deploy_nas.deploy.verify.promise_of`.
+        seed: draws the input image.
+
+    Raises:
+        BudgetError, MismatchError: see there.
+        ProviderError: the prediction's execution provider is not there.
+    """
+    promise = promise_of(model, profile, budget_ms=budget_ms, confidence=confidence, threads=threads)
+    # fewer threads than profiled is a difference that is named, more than there are cores an error
+    used = promise.threads if threads is not None else machine.threads_here(promise.threads)
+    measured = measure(
+        model.data,
+        threads=used,
+        provider=promise.provider,
+        provider_options=promise.provider_options,
+        profile=promise.timed_here,
+        seed=seed,
+    )
+    found = machine.fingerprint(
+        threads=used,
+        provider=promise.provider,
+        provider_options=promise.provider_options,
+        precision=model.metadata.precision,
+        pinned=True,
+    )
+    return compare(model, promise, measured, found)
+
+
+def _verified_here(
+    model: ModelFile, profile: Profile | None, request: VerifyRequest, given: ImageSet | None
+) -> Verified:
+    verification = verify_here(model, profile, budget_ms=request.max_latency_ms, threads=request.threads)
+    return Verified(
+        name=model.subject,
+        verification=verification,
+        top1=None if given is None else top1_of(model, given),
+    )
+
+
+def images_for(model: ModelFile, images: Path) -> ImageSet:
+    """Labelled images for a model, brought to its size.
+
+    Raises:
+        ImagesError: images that cannot be used, or of other classes than the model's.
+        RecordError: the file does not say how its images are prepared.
+    """
+    loaded = load_images(images, size=model.metadata.prepared_as(model.subject).image_size)
+    labels_of(loaded, model, open_session(model.data, threads=1).get_outputs()[0].shape[-1])
+    return loaded
+
+
+def top1_of(model: ModelFile, images: ImageSet) -> MeasuredTop1:
+    """Top-1 of a model on labelled images (:func:`images_for`), beside what was predicted of it."""
+    return MeasuredTop1(
+        top1=measure_top1(model, images, threads=len(machine.cores())),
+        predicted_percent=model.metadata.predicted.accuracy_percent,
+        skipped=images.skipped,
+    )
+
+
+# -- on a device elsewhere ---------------------------------------------------------------------------
+
+
+def _run_there(
+    models: Sequence[ModelFile],
+    target: str,
+    profile: Profile | None,
+    request: VerifyRequest,
+    progress: Progress | None,
+) -> Fields:
+    threads = request.threads or max(promise_of(model, profile).threads for model in models)
+    kit = make_check_kit({model.subject: model.data for model in models}, threads=threads)
+    name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
+    device = SshTarget(target, tuple(request.ssh_options))
+    data = device.run_kit(kit, name, progress)
+    device.remove_kit(name)
+    try:
+        return Fields(parse_json(data), target)
+    except ValueError as error:
+        raise RecordError("gave no result of a check", subject=target) from error
+
+
+def _verified_there(
+    model: ModelFile,
+    profile: Profile | None,
+    request: VerifyRequest,
+    given: ImageSet | None,
+    there: Fields,
+) -> Verified:
+    found = there.fields("models").fields(model.subject)
+    device = Fingerprint.from_json(there.fields("device"))
+    if found.text("sha256") != model.sha256:
+        raise MismatchError("ran another file than was sent", subject=there.where)
+    here = logits_of(open_session(model.data)).ravel()
+    logits = np.array(found.numbers("logits"))
+    if logits.shape != here.shape:
+        raise RecordError(f"gave {logits.size} logits, the model has {here.size}", subject=there.where)
+    apart = float(np.abs(logits - here).max())
+    exact = model.metadata.precision == FP32
+    if exact and not apart <= _TOLERANCE * max(1.0, float(np.abs(here).max())):
+        raise CheckFailedError(
+            f"its logits there differ from those here by {apart:.3g}", subject=model.subject
+        )
+    promise = promise_of(model, profile, budget_ms=request.max_latency_ms, threads=request.threads)
+    return Verified(
+        name=model.subject,
+        verification=compare(model, promise, Measured.from_json(found), device, where="there"),
+        top1=None if given is None else top1_of(model, given),
+        logits_apart=apart,
+        logits_judged=exact,
+        device=device,
+    )

@@ -1,0 +1,207 @@
+"""The JSON Schemas in docs/reference/formats accept what the code writes, and refuse what is wrong."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import referencing
+
+from deploy_nas.adapters.graphs import read_metadata
+from deploy_nas.adapters.kits import make_check_kit, make_kit
+from deploy_nas.adapters.mlp import read_mlp
+from deploy_nas.core.spaces import get_space
+from deploy_nas.deploy.bundle import make_bundle
+from deploy_nas.deploy.certify import certify
+from deploy_nas.deploy.export import export_onnx
+from deploy_nas.deploy.quantize import int8_of
+from deploy_nas.deploy.verify import Measured, Verification
+from deploy_nas.device import machine
+from deploy_nas.device.check import CHECK_FILE, check_models
+from deploy_nas.device.journal import Journal
+from deploy_nas.device.kit import PLAN_FILE, close_result
+from deploy_nas.device.runner import Settings
+from deploy_nas.device.timing import Burst
+from deploy_nas.profiling.plan import make_plan
+from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+from deploy_nas.records.profile import save_profile
+from deploy_nas.workflows.find_front import front_file
+from deploy_nas.workflows.search_subnets import SearchRequest, result_path, search_file
+
+ROOT = Path(__file__).resolve().parents[1]
+FORMATS = ROOT / "docs/reference/formats"
+SCHEMAS = {
+    path.name.removesuffix(".schema.json"): json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted(FORMATS.glob("*.schema.json"))
+}
+SPACE = get_space("ofa-mbv3-cifar10")
+
+Samples = dict[str, list[Any]]
+
+
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    """Of one format; schemas name each other by their files."""
+    files = [(f"{n}.schema.json", referencing.Resource.from_contents(s)) for n, s in SCHEMAS.items()]
+    return jsonschema.Draft202012Validator(
+        SCHEMAS[name], registry=referencing.Registry().with_resources(files)
+    )
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def searched(folder: Path, made_profile: Any) -> Samples:
+    profile = made_profile()
+    save_profile(profile, folder / "a.profile.json")
+    imported = replace(
+        profile,
+        imported={"format": "OFA latency tables", "device": "phone", "files": {"t.yaml": "0" * 64}},
+        pairs=(),
+        settings={},
+    )
+    save_profile(imported, folder / "b.profile.json")
+    fast = {"population_size": 40, "max_time_budget": 2}
+    budget_ms = 2 * float(profile.latency_ms(SPACE.encode([SPACE.smallest()]))[0])
+    request = SearchRequest(budgets={"latency_ms": budget_ms, "model_mb": 20.0}, hyper=fast)
+    search_file(profile, folder / "best.json", request)
+    front_file(profile, folder / "front.json", SearchRequest(budgets={}), evaluations=500)
+    read = {
+        p: json.loads(p.read_text(encoding="utf-8"))
+        for p in [*folder.glob("*.json"), *ROOT.glob("profiles/*")]
+    }
+    return {
+        "profile": [
+            v for p, v in read.items() if p.name not in ("best.json", "front.json", "best.search.json")
+        ],
+        "architecture": [read[folder / "best.json"], {"space": SPACE.id, **SPACE.smallest()}],
+        "result": [read[result_path(folder / "best.json")], read[folder / "front.json"]],
+    }
+
+
+def exported(folder: Path) -> Samples:
+    path = folder / "model.onnx"
+    predicted = {"latency_ms": 0.2, "bound_ms": None, "budget_ms": 1.0, "threads": 1, "profile": "p"}
+    export_onnx({"space": SPACE.id, **SPACE.smallest(20), "predicted": predicted}, path)
+    data = path.read_bytes()
+    noise = np.random.default_rng(0).standard_normal((20, 3, 20, 20), dtype=np.float32)
+    int8, _ = int8_of(data, noise, predicted=predicted)
+    measured = Measured(latency_ms=0.21, p50_ms=0.22, p90_ms=0.3, p99_ms=0.4, runs=100, sentinel_ms=None)
+    verified = Verification(
+        measured=measured,
+        predicted_ms=0.2,
+        bound_ms=None,
+        budget_ms=1.0,
+        speed=None,
+        differences=(),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+    certified = certify(path, verified, threads=1)
+    metadata = [read_metadata(d, "model") for d in (data, path.read_bytes(), int8)]
+    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": data}, threads=1, rounds=1))) as kit:
+        plan = json.loads(kit.read(CHECK_FILE))
+        result = check_models(kit, lambda done, total, what: None)  # type: ignore[arg-type]
+    manifest = make_bundle([(path, certified)], folder / "bundle")
+    return {"model": metadata, "bundle": [manifest], "check-plan": [plan], "check-result": [result]}
+
+
+def timed(folder: Path) -> Samples:
+    plan, settings = make_plan(SPACE, [20], quick=True), Settings()
+    with zipfile.ZipFile(io.BytesIO(make_kit(plan, settings))) as kit:
+        kit_plan = json.loads(kit.read(PLAN_FILE))
+    device = machine.fingerprint(
+        threads=1, provider="CPUExecutionProvider", provider_options={}, precision="fp32", pinned=True
+    )
+    header = {"plan": plan.id, "fingerprint": device, "settings": asdict(settings)}
+    more = {"arguments": dict(plan.arguments), "created": "2026-01-01T00:00:00+00:00"}
+    with Journal(folder / "journal", {**header, **more}) as journal:
+        journal.add("aa:0", 0, Burst(runs=12, points_ms=(0.1, 0.2), busy=0.99), 0.1)
+    close_result(folder / "journal", folder / "result.jsonl")
+    return {"journal": lines(folder / "result.jsonl"), "kit-plan": [kit_plan]}
+
+
+def accuracies(folder: Path) -> Samples:
+    header = AccuracyHeader(space=SPACE, weights="w", images="i", image_count=5000)
+    encoded = SPACE.encode([SPACE.smallest(), SPACE.largest()])
+    data = AccuracyData(header=header, encoded=encoded, top1_percent=np.array([85.0, 91.0]))
+    save_accuracy_data(data, folder / "subnets.jsonl")
+    shipped = resources.files("deploy_nas").joinpath("data")
+    files = [f for f in shipped.iterdir() if f.name.endswith(".accuracy.onnx")]
+    assert files
+    return {
+        "subnets": lines(folder / "subnets.jsonl"),
+        "predictor": [read_mlp(f.read_bytes(), f.name)[1] for f in files],
+    }
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory, made_profile: Any) -> Samples:
+    """What the code writes, by format."""
+    folder = tmp_path_factory.mktemp("formats")
+    return {**searched(folder, made_profile), **exported(folder), **timed(folder), **accuracies(folder)}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_are_schemas_and_have_a_section(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+    page = (FORMATS / "README.md").read_text(encoding="utf-8")
+    assert f"({name}.schema.json)" in page
+
+
+@pytest.mark.parametrize("name", [n for n in SCHEMAS if n != "common"])
+def test_what_is_written_fits(samples: Samples, name: str) -> None:
+    assert samples[name]
+    for value in samples[name]:
+        validator(name).validate(value)
+
+
+@pytest.mark.parametrize("name", [n for n in SCHEMAS if n != "common"])
+@pytest.mark.parametrize("wrong", [{}, [], "text", None])
+def test_something_else_is_refused(name: str, wrong: object) -> None:
+    assert not validator(name).is_valid(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "where", "wrong"),
+    [
+        ("architecture", 0, ["image_size"], "24"),
+        ("architecture", 0, ["predicted", "latency_ms"], -1.0),
+        ("profile", 0, ["version"], 3),
+        ("profile", 0, ["rows", 0, "latency_ms"], 0.0),
+        ("profile", 0, ["id"], "not a hash"),
+        ("result", 0, ["kind"], "best"),
+        ("result", 0, ["candidates", 0, "predicted"], {}),
+        ("journal", 0, ["format"], "another"),
+        ("journal", 1, ["t"], []),
+        ("journal", 2, ["sha256"], "short"),
+        ("subnets", 0, ["image_count"], 0),
+        ("subnets", 1, ["top1"], 101.0),
+        ("bundle", 0, ["files", "model.onnx", "sha256"], "0"),
+        ("bundle", 0, ["models", 0, "certificate"], None),
+        ("model", 0, ["preprocessing", "mean"], [0.5]),
+        ("predictor", 0, ["unit"], "per mille"),
+        ("kit-plan", 0, ["settings", "rounds"], 0),
+        ("check-plan", 0, ["threads"], 0),
+        ("check-result", 0, ["models", "m", "logits"], []),
+    ],
+)
+def test_a_wrong_value_is_refused(
+    samples: Samples, name: str, number: int, where: list[Any], wrong: object
+) -> None:
+    value = copy.deepcopy(samples[name][number])
+    inner = value
+    for key in where[:-1]:
+        inner = inner[key]
+    assert where[-1] in inner if isinstance(inner, dict) else True
+    inner[where[-1]] = wrong
+    assert not validator(name).is_valid(value)
