@@ -164,7 +164,7 @@ def metadata(space: Space, **changes: object) -> dict:
     ("changes", "error", "message"),
     [
         ({"version": 99}, VersionError, "format version 99"),
-        ({"format": "x"}, RecordError, "no file of the format 'deploy-nas accuracy predictor'"),
+        ({"format": "x"}, RecordError, "not a file of the format 'deploy-nas accuracy predictor'"),
         ({"unit": "points"}, RecordError, "'unit' must be percent or fraction"),
         ({"layout": "x"}, MismatchError, "unknown feature layout 'x'"),
         ({"columns": ["a"]}, MismatchError, "other choices than"),

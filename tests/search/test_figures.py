@@ -50,9 +50,7 @@ def test_the_new_figure_is_priced_and_satisfied(with_energy: None, toy: Space) -
     assert not predictor.satisfy_constraint(efficiency, {"energy_mj": 0.9 * efficiency["energy_mj"]})
 
 
-def test_the_new_figure_is_bounded_in_a_search(
-    with_energy: None, toy: Space, fakes: SimpleNamespace
-) -> None:
+def test_the_new_figure_is_bounded_in_a_search(with_energy: None, toy: Space, fakes: SimpleNamespace) -> None:
     predictor = MeasuredEfficiencyPredictor(fakes.Profile(toy, toy.image_sizes))
     searcher = EvolutionSearcher(
         predictor, fakes.Accuracy(toy), seed=0, population_size=12, max_time_budget=4
