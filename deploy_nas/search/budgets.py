@@ -30,6 +30,9 @@ class LazyFigures(Mapping[str, FloatArray]):
             self._computed[name] = self._functions[name]()
         return self._computed[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._functions)
 
