@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
+from deploy_nas.records.onnx_file import read_onnx
 
 OPSET = 17
 IR_VERSION = 9
@@ -57,6 +56,8 @@ class MLP:
 
 def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
     """The perceptron as a serialised ONNX model; each value of ``metadata`` is JSON under its key."""
+    from onnx import TensorProto, helper, numpy_helper  # not needed to read and run one
+
     nodes: list[Any] = []
     tensors: list[Any] = []
     for number, layers in enumerate(mlp.members):
@@ -94,19 +95,24 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
     return data
 
 
-def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
+def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, object]]:
     """What :func:`write_mlp` wrote, and its metadata; raises :class:`RecordError` for anything else."""
+    held = read_onnx(data, subject)
+    tensors = held.tensors
     try:
-        model = onnx.load_from_string(data)
-        metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
-        tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    except Exception as error:  # protobuf's, json's and onnx's own types
-        raise RecordError("is no ONNX file of a perceptron, or cut short", subject=subject) from error
+        metadata = {key: parse_json(value.encode()) for key, value in held.metadata.items()}
+    except ValueError as error:
+        raise RecordError("holds metadata that is not JSON", subject=subject) from error
     members: list[tuple[Dense, ...]] = []
     while f"member{len(members)}/layer0.weight" in tensors:
         layers: list[Dense] = []
         while (name := f"member{len(members)}/layer{len(layers)}") + ".weight" in tensors:
-            layers.append((tensors[f"{name}.weight"], tensors.get(f"{name}.bias", np.empty(0))))
+            weight, bias = (tensors.get(f"{name}.{part}", np.empty(0)) for part in ("weight", "bias"))
+            for tensor in (weight, bias):
+                if tensor.dtype != np.float32 or not np.isfinite(tensor.astype(np.float64)).all():
+                    what = f"layer {len(layers)} does not hold finite float32 numbers"
+                    raise RecordError(what, subject=subject)
+            layers.append((weight.astype(np.float32), bias.astype(np.float32)))
         members.append(tuple(layers))
     if not members or 2 * sum(map(len, members)) != len(tensors):
         raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
@@ -115,9 +121,6 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, Any]]:
             raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
         widths = [layers[0][0].shape[0], *(weight.shape[-1] for weight, _ in layers)]
         for depth, (weight, bias) in enumerate(layers):
-            sound = all(a.dtype == np.float32 and np.isfinite(a).all() for a in (weight, bias))
-            if not sound:
-                raise RecordError(f"layer {depth} does not hold finite float32 numbers", subject=subject)
             if weight.shape != (widths[depth], widths[depth + 1]) or bias.shape != (widths[depth + 1],):
                 raise RecordError(f"layer {depth} is {weight.shape}, which does not fit", subject=subject)
         if widths[-1] != 1 or widths[0] != members[0][0][0].shape[0]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from deploy_nas.core.errors import UnknownSpaceError
 from deploy_nas.core.mobilenet import mobilenet_v3
@@ -171,6 +171,25 @@ def get_space(id: str) -> Space:
     if id not in others:
         raise UnknownSpaceError(f"no search space {id!r}", hint=f"known are {', '.join(space_ids())}")
     return _load(others[id])
+
+
+@contextlib.contextmanager
+def registered(space: Space) -> Iterator[Space]:
+    """Have a space known under its id, instead of any other of that id, in the context: for tests."""
+    known = {name: get_space(name) for name in _SPACES}
+    _SPACES[space.id] = lambda: space
+    get_space.cache_clear()
+    try:
+        yield space
+    finally:
+        del _SPACES[space.id]
+        for name, one in known.items():  # the very objects of before: other modules hold them
+            _SPACES[name] = partial(_same, one)
+        get_space.cache_clear()
+
+
+def _same(space: Space) -> Space:
+    return space
 
 
 def _others() -> dict[str, importlib.metadata.EntryPoint]:

@@ -1,0 +1,338 @@
+"""The contract of a search space: every command runs on it, for real, at small images.
+
+A space enters by its id; nothing here knows what kind of network it is. A package that brings a space
+tests it so::
+
+    from deploy_nas.testing.space import SpaceContract
+
+    class TestMySpace(SpaceContract):
+        space_id = "my-space"
+        image_sizes = (32,)
+
+Timings are of a few runs each: they show that a command works, and are of no other use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from deploy_nas.accuracy.encoding import feature_layout, total_figure
+from deploy_nas.accuracy.predictor import AccuracyPredictor, save_accuracy_predictor
+from deploy_nas.adapters import graphs, supernets
+from deploy_nas.adapters.mlp import MLP
+from deploy_nas.cli import main
+from deploy_nas.core import spaces
+from deploy_nas.core.errors import ArchitectureError
+from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.profiling.plan import ProfilePlan
+from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
+
+if TYPE_CHECKING:
+    import torch
+
+_QUICK = {
+    **dict.fromkeys(("rounds", "row_rounds", "passes", "least_runs", "warmup_runs"), 1),
+    **dict.fromkeys(("burst_ms", "row_burst_ms", "sentinel_burst_ms"), 0.1),
+    **{"extra_rounds": 0, "warmup_ms": 0.0, "slow_factor": 1e9},
+}
+_CALIBRATION = 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """What the commands made of a space, one after another."""
+
+    folder: Path
+    checkpoint: Path
+    predictor: Path
+    profile: Path
+    best: Path
+    model: Path
+    images: Path
+
+
+class SpaceContract:
+    """Subclass it, and set ``space_id``; each test is one thing that every space must do.
+
+    Args:
+        space_id: of the space, which must be installed or registered.
+        image_sizes: the contract is kept at these alone; ``None``: all of the space's own.
+        samples: random subnets whose graph is held against the supernet's own module.
+    """
+
+    space_id: ClassVar[str]
+    image_sizes: ClassVar[tuple[int, ...] | None] = (32,)
+    samples: ClassVar[int] = 3
+
+    # -- what there is to test ---------------------------------------------------------------------
+
+    @pytest.fixture(scope="class")
+    def space(self) -> Iterator[Space]:
+        """The space at the contract's image sizes, under its own id meanwhile."""
+        whole = spaces.get_space(self.space_id)
+        sizes = self.image_sizes or whole.image_sizes
+        with spaces.registered(replace(whole, image_sizes=sizes, profile_image_sizes=sizes)) as small:
+            yield small
+
+    @pytest.fixture(scope="class")
+    def net(self, space: Space) -> torch.nn.Module:
+        """Its supernet, with random weights that keep a signal alive."""
+        return randomised(supernets.build_supernet(space))
+
+    @pytest.fixture(scope="class")
+    def architectures(self, space: Space) -> list[Architecture]:
+        """Random subnets."""
+        rng = np.random.default_rng(0)
+        return [space.sample(rng) for _ in range(self.samples)]
+
+    @pytest.fixture(scope="class")
+    def quick(self, space: Space) -> Iterator[None]:
+        """Timings of a few runs each, and plans of a few networks."""
+        from deploy_nas.deploy import quantize
+        from deploy_nas.workflows import profile as profiling
+
+        settings_for = profiling.settings_for
+        plan = ProfilePlan(space=space, image_sizes=space.image_sizes, fit_per_size=4, validation_per_size=3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(profiling, "settings_for", lambda asked: replace(settings_for(asked), **_QUICK))
+            patch.setattr(profiling, "make_plan", lambda *a, **k: plan)
+            # INT8 of a network this small need not pay
+            patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
+            yield
+
+    @pytest.fixture(scope="class")
+    def files(
+        self, space: Space, net: torch.nn.Module, quick: None, tmp_path_factory: pytest.TempPathFactory
+    ) -> Files:
+        """A profile, the best subnet by an arbitrary predictor, and its exported file: by the commands."""
+        folder = tmp_path_factory.mktemp(space.id)
+        files = Files(
+            folder=folder,
+            **{
+                name: folder / file
+                for name, file in (
+                    ("checkpoint", "net.safetensors"),
+                    ("predictor", "accuracy.onnx"),
+                    ("profile", "device.profile.json"),
+                    ("best", "best.json"),
+                    ("model", "best.onnx"),
+                    ("images", "images"),
+                )
+            },
+        )
+        supernets.save_weights(net, files.checkpoint)
+        save_accuracy_predictor(arbitrary_predictor(space), files.predictor)
+        write_images(files.images, space)
+        run("profile", "--space", space.id, "-o", files.profile)
+        budgets = ("--max-latency-ms", 1e6, "--max-macs-millions", 1e6)
+        search = ("--population", 10, "--generations", 3, "--predictor", files.predictor)
+        run("search", "--profile", files.profile, *budgets, *search, "-o", files.best, "--allow-unstable")
+        run("export", files.best, "--weights", files.checkpoint, "-o", files.model)
+        return files
+
+    # -- the declaration -----------------------------------------------------------------------------
+
+    def test_declaration(self, space: Space, architectures: Sequence[Architecture]) -> None:
+        """Choices survive encoding, figures lie between the extremes, and faults are named."""
+        figures = AnalyticalEfficiencyPredictor(space).get_efficiency
+        side = space.image_sizes[0]
+        least, most = figures(space.smallest(side)), figures(space.largest(space.image_sizes[-1]))
+        for architecture in architectures:
+            found = figures(architecture)
+            assert all(least[name] <= found[name] <= most[name] for name in found)
+            assert space.decode(space.encode([architecture]))[0] == architecture
+        sample = architectures[0]
+        for key, columns in space.gene_columns.items():
+            listed = space.genes[columns[0] - 1].index is not None
+            with pytest.raises(ArchitectureError, match=key):
+                space.validate({**sample, key: [99] * len(columns) if listed else 99})
+            if listed:
+                with pytest.raises(ArchitectureError, match=f"{key}: must be a list of {len(columns)}"):
+                    space.validate({**sample, key: [0] * (len(columns) + 1)})
+        with pytest.raises(ArchitectureError, match="image_size"):
+            space.validate({**sample, "image_size": side + 1})
+
+    def test_graphs_are_the_supernets(
+        self, space: Space, net: torch.nn.Module, architectures: Sequence[Architecture]
+    ) -> None:
+        """Parameters, weights and outputs of a subnet's graph are those of the supernet's own module."""
+        from deploy_nas.deploy.export import check_agreement
+
+        side = space.image_sizes[0]
+        x = np.random.default_rng(1).standard_normal((1, 3, side, side), dtype=np.float32)
+        for architecture in architectures:
+            resized: Architecture = {**architecture, "image_size": side}
+            taken = supernets.subnet(net, resized)
+            layers = space.layers(resized)
+            assert sum(layer.params for _, layer in layers) == sum(p.numel() for p in taken.parameters())
+            weights = supernets.folded_weights(space, resized, taken)
+            model = graphs.build_model(layers, weights)
+            difference, allowed = check_agreement(model, taken, x, batch=1)
+            assert difference <= allowed
+            supernets.activate(net, resized)  # the supernet itself, set to that subnet, gives the same
+            whole = supernets.forward(net.eval(), x)
+            np.testing.assert_allclose(supernets.forward(taken, x), whole, atol=allowed)
+
+    # -- the commands --------------------------------------------------------------------------------
+
+    def test_spaces(self, space: Space) -> None:
+        """``spaces`` lists it."""
+        assert any(found["id"] == space.id for found in json.loads(run("spaces", "--json")))
+
+    def test_profile(self, space: Space, files: Files) -> None:
+        """``profile`` times every layer; ``profiles`` shows, lists and compares what it wrote."""
+        from deploy_nas.records.profile import load_profile
+
+        profile = load_profile(files.profile)
+        assert {row.key for row in profile.rows} == {layer.key for layer in space.rows}
+        assert profile.validation is not None
+        shown = run("profiles", "show", files.profile, "--architecture", files.best)
+        assert "total" in shown and profile.id in shown
+        assert files.profile.name in run("profiles", "list", files.folder)
+        assert "1.000 times as long" in run("profiles", "compare", files.profile, files.profile)
+
+    def test_search(self, space: Space, files: Files) -> None:
+        """``search`` wrote an architecture of the space, with what is predicted of it."""
+        from deploy_nas.records.architecture import load_architecture
+        from deploy_nas.records.profile import load_profile
+
+        record = load_architecture(files.best)
+        assert record.space.id == space.id and record.predicted.budget_ms == 1e6
+        assert record.predicted.profile == load_profile(files.profile).id
+        assert record.predicted.provider == "CPUExecutionProvider"
+
+    def test_pareto(self, space: Space, files: Files) -> None:
+        """``pareto`` finds a front and picks its knee."""
+        front, knee = files.folder / "front.json", files.folder / "knee.json"
+        asked = ("--predictor", files.predictor, "--evaluations", 200, "--allow-unstable")
+        run(
+            "pareto", "--profile", files.profile, *asked, "-o", front, "--pick", "knee", "--pick-output", knee
+        )
+        found = json.loads(front.read_text())
+        assert found["space"] == space.id and found["candidates"]
+        assert json.loads(knee.read_text())["predicted"]["picked"] == "knee"
+
+    def test_explain(self, space: Space, files: Files) -> None:
+        """``explain`` gives every layer its share."""
+        asked = ("--profile", files.profile, "--predictor", files.predictor, "--json")
+        found = json.loads(run("explain", files.best, *asked))
+        architecture = space.decode(space.encode([json.loads(files.best.read_text())]))[0]
+        places = [layer["place"] for layer in found["layers"]]
+        assert [name for name, _ in space.layers(architecture)] == places[: len(space.layers(architecture))]
+
+    def test_export_and_verify(self, space: Space, files: Files) -> None:
+        """``export`` wrote a file that ``verify`` holds against the profile and its budget."""
+        found = json.loads(run("verify", files.model, "--profile", files.profile, "--json"))
+        record = json.loads(files.best.read_text())
+        assert found["measured"]["latency_ms"] > 0 and found["within_budget"] is True
+        assert found["predicted_ms"] == pytest.approx(record["predicted"]["latency_ms"], rel=1e-4)
+        assert found["differences"] == []
+
+    def test_int8_and_bundle(self, files: Files) -> None:
+        """``export --int8 --bundle`` writes both precisions, and ``verify`` checks the bundle again."""
+        output, bundle = files.folder / "int8" / "best.onnx", files.folder / "bundle"
+        output.parent.mkdir()
+        images = ("--calibration-images", files.images, "--calibration-limit", _CALIBRATION, "--int8")
+        asked = ("--weights", files.checkpoint, "--bundle", bundle, "--max-accuracy-drop", 100)
+        run("export", files.best, "-o", output, *images, *asked)
+        found = json.loads(run("verify", bundle, "--json"))["models"]
+        assert [name.rpartition(": ")[2] for name in found] == ["model.onnx", "model.int8.onnx"]
+        assert all(model["certificate"]["measured"]["latency_ms"] > 0 for model in found.values())
+
+    def test_report(self, space: Space, files: Files) -> None:
+        """``report`` writes a page that draws every layer."""
+        page = files.folder / "report.html"
+        asked = ("--profile", files.profile, "--model", files.model, "--predictor", files.predictor)
+        run("report", files.best, *asked, "-o", page)
+        assert space.id in page.read_text(encoding="utf-8")
+
+    def test_accuracy(self, space: Space, files: Files) -> None:
+        """``accuracy collect`` measures subnets on images; what it writes trains a predictor."""
+        from deploy_nas.accuracy.fit import FitSettings
+        from deploy_nas.workflows.accuracy import fit_file
+
+        subnets = files.folder / "subnets.jsonl"
+        asked = ("--images", files.images, "--weights", files.checkpoint, "--workers", 1, "--count", 2)
+        run("accuracy", "collect", "--space", space.id, *asked, "--limit-per-class", 1, "-o", subnets)
+        assert len(subnets.read_text().splitlines()) == 3
+        encoded = np.unique(space.canonical(space.sample_encoded(np.random.default_rng(3), 60)), axis=0)
+        top1 = 50.0 + 10.0 * np.log(total_figure(space, encoded, "macs") / 1e6 + 1.0)
+        header = AccuracyHeader(space=space, weights="w", images="i", image_count=10)
+        measured = AccuracyData(header=header, encoded=encoded, top1_percent=np.clip(top1, 0.0, 100.0))
+        save_accuracy_data(measured, files.folder / "many.jsonl")
+        quick = FitSettings(taught=0, epochs=2, hidden=(8,))
+        fitted = fit_file(files.folder / "many.jsonl", files.folder / "fitted.onnx", quick)
+        assert fitted.pairs and np.isfinite(fitted.mae_points)
+
+    def test_kit(self, space: Space, files: Files) -> None:
+        """``kit make`` packs the plan; its result, made here, is imported as a profile."""
+        import subprocess
+        import sys
+
+        kit, result = files.folder / "kit.pyz", files.folder / "result.jsonl"
+        run("kit", "make", "--space", space.id, "-o", kit)
+        done = subprocess.run(  # noqa: S603 - our own kit
+            [sys.executable, kit, "-o", result], capture_output=True, text=True, cwd=files.folder, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said = run("kit", "import", result, "-o", files.folder / "kit.profile.json")
+        assert space.id in said
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """Run a command as the shell would; returns its standard output."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, f"{arguments[0]}: {result.output} {result.exception!r}"
+    return result.stdout
+
+
+def arbitrary_predictor(space: Space) -> AccuracyPredictor:
+    """A linear predictor with random weights: it ranks, and means nothing."""
+    layout = feature_layout(space)
+    weight = np.random.default_rng(2).random((len(layout.columns), 1), dtype=np.float32)
+    return AccuracyPredictor(
+        space=space, layout=layout, mlp=MLP(members=(((weight, np.zeros(1, dtype=np.float32)),),))
+    )
+
+
+def write_images(folder: Path, space: Space) -> None:
+    """One picture of noise per class in class folders, and at least as many as INT8 needs for its ranges."""
+    from PIL import Image
+
+    rng, side = np.random.default_rng(4), image_size_of(space.largest())
+    each = -(-_CALIBRATION // space.classes)
+    width = len(str(space.classes))
+    for label in range(space.classes):
+        name = space.labels[label] if space.labels else f"class{label:0{width}}"
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def randomised(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """The net with weights that keep a signal alive, and batch norms that are far from the identity."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if name.endswith("running_var"):
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+            elif name.endswith("_matrix"):
+                value.add_(0.1 * torch.randn(value.shape, generator=generator))
+            elif value.ndim == 1:
+                noise = 0.3 * torch.randn(value.shape, generator=generator)
+                value.copy_(noise + (1.0 if name.endswith("bn.weight") else 0.0))
+            elif value.ndim > 1:
+                value.mul_(6**0.5)
+    return net
