@@ -18,7 +18,7 @@ from deploy_nas.core.space import FloatArray, IntArray, Space
 
 Percent = Callable[[IntArray], FloatArray]
 
-_TOGETHER = 64
+_BATCH = 64
 # Range of the price of a factor of e in MACs, relative to its mean gain from the smallest to the largest
 # subnet.
 _PRICES = (0.05, 4.0)
@@ -78,29 +78,31 @@ def climb(
     Returns:
         The local optima, int64 ``[count, 1 + genes]``.
     """
-    ends = space.encode([space.smallest(), space.largest()])
-    rise, span = np.diff(percent(ends))[0], np.diff(_log_macs(space, ends))[0]
-    worth = max(float(rise), 1e-3) / max(float(span), 1e-3)
-    tops = []
-    for start in range(0, count, _TOGETHER):
-        now = space.canonical(space.sample_encoded(rng, min(_TOGETHER, count - start)))
-        price = worth * np.exp(rng.uniform(math.log(_PRICES[0]), math.log(_PRICES[1]), size=len(now)))
-        best = np.full(len(now), -np.inf)
-        moving = np.arange(len(now))
-        while len(moving):
-            rows = _neighbours(space, now[moving])
+    extremes = space.encode([space.smallest(), space.largest()])
+    gain, factors = np.diff(percent(extremes))[0], np.diff(_log_macs(space, extremes))[0]
+    gain_per_factor = max(float(gain), 1e-3) / max(float(factors), 1e-3)
+    optima = []
+    for start in range(0, count, _BATCH):
+        current = space.canonical(space.sample_encoded(rng, min(_BATCH, count - start)))
+        price = gain_per_factor * np.exp(
+            rng.uniform(math.log(_PRICES[0]), math.log(_PRICES[1]), size=len(current))
+        )
+        best = np.full(len(current), -np.inf)
+        improving = np.arange(len(current))
+        while len(improving):
+            rows = _neighbours(space, current[improving])
             flat = rows.reshape(-1, rows.shape[2])
             value = percent(flat).reshape(rows.shape[:2])
-            value = value - price[moving, None] * _log_macs(space, flat).reshape(rows.shape[:2])
+            value = value - price[improving, None] * _log_macs(space, flat).reshape(rows.shape[:2])
             if visited is not None:
                 visited.append(flat)
             highest = value.argmax(axis=1)
             top = value.max(axis=1)
-            better = top > best[moving] + 1e-9
-            moving, highest, top = moving[better], highest[better], top[better]
-            now[moving], best[moving] = rows[better, highest], top
-        tops.append(now)
-    return np.concatenate(tops)
+            better = top > best[improving] + 1e-9
+            improving, highest, top = improving[better], highest[better], top[better]
+            current[improving], best[improving] = rows[better, highest], top
+        optima.append(current)
+    return np.concatenate(optima)
 
 
 def distinct(encoded: IntArray) -> IntArray:

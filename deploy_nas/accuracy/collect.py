@@ -16,7 +16,7 @@ from deploy_nas.records.accuracy import AccuracyData, AccuracyWriter
 
 _POOL = 40
 _BINS = 16
-_TILT = 4.0
+_MAX_BIAS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +50,12 @@ def plan_subnets(space: Space, count: int, rng: np.random.Generator) -> IntArray
     if count < 1:
         raise OptionError(f"must be at least 1, is {count}", subject="count")
     ends = space.encode([space.smallest(), space.largest()])
-    tilted = _stratified(space, _tilted(space, _POOL * count, rng), rng)
+    biased = _stratified(space, _biased(space, _POOL * count, rng), rng)
     uniform = space.canonical(space.sample_encoded(rng, 4 * count))
-    half = min(len(tilted), 2 * count)
+    half = min(len(biased), 2 * count)
     turns = np.empty((2 * half, ends.shape[1]), dtype=np.int64)
-    turns[0::2], turns[1::2] = tilted[:half], uniform[:half]
-    plan = distinct(np.concatenate([space.canonical(ends), turns, tilted[half:], uniform[half:]]))
+    turns[0::2], turns[1::2] = biased[:half], uniform[:half]
+    plan = distinct(np.concatenate([space.canonical(ends), turns, biased[half:], uniform[half:]]))
     if len(plan) < count:
         raise OptionError(
             f"found only {len(plan)} distinct subnets of {space.id}, {count} were asked for", subject="count"
@@ -66,17 +66,17 @@ def plan_subnets(space: Space, count: int, rng: np.random.Generator) -> IntArray
 def sample_broadly(space: Space, count: int, rng: np.random.Generator) -> IntArray:
     """``count`` canonical architectures, half of them biased as in :func:`plan_subnets`, half uniform."""
     uniform = space.canonical(space.sample_encoded(rng, count - count // 2))
-    return np.concatenate([_tilted(space, count // 2, rng), uniform])
+    return np.concatenate([_biased(space, count // 2, rng), uniform])
 
 
-def _tilted(space: Space, count: int, rng: np.random.Generator) -> IntArray:
-    """Choices with probability proportional to ``exp(tilt * position)``, position from 0 to 1."""
-    tilt = rng.uniform(-_TILT, _TILT, size=(count, 1))
+def _biased(space: Space, count: int, rng: np.random.Generator) -> IntArray:
+    """Choices with probability proportional to ``exp(bias * position)``, position from 0 to 1."""
+    bias = rng.uniform(-_MAX_BIAS, _MAX_BIAS, size=(count, 1))
     encoded = np.empty((count, len(space.choice_counts)), dtype=np.int64)
     for column, choices in enumerate(space.choice_counts):
         position = np.linspace(0.0, 1.0, int(choices))
         # Gumbel-max trick: the argmax of logit + Gumbel noise is a draw from the softmax.
-        encoded[:, column] = np.argmax(tilt * position + rng.gumbel(size=(count, int(choices))), axis=1)
+        encoded[:, column] = np.argmax(bias * position + rng.gumbel(size=(count, int(choices))), axis=1)
     return space.canonical(encoded)
 
 

@@ -230,7 +230,7 @@ class Space:
         return result
 
     def active(self, encoded: IntArray) -> NDArray[np.bool_]:
-        """Which genes are active, bool ``[n, genes]``."""
+        """Activity of each gene, bool ``[n, genes]``."""
         columns, least = self._gates
         active: NDArray[np.bool_] = np.atleast_2d(encoded)[:, columns] >= least
         return active
@@ -273,7 +273,7 @@ class Space:
         return np.array([self._index("image_size", s, self.image_sizes) for s in image_sizes], dtype=np.int64)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """One random architecture (OFA's ``sample_active_subnet``, with an image size)."""
+        """A random architecture (OFA's ``sample_active_subnet``, with an image size)."""
         return self.decode(self.sample_encoded(rng, 1))[0]
 
     def smallest(self, image_size: int | None = None) -> Architecture:

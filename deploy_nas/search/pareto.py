@@ -22,8 +22,8 @@ from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 # Chosen by experiment (docs/notes/search.md): more or larger niches spread the work too thin, fewer leave
 # gaps.
 _NICHES, _PER_NICHE = 80, 3
-_ISLANDS, _ALONE = 2, 0.3
-_EXPLORING = 0.6
+_ISLANDS, _ISLAND_SHARE = 2, 0.3
+_EXPLORATION_SHARE = 0.6
 _REFINED_AT_ONCE = 40
 _ARCH_PROB, _SIZE_PROB = 0.06, 0.1
 _MATING_RANGE = 0.04  # as a share of the archive
@@ -158,12 +158,12 @@ def pareto(
     archive = _Archive.begin(problem, rng, min(population, evaluations), cost)
     with run.until_stopped():
         for island in range(_ISLANDS):
-            alone = archive if island == 0 else _Archive.begin(problem, rng, population, cost)
-            alone = run.evolve(alone, (island + 1) * _ALONE / _ISLANDS)
-            archive = alone if island == 0 else archive.joined(alone)
+            island_archive = archive if island == 0 else _Archive.begin(problem, rng, population, cost)
+            island_archive = run.evolve(island_archive, (island + 1) * _ISLAND_SHARE / _ISLANDS)
+            archive = island_archive if island == 0 else archive.joined(island_archive)
             if run.stopped:
                 break
-        spent = _EXPLORING
+        spent = _EXPLORATION_SHARE
         while problem.evaluations < evaluations and not run.stopped:
             before = problem.evaluations
             archive = run.refine(run.evolve(archive, spent))

@@ -61,7 +61,7 @@ def swaps(
     order = index[np.lexsort((-saved[index], _price(lost[index], saved[index])))]
     return [
         Swap(
-            what=_words(space, base[0], near[i]),
+            what=_description(space, base[0], near[i]),
             encoded=near[i],
             saved_ms=float(saved[i]),
             lost=float(lost[i]),
@@ -75,22 +75,22 @@ def _price(lost: FloatArray, saved: FloatArray) -> FloatArray:
     return np.where(lost > 0, lost / saved, lost)
 
 
-def _words(space: Space, before: IntArray, after: IntArray) -> str:
+def _description(space: Space, before: IntArray, after: IntArray) -> str:
     """Such as ``stage3.block2: ks 5 to 3, e 6 to 4``, ``stage3: d 4 to 3`` or ``image size 192 to 176``."""
     if before[0] != after[0]:
         return f"image size {space.image_sizes[before[0]]} to {space.image_sizes[after[0]]}"
     active = np.logical_and(*space.active(np.stack([before, after])))
     changed = [g for g in range(len(space.genes)) if before[1 + g] != after[1 + g] and active[g]]
-    where = _where(space, changed)
+    location = _location(space, changed)
     parts = []
     for g in changed:
         gene = space.genes[g]
-        name = gene.key if where else f"{gene.key}[{gene.index}]"
+        name = gene.key if location else f"{gene.key}[{gene.index}]"
         parts.append(f"{name} {gene.choices[before[1 + g]]} to {gene.choices[after[1 + g]]}")
-    return f"{where}: {', '.join(parts)}" if where else ", ".join(parts)
+    return f"{location}: {', '.join(parts)}" if location else ", ".join(parts)
 
 
-def _where(space: Space, changed: list[int]) -> str:
+def _location(space: Space, changed: list[int]) -> str:
     """The slot, else the stage, that holds all the genes; empty where several stages do."""
     slots = [slot.name for slot in space.slots if changed and set(changed) <= set(slot.genes)]
     if len(slots) == 1:

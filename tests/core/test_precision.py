@@ -38,5 +38,5 @@ def test_another_processors_formats_can_be_asked_for():
         for s in (precision.scheme_for(p, [], "x86_64") for p in precision.PROCESSORS)
     ]
     assert kinds == [("uint8", 7), ("uint8", 8), ("uint8", 7), ("int8", 8)]
-    with pytest.raises(OptionError, match="^int8_for: "):
+    with pytest.raises(OptionError, match=r"^int8_for: "):
         precision.scheme_for("riscv", [], "x86_64")
