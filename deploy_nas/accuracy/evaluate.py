@@ -11,19 +11,19 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_nas.accuracy.workers import one_torch_thread, worker_pool
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
-from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.adapters.pools import Pool, SerialPool
+from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
+from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class SubnetEvaluator:
         from deploy_nas.adapters import supernets
 
         size = image_size_of(architecture)
-        with one_torch_thread():
+        with supernets.one_torch_thread():
             net = supernets.subnet(self.net, architecture)
             if self.calibration is not None:
                 given = self.calibration.by_size[size]
@@ -75,10 +75,11 @@ class SubnetEvaluator:
                 supernets.recalibrate(net, self._batches(given.images, _CALIBRATION_BATCH, order))
             weights = supernets.folded_weights(self.space, architecture, net)
         model = graphs.build_model(self.space.layers(architecture), weights, batch=None)
-        session = open_session(model, threads=1)
+        network = open_session(model, threads=1)
         given = self.images.by_size[size]
         batches = self._batches(given.images, max(1, _BATCH_PIXELS // size**2), np.arange(len(given)))
-        guesses = [session.run([graphs.OUTPUT], {graphs.INPUT: batch})[0].argmax(axis=1) for batch in batches]
+        guesses = [first_output(network, batch).argmax(axis=1) for batch in batches]
+        network.close()
         return 100.0 * float(np.mean(np.concatenate(guesses) == given.labels))
 
     def _batches(
@@ -89,30 +90,34 @@ class SubnetEvaluator:
             yield normalise(pixels[order[start : start + batch_size]], self.space.mean, self.space.std)
 
 
-# -- in several processes ---------------------------------------------------------------------------
+# -- by a pool --------------------------------------------------------------------------------------
 
 
 @contextmanager
 def measuring(
-    evaluator: SubnetEvaluator, workers: int = 1
+    evaluator: SubnetEvaluator, pool: Pool | None = None
 ) -> Iterator[Callable[[Sequence[Architecture]], Iterable[float]]]:
-    """Yields a function that measures architectures one by one, in order, in ``workers`` processes.
+    """Yields a function that measures architectures one by one, in order, by a pool's workers.
 
-    One worker is this process. The accuracies do not depend on how many there are.
+    The accuracies do not depend on the pool.
+
+    Args:
+        evaluator: measures.
+        pool: of workers; ``None``: this process.
 
     Raises:
-        OptionError: no worker, or one that ended by itself.
+        OptionError: a worker ended by itself.
     """
-    if workers < 1:
-        raise OptionError(f"must be at least 1, is {workers}", subject="workers")
-    if workers == 1:
-        yield partial(map, evaluator.top1_percent)
+    pool = pool or SerialPool()
+    if pool.local:
+        with pool.open(lambda: evaluator.top1_percent) as run:
+            yield run
         return
     with ExitStack() as stack:
         with tempfile.TemporaryDirectory(prefix="deploy-nas-") as folder:
-            run = stack.enter_context(worker_pool(_write(evaluator, Path(folder)), workers))
+            shared = stack.enter_context(pool.open(_write(evaluator, Path(folder))))
         # The workers have the files open, so a run that is killed from here on leaves none behind.
-        yield run
+        yield shared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

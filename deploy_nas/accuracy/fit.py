@@ -24,9 +24,8 @@ from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
 from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
-from deploy_nas.accuracy.workers import one_torch_thread
 from deploy_nas.adapters.mlp import MLP, Dense
-from deploy_nas.adapters.supernets import own_rng
+from deploy_nas.adapters.supernets import one_torch_thread, own_rng
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.records.accuracy import AccuracyData

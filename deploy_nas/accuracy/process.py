@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_nas.accuracy.workers import one_torch_thread
+from deploy_nas.adapters.supernets import one_torch_thread
 from deploy_nas.core.space import FloatArray
 
 if TYPE_CHECKING:

@@ -7,28 +7,45 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Protocol
+from typing import Protocol
 
+from deploy_nas.core.fingerprint import CPU_PROVIDER
+from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
-from deploy_nas.device.check import CHECK_FILE
+from deploy_nas.device.check import CHECK_FILE, CheckedFile, CheckPlan, KitSentinel
 from deploy_nas.device.kit import PLAN_FILE
-from deploy_nas.device.runner import Plan, Unit
+from deploy_nas.device.measure import MeasureSettings
+from deploy_nas.device.runner import SENTINEL, Plan, Unit
 
-_DEVICE_FILES = (
-    "core/__init__.py",
-    "core/errors.py",
-    "core/fields.py",
-    "core/fingerprint.py",
-    "core/locks.py",
-    "core/precision.py",
-    "core/settings.py",
-    *(
-        f"device/{m}.py"
-        for m in ("__init__", "check", "journal", "kit", "machine", "run", "runner", "session", "timing")
-    ),
+_CORE_FILES = (
+    "__init__",
+    "arrays",
+    "errors",
+    "fields",
+    "fingerprint",
+    "locks",
+    "measured",
+    "plan_arguments",
+    "precision",
+    "settings",
 )
+_PROGRAM_FILES = (
+    "__init__",
+    "check",
+    "journal",
+    "kit",
+    "machine",
+    "measure",
+    "program",
+    "run",
+    "runner",
+    "runtime",
+    "session",
+    "timing",
+)
+_DEVICE_FILES = (*(f"core/{m}.py" for m in _CORE_FILES), *(f"device/{m}.py" for m in _PROGRAM_FILES))
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 _MAIN = '''"""A deploy-nas kit: run it with python3 on the device to be measured."""
@@ -49,11 +66,20 @@ sys.exit(main())
 
 
 class KitSource(Plan, Protocol):
-    """What a kit is made of (``profiling.plan.ProfilePlan``)."""
+    """The plan that a kit is made of (``profiling.plan.ProfilePlan``)."""
 
     @property
-    def arguments(self) -> Mapping[str, Any]:
+    def arguments(self) -> PlanArguments:
         """From which the same plan can be made again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentinelGraph:
+    """A profile's sentinel: its graph, the tensors it only names, its quiet latency, ms."""
+
+    graph: bytes
+    tensors: Mapping[str, tuple[int, ...]]
+    quiet_ms: float
 
 
 def make_kit(plan: KitSource, settings: Settings) -> bytes:
@@ -62,32 +88,50 @@ def make_kit(plan: KitSource, settings: Settings) -> bytes:
     files = {u.id: f"models/{number}.onnx" for number, u in enumerate(units)}
     value = {
         "id": plan.id,
-        "arguments": plan.arguments,
-        "settings": asdict(settings),
-        "sentinel": _described(plan.sentinel),
-        "blocks": [[_described(u) for u in block] for block in plan.blocks],
+        "arguments": plan.arguments.to_json(),
+        "settings": settings.to_json(),
+        "sentinel": plan.sentinel.to_json(),
+        "blocks": [[u.to_json() for u in block] for block in plan.blocks],
         "files": files,
     }
     entries = {PLAN_FILE: json.dumps(value).encode()}
     return _packed("kit", entries | {files[unit.id]: plan.model(unit.id) for unit in units})
 
 
-def make_check_kit(models: Mapping[str, bytes], *, threads: int, rounds: int = 12) -> bytes:
+def make_check_kit(
+    models: Mapping[str, bytes],
+    settings: MeasureSettings,
+    *,
+    provider: str = CPU_PROVIDER,
+    provider_options: Mapping[str, str] | None = None,
+    sentinel: SentinelGraph | None = None,
+) -> bytes:
     """A kit that runs these models on a device: hash, logits of one image, latency.
 
     Args:
         models: serialised models by name.
-        threads: intra-op threads.
-        rounds: bursts a model.
+        settings: how they are measured.
+        provider, provider_options: that run them.
+        sentinel: of the profile they are held against.
     """
-    files = {name: f"models/{number}.onnx" for number, name in enumerate(models)}
-    described = {
-        name: {"file": files[name], "sha256": hashlib.sha256(data).hexdigest()}
-        for name, data in models.items()
-    }
-    value = {"threads": threads, "rounds": rounds, "models": described}
-    entries = {CHECK_FILE: json.dumps(value).encode()}
-    return _packed("check", entries | {files[name]: data for name, data in models.items()})
+    entries = {f"models/{number}.onnx": data for number, data in enumerate(models.values())}
+    packed = None
+    if sentinel is not None:
+        file = "models/sentinel.onnx"
+        entries[file] = sentinel.graph
+        unit = Unit(id=SENTINEL, kind=SENTINEL, tensors=sentinel.tensors)
+        packed = KitSentinel(file=file, unit=unit, quiet_ms=sentinel.quiet_ms)
+    plan = CheckPlan(
+        models={
+            name: CheckedFile(file=f"models/{number}.onnx", sha256=hashlib.sha256(data).hexdigest())
+            for number, (name, data) in enumerate(models.items())
+        },
+        settings=settings,
+        provider=provider,
+        provider_options=provider_options or {},
+        sentinel=packed,
+    )
+    return _packed("check", {CHECK_FILE: json.dumps(plan.to_json()).encode()} | entries)
 
 
 def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:
@@ -106,7 +150,3 @@ def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     return buffer.getvalue()
-
-
-def _described(unit: Unit) -> dict[str, Any]:
-    return {"id": unit.id, "kind": unit.kind, "tensors": {k: list(v) for k, v in unit.tensors.items()}}

@@ -12,11 +12,11 @@ import click
 from deploy_nas.cli import show
 
 if TYPE_CHECKING:
-    from deploy_nas.workflows.profile_device import ProfileRequest
+    from deploy_nas.workflows.profile import ProfileRequest
 
 
 def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What `profile` and `kit make` have in common; see :func:`request_of`."""
+    """Options that `profile` and `kit make` share; see :func:`request_of`."""
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them."
@@ -72,7 +72,7 @@ def request_of(
     **others: Any,
 ) -> ProfileRequest:
     """The options of :func:`timing_options` as a request; raises :class:`click.UsageError`."""
-    from deploy_nas.workflows.profile_device import ProfileRequest
+    from deploy_nas.workflows.profile import ProfileRequest
 
     if int8_for != "auto" and precision != "int8":
         raise click.UsageError("--int8-for needs --precision int8")
@@ -108,7 +108,7 @@ def command(
     Ctrl-C keeps what was timed; the same command goes on from there.
     """
     from deploy_nas.workflows.kit import profile_target
-    from deploy_nas.workflows.profile_device import journal_path, profile_device
+    from deploy_nas.workflows.profile import journal_path, profile_device
 
     space = timing["space"]
     named = "" if timing["precision"] == "fp32" else f"-{timing['precision']}"

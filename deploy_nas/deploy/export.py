@@ -20,6 +20,7 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import default_weights, load_supernet
+from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.model import UNTRAINED, Agreement, ModelMetadata, Preprocessing, Provenance
@@ -38,7 +39,7 @@ Log = Callable[[str], None]
 
 
 class Images(Protocol):
-    """What calibration needs of a set of images (``adapters.images.ImageSet``)."""
+    """The part of a set of images (``adapters.images.ImageSet``) that calibration needs."""
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -47,7 +48,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportReport:
-    """What was written.
+    """The file that was written.
 
     Args:
         path: the file.
@@ -79,7 +80,7 @@ class ExportReport:
 
     @property
     def warning(self) -> str | None:
-        """What the user must be told, or ``None``."""
+        """A warning that the user must see; ``None`` where there is nothing to warn of."""
         return (
             None
             if self.weights.trained
@@ -209,7 +210,7 @@ def export_onnx(
 
 
 def promise(given: object) -> Predicted:
-    """What is promised of an fp32 file: given as a value, or as a dict of figures.
+    """The promise for an fp32 file, from a value or from a dict of figures.
 
     Raises:
         OptionError: neither, or figures that no file can hold.
@@ -260,13 +261,10 @@ def check_agreement(
     inputs = np.resize(inputs, (-(-len(inputs) // size) * size, *inputs.shape[1:]))  # whole batches, repeated
     try:
         graphs.check_model(data)
-        session = open_session(data, threads=1)
+        network = open_session(data, threads=1)
     except RecordError as error:
         raise CheckFailedError(f"{error}; nothing was written", subject="exported graph") from error
-    found = [
-        session.run([graphs.OUTPUT], {graphs.INPUT: chunk})[0]
-        for chunk in np.split(inputs, len(inputs) // size)
-    ]
+    found = [first_output(network, chunk) for chunk in np.split(inputs, len(inputs) // size)]
     expected = supernets.forward(subnet, inputs)
     difference = float(np.abs(np.concatenate(found) - expected).max())
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))

@@ -13,29 +13,29 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import graphs, images, int8
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError
 from deploy_nas.core.fingerprint import CPU_PROVIDER
-from deploy_nas.core.measured import Top1, latency_of
+from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, processor_of, scheme_for
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.deploy.export import Images
+from deploy_nas.deploy.measuring import measure_together
 from deploy_nas.deploy.model_file import ModelFile, parse_model_file
 from deploy_nas.deploy.top1 import LabelledImages, measure_top1, predict
 from deploy_nas.device import machine
+from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.session import open_session
-from deploy_nas.device.timing import Timer
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.model import Quantization
 
 _BATCH = 50
 _BATCH_PIXELS = 500_000  # every activation of a batch is held at once: about 1 GB at most
 _LEAST_IMAGES, _MOST_IMAGES = 20, 500
-_ROUNDS = 8
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizeReport:
-    """What was written, and what it costs and gives beside the float file.
+    """The INT8 file that was written, compared with the float file.
 
     Args:
         path: the INT8 file.
@@ -250,10 +250,7 @@ def calibrate(
     lows: list[list[float]] = []
     highs: list[list[float]] = []
     for x in np.array_split(prepared, -(-len(prepared) // _batch(prepared))):
-        found: dict[str, NDArray[np.float32]] = dict(
-            zip(inner, session.run(inner, {graphs.INPUT: x}), strict=True)
-        )
-        found[graphs.INPUT] = x
+        found = dict(zip(inner, session.run({graphs.INPUT: x}, inner), strict=True)) | {graphs.INPUT: x}
         lows.append([float(found[name].min()) for name in asked])
         highs.append([float(found[name].max()) for name in asked])
     low, high = np.mean(lows, axis=0), np.mean(highs, axis=0)
@@ -271,31 +268,13 @@ def compare_speed(
     threads: int,
     provider: str = CPU_PROVIDER,
     provider_options: Mapping[str, str] | None = None,
-    rounds: int = _ROUNDS,
+    rounds: int = MeasureSettings().rounds,
     seed: int = 0,
 ) -> list[float]:
-    """Latency of each model, ms, each in a session of its own, in bursts by turns."""
-    rng = np.random.default_rng(seed)
-    with machine.pinned_to(threads) as pinning:
-        timers = [
-            Timer(
-                open_session(
-                    data,
-                    threads=threads,
-                    provider=provider,
-                    provider_options=provider_options,
-                    worker_cores=pinning.worker_cores,
-                ),
-                rng,
-            )
-            for data in models
-        ]
-        times: list[list[float]] = [[] for _ in timers]
-        for _ in range(rounds):
-            for index in rng.permutation(len(timers)):
-                burst = timers[index].burst(burst_ms=25.0, least_runs=5, warmup_runs=3, warmup_ms=3.0)
-                times[index].append(latency_of(burst.points_ms))
-    return [float(np.median(found)) for found in times]
+    """Latency of each model, ms, measured by turns as ``verify`` measures one."""
+    how = MeasureSettings(threads=threads, rounds=rounds, seed=seed)
+    found = measure_together(models, how, provider=provider, provider_options=provider_options)
+    return [measured.latency_ms for measured in found]
 
 
 def _check_worth(report: QuantizeReport, source: str, max_drop_points: float) -> None:

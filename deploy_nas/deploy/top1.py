@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from deploy_nas.adapters import images
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.measured import Top1
 from deploy_nas.deploy.model_file import ModelFile
+from deploy_nas.device.runtime import Runnable, first_output
 from deploy_nas.device.session import open_session
 
 _BATCH = 100
@@ -18,7 +19,7 @@ _CHUNK = 1000
 
 
 class LabelledImages(Protocol):
-    """What is needed of a set of images (``adapters.images.ImageSet``)."""
+    """The part of a set of images (``adapters.images.ImageSet``) that measuring top-1 needs."""
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -40,17 +41,17 @@ def predict(
     return _classify(open_session(data, threads=threads, fused=fused), prepared)
 
 
-def _classify(session: Any, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
-    entry = session.get_inputs()[0]
-    fixed = isinstance(entry.shape[0], int)
-    batch = entry.shape[0] if fixed else _BATCH
+def _classify(network: Runnable, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
+    length = network.inputs[0].shape[0]
+    fixed = length is not None
+    batch = _BATCH if length is None else length
     found = []
     for start in range(0, len(prepared), batch):
         x = prepared[start : start + batch]
         count = len(x)
         if count < batch and fixed:
             x = np.resize(x, (batch, *x.shape[1:]))
-        found.append(session.run(None, {entry.name: x})[0][:count].argmax(axis=1))
+        found.append(first_output(network, x)[:count].argmax(axis=1))
     return np.concatenate(found)
 
 
@@ -62,13 +63,18 @@ def measure_top1(model: ModelFile, given: LabelledImages, *, threads: int = 1, f
         ImagesError: other classes than the file's.
     """
     how = model.metadata.prepared_as(model.subject)
-    session = open_session(model.data, threads=threads, fused=fused)
-    labels = labels_of(given, model, session.get_outputs()[0].shape[-1])
+    network = open_session(model.data, threads=threads, fused=fused)
+    labels = labels_of(given, model, classes_of(network))
     right = 0
     for start in range(0, len(labels), _CHUNK):
         x = images.preprocess(given.images[start : start + _CHUNK], how.image_size, how.mean, how.std)
-        right += int((_classify(session, x) == labels[start : start + _CHUNK]).sum())
+        right += int((_classify(network, x) == labels[start : start + _CHUNK]).sum())
     return Top1(right=right, images=len(labels))
+
+
+def classes_of(network: Runnable) -> int:
+    """How many classes an open network tells apart."""
+    return network.outputs[0].single[-1]
 
 
 def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> NDArray[np.int64]:

@@ -6,92 +6,251 @@ Each model's hash is checked, it is given one image that anyone can make again, 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deploy_nas.core.errors import DeployNASError, RecordError
+from deploy_nas.core.arrays import Float32Array
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fields import Fields, JsonObject, parse_json
+from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
+from deploy_nas.core.measured import Measured
 from deploy_nas.device import machine
-from deploy_nas.device.kit import RESULT, ProgressLine
-from deploy_nas.device.session import CPU_PROVIDER, open_session
-from deploy_nas.device.timing import Timer, latency_of
+from deploy_nas.device.kit import read_entry, read_unit
+from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measure_model
+from deploy_nas.device.program import Reporter, program_options, run_program
+from deploy_nas.device.runner import Unit
+from deploy_nas.device.runtime import Runnable, Runtime, first_output
+from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
 
 CHECK_FILE = "check.json"
 _IMAGE_SEED = 1
 
 
-def check_image(shape: Sequence[int | str | None]) -> NDArray[np.float32]:
-    """The image that models are compared on, for an input of that shape (1 where it is dynamic)."""
-    fixed = [d if isinstance(d, int) else 1 for d in shape]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedFile:
+    """A model in a checking kit: its entry in the archive and its hash."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KitSentinel:
+    """A profile's sentinel in a checking kit: its entry, the tensors it only names, its quiet latency, ms."""
+
+    file: str
+    unit: Unit
+    quiet_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckPlan:
+    """A checking kit's description.
+
+    Args:
+        models: by name.
+        settings: how they are measured.
+        provider, provider_options: that run them.
+        sentinel: of the profile they are held against, if there is one.
+    """
+
+    models: Mapping[str, CheckedFile]
+    settings: MeasureSettings
+    provider: str = CPU_PROVIDER
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    sentinel: KitSentinel | None = None
+
+    def to_json(self) -> JsonObject:
+        """The object in the kit."""
+        value: dict[str, object] = {
+            "settings": self.settings.to_json(),
+            "provider": self.provider,
+            "provider_options": dict(self.provider_options),
+            "models": {name: {"file": m.file, "sha256": m.sha256} for name, m in self.models.items()},
+        }
+        if self.sentinel is not None:
+            unit = self.sentinel.unit
+            value["sentinel"] = {
+                "file": self.sentinel.file,
+                "quiet_ms": self.sentinel.quiet_ms,
+                "unit": unit.to_json(),
+            }
+        return value
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> CheckPlan:
+        """From the kit's object; raises :class:`RecordError` naming the key."""
+        models = fields.fields("models")
+        sentinel = None
+        if fields.holds("sentinel"):
+            held = fields.fields("sentinel")
+            sentinel = KitSentinel(
+                file=held.text("file"),
+                unit=read_unit(held.fields("unit")),
+                quiet_ms=held.number("quiet_ms", positive=True),
+            )
+        return cls(
+            models={
+                name: CheckedFile(
+                    file=models.fields(name).text("file"), sha256=models.fields(name).text("sha256")
+                )
+                for name in models.value
+            },
+            settings=MeasureSettings.from_json(fields.fields("settings")),
+            provider=fields.text("provider"),
+            provider_options=fields.text_map("provider_options"),
+            sentinel=sentinel,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedModel:
+    """A model as it ran there: hash of the file, times, logits of :func:`check_image`."""
+
+    sha256: str
+    measured: Measured
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """A checking kit's result: the device, and each model by name.
+
+    The device's fingerprint has no precision: each model has its own.
+    """
+
+    device: Fingerprint
+    models: Mapping[str, CheckedModel]
+
+    def to_json(self) -> JsonObject:
+        """The object in files."""
+        return {
+            "device": self.device.to_json(),
+            "models": {
+                name: {"sha256": m.sha256, **m.measured.to_json(), "logits": list(m.logits)}
+                for name, m in self.models.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> CheckResult:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        models = fields.fields("models")
+        return cls(
+            device=Fingerprint.from_json(fields.fields("device")),
+            models={name: _checked(models.fields(name)) for name in models.value},
+        )
+
+    @classmethod
+    def parse(cls, data: bytes, subject: str) -> CheckResult:
+        """From a result file's bytes; ``subject`` names it in errors.
+
+        Raises:
+            RecordError: it is no result of a check, or a key is missing or wrong.
+        """
+        try:
+            value = parse_json(data)
+        except ValueError as error:
+            raise RecordError("is no result of a check", subject=subject) from error
+        return cls.from_json(Fields(value, subject))
+
+    def model(self, name: str, subject: str) -> CheckedModel:
+        """One model's; raises :class:`RecordError` where the result lacks it."""
+        if name not in self.models:
+            raise RecordError(f"has no model {name!r}", subject=subject)
+        return self.models[name]
+
+
+def _checked(fields: Fields) -> CheckedModel:
+    return CheckedModel(
+        sha256=fields.text("sha256"),
+        measured=Measured.from_json(fields),
+        logits=tuple(fields.numbers("logits")),
+    )
+
+
+def check_image(shape: Sequence[int | None]) -> Float32Array:
+    """The image that models are compared on, for an input of that shape (1 where it is of any length)."""
+    fixed = [1 if length is None else length for length in shape]
     return np.random.default_rng(_IMAGE_SEED).standard_normal(fixed, dtype=np.float32)
 
 
-def logits_of(session: Any) -> NDArray[np.float32]:
-    """A session's logits for :func:`check_image`."""
-    entry = session.get_inputs()[0]
-    found: NDArray[np.float32] = session.run(None, {entry.name: check_image(entry.shape)})[0]
-    return found
+def logits_of(model: Runnable) -> Float32Array:
+    """A model's logits for :func:`check_image`, float32 ``[1, classes]``."""
+    return first_output(model, check_image(model.inputs[0].shape))
 
 
-def check_models(archive: zipfile.ZipFile, progress: ProgressLine) -> dict[str, Any]:
-    """Run every model of a checking kit; raises :class:`RecordError` for one that is not what was packed."""
-    asked = json.loads(archive.read(CHECK_FILE))
-    threads, rounds = int(asked["threads"]), int(asked["rounds"])
-    total = rounds * len(asked["models"])
-    found: dict[str, Any] = {}
+def check_models(
+    archive: zipfile.ZipFile, progress: Progress | None = None, runtime: Runtime = ONNX_RUNTIME
+) -> CheckResult:
+    """Run every model of a checking kit.
+
+    Raises:
+        RecordError: a model is not the file that was packed, or cannot be loaded.
+        OptionError: more threads than the device has cores.
+        ProviderError: the provider is not there.
+    """
+    plan = CheckPlan.from_json(read_entry(archive, CHECK_FILE))
+    threads = plan.settings.threads
+    provider = runtime.resolve(plan.provider)
+    found: dict[str, CheckedModel] = {}
     with machine.pinned_to(threads) as pinning:
-        for name, model in asked["models"].items():
-            data = archive.read(model["file"])
-            if hashlib.sha256(data).hexdigest() != model["sha256"]:
+
+        def open_model(data: bytes, unit: Unit | None = None) -> Runnable:
+            rng = np.random.default_rng(plan.settings.seed)
+            return runtime.open(
+                data,
+                provider=provider,
+                provider_options=plan.provider_options,
+                threads=threads,
+                worker_cores=pinning.worker_cores,
+                initializers=None if unit is None else random_initializers(unit.tensors, rng),
+            )
+
+        sentinel = None
+        if plan.sentinel is not None:
+            graph = archive.read(plan.sentinel.file)
+            sentinel = Sentinel(model=open_model(graph, plan.sentinel.unit), quiet_ms=plan.sentinel.quiet_ms)
+        for name, packed in plan.models.items():
+            data = archive.read(packed.file)
+            if hashlib.sha256(data).hexdigest() != packed.sha256:
                 raise RecordError("is not the file that was packed", subject=name)
-            session = open_session(data, threads=threads, worker_cores=pinning.worker_cores)
-            timer = Timer(session, np.random.default_rng(0))
-            points: list[float] = []
-            runs = 0
-            for _ in range(rounds):
-                burst = timer.burst(burst_ms=40.0, least_runs=8, warmup_runs=5, warmup_ms=3.0)
-                points += burst.points_ms
-                runs += burst.runs
-                progress(len(found) * rounds + 1, total, "check")
-            found[name] = {
-                "sha256": model["sha256"],
-                "latency_ms": latency_of(points),
-                **{f"p{q}_ms": float(np.quantile(points, q / 100)) for q in (50, 90, 99)},
-                "runs": runs,
-                "logits": [float(v) for v in logits_of(session).ravel()],
-            }
-        device = machine.fingerprint(
+            model = open_model(data)
+            before = len(found)
+
+            def shown(done: int, total: int, what: str, before: int = before) -> None:
+                if progress is not None:
+                    progress(before * total + done, len(plan.models) * total, "check")
+
+            measured = measure_model(model, plan.settings, sentinel, progress=shown)
+            logits = tuple(float(v) for v in logits_of(model).ravel())
+            found[name] = CheckedModel(sha256=packed.sha256, measured=measured, logits=logits)
+            model.close()
+        device = runtime.fingerprint(
             threads=threads,
-            provider=CPU_PROVIDER,
-            provider_options={},
+            provider=provider,
+            provider_options=plan.provider_options,
             precision="",
             pinned=pinning.pinned,
         )
-    return {"device": device.to_json(), "models": found}
+    return CheckResult(device=device, models=found)
 
 
 def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> int:
-    """Run the kit; returns the exit code (0 done, 2 bad input)."""
-    parser = argparse.ArgumentParser(description="Runs deploy-nas models on this device.")
-    parser.add_argument("-o", "--output", type=Path, default=Path(RESULT), help=f"result file [{RESULT}]")
-    parser.add_argument("--wait", type=float, default=0.0, help="not used")
-    asked = parser.parse_args(arguments)
-    try:
+    """Run the kit; returns the exit code (0 done, 2 bad input, 130 stopped)."""
+    asked = program_options("Runs deploy-nas models on this device.").parse_args(arguments)
+    output: Path = asked.output
+
+    def work(reporter: Reporter) -> None:
         with zipfile.ZipFile(archive or sys.argv[0]) as opened:
-            result = check_models(opened, ProgressLine())
-        asked.output.write_text(json.dumps(result))
-    except DeployNASError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename or ''} {error.strerror or error}\n")
-        return 2
-    return 0
+            result = check_models(opened, reporter.progress)
+        output.write_text(json.dumps(result.to_json()))
+
+    return run_program(work, asked.progress, lambda: "")

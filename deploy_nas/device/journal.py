@@ -1,4 +1,4 @@
-"""The journal of a profiling run: a header line, then one line a burst, appended as they happen.
+"""The journal of a profiling run: a header line, then one line per burst, appended as they happen.
 
 A run that ends anywhere (Ctrl-C, a kill) leaves whole lines and at most one cut one,
 which reading drops. The next run of the same plan goes on from there.
@@ -9,27 +9,85 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.fields import Fields, JsonObject, parse_json
+from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.locks import lock
+from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.settings import Settings
 from deploy_nas.device.timing import Burst
 
 FORMAT = "deploy-nas journal"
 VERSION = 1
 
 Bursts = dict[tuple[str, int], tuple[Burst, float]]
+"""Burst and the sentinel's latency beside it, ms, by unit and round, in the order of time."""
+
+_LONGEST = 1e7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalHeader:
+    """The run that a journal is of.
+
+    Args:
+        plan: its id.
+        fingerprint: of the device.
+        settings: how it is timed.
+        created: when it began, ISO 8601.
+        arguments: of the plan; a kit's journal carries them, so that the plan can be made again elsewhere.
+    """
+
+    plan: str
+    fingerprint: Fingerprint
+    settings: Settings
+    created: str = ""
+    arguments: PlanArguments | None = None
+
+    def differs_from(self, other: JournalHeader) -> str | None:
+        """The first part in which the runs differ; ``None`` for one and the same run, whenever it began."""
+        for name in ("plan", "fingerprint", "settings"):
+            if getattr(self, name) != getattr(other, name):
+                return name
+        return None
+
+    def to_json(self) -> JsonObject:
+        """The first line's object."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "plan": self.plan,
+            "fingerprint": self.fingerprint.to_json(),
+            "settings": self.settings.to_json(),
+            **({} if self.arguments is None else {"arguments": self.arguments.to_json()}),
+            "created": self.created,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> JournalHeader:
+        """From the first line's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            plan=fields.text("plan"),
+            fingerprint=Fingerprint.from_json(fields.fields("fingerprint")),
+            settings=Settings.from_json(fields.fields("settings")),
+            created=fields.text("created"),
+            arguments=PlanArguments.from_json(fields.fields("arguments"))
+            if fields.holds("arguments")
+            else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalContent:
-    """What a journal's whole lines (``whole_bytes`` of them) say; ``duration_s`` is the time spent timing."""
+    """A journal's whole lines, ``whole_bytes`` of them; ``duration_s`` is the time spent timing."""
 
-    header: dict[str, Any]
+    header: JournalHeader
     bursts: Bursts
     whole_bytes: int
     duration_s: float
@@ -40,10 +98,9 @@ class Journal:
 
     Args:
         path: the file, made where it is not there.
-        header: what the run is: ``plan`` (its id), ``fingerprint``, ``settings``. One that differs from
-            the file's is a :class:`MismatchError`: times of two runs are never mixed.
+        header: the run. A file of another run is a :class:`MismatchError`: times of two runs are never mixed.
         wait_s: how long to wait for another process that writes this journal.
-        fresh: forget what the file holds, once no other process writes it.
+        fresh: forget the file's content, once no other process writes it.
         earlier: gives the whole lines of a finished run, ``None`` for none: an empty journal of the same run
             begins with them.
     """
@@ -51,14 +108,14 @@ class Journal:
     def __init__(
         self,
         path: Path,
-        header: Mapping[str, Any],
+        header: JournalHeader,
         *,
         wait_s: float = 0.0,
         fresh: bool = False,
         earlier: Callable[[], bytes | None] | None = None,
     ) -> None:
         self.path = path
-        self.header = {"format": FORMAT, "version": VERSION, **header}
+        self.header = header
         self.bursts: Bursts = {}
         self.duration_s = 0.0
         self._since = time.monotonic()
@@ -74,38 +131,32 @@ class Journal:
             raise
 
     def _begin(self) -> None:
-        """Read what is there and go on behind its last whole line, or write the header."""
-        path = self.path
-        known = path.stat().st_size > 0
-        if known:
-            found = read_journal(path)
-            self.bursts, self.duration_s = found.bursts, found.duration_s
-            if differing := self._differing(found.header):
-                raise MismatchError(
-                    f"holds another run's times ({differing[0]} differs)",
-                    subject=str(path),
-                    hint="finish that run, or remove the file to begin anew",
-                )
-            self.header = found.header
-            self._file.truncate(found.whole_bytes)
-        else:
-            self._append(self.header)
-
-    def _differing(self, header: Mapping[str, Any]) -> list[str]:
-        return [k for k in ("plan", "fingerprint", "settings") if header.get(k) != self.header.get(k)]
+        """Read the file and go on behind its last whole line, or write the header."""
+        if self.path.stat().st_size == 0:
+            self._append(self.header.to_json())
+            return
+        found = read_journal(self.path)
+        self.bursts, self.duration_s = found.bursts, found.duration_s
+        if differing := self.header.differs_from(found.header):
+            raise MismatchError(
+                f"holds another run's times ({differing} differs)",
+                subject=str(self.path),
+                hint="finish that run, or remove the file to begin anew",
+            )
+        self.header = found.header
+        self._file.truncate(found.whole_bytes)
 
     def _take(self, lines: bytes) -> None:
-        """Begin with the lines of a run that was this one."""
-        self._file.write(lines)
-        self._file.flush()
+        """Begin with the lines of a finished run, if it was this one."""
         try:
-            if not self._differing(read_journal(self.path).header):
+            if self.header.differs_from(parse_journal(lines, str(self.path)).header):
                 return
         except RecordError:
-            pass
-        self._file.truncate(0)
+            return
+        self._file.write(lines)
+        self._file.flush()
 
-    def _append(self, value: Mapping[str, Any]) -> None:
+    def _append(self, value: JsonObject) -> None:
         try:
             self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
             self._file.flush()
@@ -120,7 +171,7 @@ class Journal:
         )
 
     def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
-        """Keep one burst; ``sentinel_ms`` is what the sentinel took just before it."""
+        """Keep one burst; ``sentinel_ms`` is the sentinel's latency just before it."""
         sentinel_ms = round(sentinel_ms, 6)
         now = time.monotonic()
         took_s, self._since = now - self._since, now
@@ -177,43 +228,48 @@ def read_journal(path: Path) -> JournalContent:
     """Read a journal; a cut last line is dropped.
 
     Raises:
-        RecordError: no journal, or a line that is not one (named by number).
+        RecordError: the file is no journal, or a line is damaged; the line is named by its number.
         VersionError: written by a newer deploy-nas.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror})", subject=str(path)) from error
+    return parse_journal(data, str(path))
+
+
+def parse_journal(data: bytes, subject: str) -> JournalContent:
+    """As :func:`read_journal`, from bytes; ``subject`` names them in errors."""
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].splitlines()
     try:
-        header = json.loads(lines[0])
-        if header["format"] != FORMAT:
+        header = Fields(parse_json(lines[0]), subject)
+        if header.text("format") != FORMAT:
             raise ValueError
-    except (IndexError, ValueError, KeyError, TypeError) as error:
+    except (IndexError, ValueError, RecordError) as error:
         raise RecordError(
-            "is no journal of deploy-nas", subject=str(path), hint="remove it to begin anew"
+            "is no journal of deploy-nas", subject=subject, hint="remove it to begin anew"
         ) from error
-    if header.get("version") != VERSION:
+    if header.value.get("version") != VERSION:
         raise VersionError(
-            f"has format version {header.get('version')}, this one reads {VERSION}", subject=str(path)
+            f"has format version {header.value.get('version')}, this one reads {VERSION}", subject=subject
         )
+    content = JournalHeader.from_json(header)
     bursts: Bursts = {}
     duration_s = 0.0
     for number, line in enumerate(lines[1:], 2):
         try:
-            value = json.loads(line)
-            points = tuple(float(t) for t in value["t"])
-            if not points or not all(0.0 < t < 1e7 for t in points) or not 0.0 < float(value["s"]) < 1e7:
+            fields = Fields(parse_json(line), subject)
+            points = tuple(fields.numbers("t", positive=True))
+            beside = fields.number("s", positive=True)
+            took_s = fields.optional_number("w") or 0.0
+            if not points or max(*points, beside, took_s) >= _LONGEST or took_s < 0.0:
                 raise ValueError
-            took_s = float(value.get("w", 0.0))
-            if not 0.0 <= took_s < 1e7:
-                raise ValueError
-            duration_s += took_s
-            burst = Burst(runs=int(value["n"]), points_ms=points, busy=float(value["b"]))
-            key = (str(value["u"]), int(value["r"]))
-            bursts.pop(key, None)
-            bursts[key] = (burst, float(value["s"]))
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise RecordError(f"line {number} is damaged", subject=str(path)) from error
-    return JournalContent(header=header, bursts=bursts, whole_bytes=whole, duration_s=duration_s)
+            burst = Burst(runs=fields.integer("n", 1), points_ms=points, busy=fields.number("b"))
+            key = (fields.text("u"), fields.integer("r", 0))
+        except (ValueError, RecordError) as error:
+            raise RecordError(f"line {number} is damaged", subject=subject) from error
+        duration_s += took_s
+        bursts.pop(key, None)
+        bursts[key] = (burst, beside)
+    return JournalContent(header=content, bursts=bursts, whole_bytes=whole, duration_s=duration_s)

@@ -6,7 +6,6 @@ with a last line that closes it: how many bursts there are and a digest of all l
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -14,41 +13,61 @@ import os
 import sys
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from deploy_nas.core.errors import DeployNASError, OutputError, RecordError
+from deploy_nas.core.errors import OutputError, RecordError
+from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
+from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.run import time_plan
 from deploy_nas.device.runner import Unit
 
 PLAN_FILE = "plan.json"
-RESULT = "deploy-nas-result.jsonl"
 _RECENT_S = 24 * 3600.0
 
 
 class KitPlan:
-    """The plan inside a kit: units from its ``plan.json``, graphs read when they are needed."""
+    """The plan inside a kit: units from its ``plan.json``, graphs read when they are needed.
+
+    Raises:
+        RecordError: the archive's plan cannot be read; the key is named.
+    """
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
-        value = json.loads(archive.read(PLAN_FILE))
-        self.id = str(value["id"])
-        self.arguments: dict[str, Any] = value["arguments"]
-        self.settings: dict[str, Any] = value["settings"]
-        self._files: dict[str, str] = value["files"]
-        self.sentinel = _unit(value["sentinel"])
-        self.blocks: Sequence[Sequence[Unit]] = [[_unit(u) for u in block] for block in value["blocks"]]
+        fields = read_entry(archive, PLAN_FILE)
+        self.id = fields.text("id")
+        self.arguments = PlanArguments.from_json(fields.fields("arguments"))
+        self.settings = Settings.from_json(fields.fields("settings"))
+        self._files = fields.text_map("files")
+        self.sentinel = read_unit(fields.fields("sentinel"))
+        self.blocks: Sequence[Sequence[Unit]] = [
+            [read_unit(unit) for unit in fields.at("blocks", number).objects("value")]
+            for number in range(len(fields.items("blocks")))
+        ]
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit."""
         return self.archive.read(self._files[unit_id])
 
 
-def _unit(value: Mapping[str, Any]) -> Unit:
+def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:
+    """A kit's description; raises :class:`RecordError` where it is missing or no JSON."""
+    try:
+        return Fields(parse_json(archive.read(name)), name)
+    except (KeyError, ValueError) as error:
+        raise RecordError("cannot be read from this kit", subject=name) from error
+
+
+def read_unit(fields: Fields) -> Unit:
+    """A unit from a kit's object; raises :class:`RecordError` naming the key."""
+    tensors = fields.fields("tensors")
     return Unit(
-        id=value["id"], kind=value["kind"], tensors={k: tuple(v) for k, v in value["tensors"].items()}
+        id=fields.text("id"),
+        kind=fields.text("kind"),
+        tensors={name: tuple(tensors.integers(name)) for name in tensors.value},
     )
 
 
@@ -72,7 +91,7 @@ def close_result(journal: Path, result: Path) -> None:
 def recent_lines(result: Path) -> bytes | None:
     """The journal lines of a result finished in the last day; ``None`` where there is none whole.
 
-    What could not be fetched need not be timed again; what is older is another day's device.
+    A result that could not be fetched need not be timed again; an older one is of another day's device.
     """
     with contextlib.suppress(OSError, RecordError):
         if 0 <= time.time() - result.stat().st_mtime < _RECENT_S:
@@ -85,9 +104,9 @@ def split_result(data: bytes, subject: str) -> bytes:
     body, _, last = data.rstrip(b"\n").rpartition(b"\n")
     body += b"\n"
     try:
-        end = json.loads(last)
-        stated, count = end["sha256"], int(end["end"])
-    except (ValueError, KeyError, TypeError) as error:
+        end = Fields(parse_json(last), subject)
+        stated, count = end.text("sha256"), end.integer("end", 0)
+    except (ValueError, RecordError) as error:
         raise RecordError(
             "is no finished result: its last line does not close it",
             subject=subject,
@@ -100,31 +119,9 @@ def split_result(data: bytes, subject: str) -> bytes:
     return body
 
 
-class ProgressLine:
-    """Progress on one line of standard error, or a line now and then where that is no terminal."""
-
-    def __init__(self) -> None:
-        self.begun, self.shown = time.monotonic(), 0.0
-        self.first: int | None = None
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Show how far it is, now and then."""
-        now = time.monotonic()
-        every = 0.5 if sys.stderr.isatty() else 2.0
-        if now - self.shown < every and done < total:
-            return
-        self.first = done if self.first is None else self.first
-        left = (now - self.begun) / max(1, done - self.first) * (total - done) if done > self.first else 0.0
-        self.shown = now
-        end = "\r" if sys.stderr.isatty() and done < total else "\n"
-        sys.stderr.write(f"{what:>10}  {done}/{total}  {left:.0f} s left   {end}")
-        sys.stderr.flush()
-
-
 def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> int:
     """Run the kit; returns the exit code (0 done, 2 bad input, 130 stopped)."""
-    parser = argparse.ArgumentParser(description="Times a deploy-nas plan on this device.")
-    parser.add_argument("-o", "--output", type=Path, default=Path(RESULT), help=f"result file [{RESULT}]")
+    parser = program_options("Times a deploy-nas plan on this device.")
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew instead of going on with a stopped run"
     )
@@ -132,46 +129,30 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
         "--keep", action="store_true", help="take this plan's result of the last day instead of timing again"
     )
     parser.add_argument("--force", action="store_true", help="replace the result file")
-    parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run to end [0]")
     asked = parser.parse_args(arguments)
-    journal = asked.output.with_name(asked.output.name + ".journal")
-    try:
-        if asked.output.exists() and not (asked.keep or asked.fresh or asked.force):
-            raise OutputError("exists already", subject=str(asked.output), hint="use --force to replace it")
-        return _run(
-            archive or sys.argv[0],
-            asked.output,
-            journal,
-            fresh=asked.fresh,
-            wait_s=asked.wait,
-            keep=asked.keep,
-        )
-    except DeployNASError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        kept = f"; what was timed is kept in {journal}" if journal.exists() else ""
-        sys.stderr.write(f"error: {error.filename or ''} {error.strerror or error}{kept}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\nstopped; what was timed is kept in {journal}: the same command goes on\n")
-        return 130
+    output: Path = asked.output
+    journal = output.with_name(output.name + ".journal")
 
+    def work(reporter: Reporter) -> None:
+        if output.exists() and not (asked.keep or asked.fresh or asked.force):
+            raise OutputError("exists already", subject=str(output), hint="use --force to replace it")
+        with zipfile.ZipFile(archive or sys.argv[0]) as opened:
+            plan = KitPlan(opened)
+            time_plan(
+                plan,
+                plan.settings,
+                journal,
+                arguments=plan.arguments,
+                fresh=asked.fresh,
+                wait_s=asked.wait,
+                earlier=(lambda: recent_lines(output)) if asked.keep else None,
+                finish=lambda content: close_result(journal, output),
+                progress=reporter.progress,
+                say=reporter.note,
+            )
+        sys.stdout.write(f"wrote {output}\n")
 
-def _run(archive: str, output: Path, journal_path: Path, *, fresh: bool, wait_s: float, keep: bool) -> int:
-    with zipfile.ZipFile(archive) as opened:
-        plan = KitPlan(opened)
-        time_plan(
-            plan,
-            Settings(**plan.settings),
-            journal_path,
-            more={"arguments": plan.arguments},
-            fresh=fresh,
-            wait_s=wait_s,
-            earlier=(lambda: recent_lines(output)) if keep else None,
-            finish=lambda content: close_result(journal_path, output),
-            progress=ProgressLine(),
-            say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
-        )
-    sys.stdout.write(f"wrote {output}\n")
-    return 0
+    def kept() -> str:
+        return f"what was timed is kept in {journal}" if journal.exists() else ""
+
+    return run_program(work, asked.progress, kept)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
-from deploy_nas.device.session import runtime
 
 
 def _read(path: str) -> str:
@@ -97,11 +96,18 @@ def steal_fraction() -> float | None:
     return ticks[7] / max(1, sum(ticks[:8])) if len(ticks) > 7 else None
 
 
-def fingerprint(
-    *, threads: int, provider: str, provider_options: Mapping[str, str], precision: str, pinned: bool
+def described(
+    *,
+    runtime: str,
+    runtime_version: str,
+    build: str,
+    threads: int,
+    provider: str,
+    provider_options: Mapping[str, str],
+    precision: str,
+    pinned: bool,
 ) -> Fingerprint:
-    """This device's, running ONNX Runtime so; raises :class:`ProviderError` where it is missing."""
-    ort = runtime()
+    """This machine's fingerprint with what a runtime says of itself."""
     return Fingerprint(
         cpu=cpu_model(),
         cpu_features=tuple(cpu_features()),
@@ -112,10 +118,26 @@ def fingerprint(
         pinned=pinned,
         provider=provider,
         provider_options=dict(provider_options),
-        runtime_version=ort.__version__,
-        build=str(ort.get_build_info()) if hasattr(ort, "get_build_info") else UNKNOWN,
+        runtime=runtime,
+        runtime_version=runtime_version,
+        build=build,
         precision=precision,
         governor=governor(),
+    )
+
+
+def fingerprint(
+    *, threads: int, provider: str, provider_options: Mapping[str, str], precision: str, pinned: bool
+) -> Fingerprint:
+    """This machine's with ONNX Runtime; raises :class:`ProviderError` where it is missing."""
+    from deploy_nas.device.session import ONNX_RUNTIME  # which describes the machine by this module
+
+    return ONNX_RUNTIME.fingerprint(
+        threads=threads,
+        provider=provider,
+        provider_options=provider_options,
+        precision=precision,
+        pinned=pinned,
     )
 
 
@@ -130,7 +152,7 @@ def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerpr
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pinning:
     """Whether this thread is kept on one core, and the cores left for a session's other threads."""
 
@@ -147,7 +169,7 @@ def pinned_to(threads: int) -> Iterator[Pinning]:
     """
     if not 1 <= threads <= len(cores()):
         raise OptionError(
-            f"must be from 1 to the {len(cores())} cores of this device, is {threads}", subject="--threads"
+            f"must be from 1 to the {len(cores())} cores of this device, is {threads}", subject="threads"
         )
     if not hasattr(os, "sched_setaffinity"):
         yield Pinning(pinned=False)

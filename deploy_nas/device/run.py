@@ -1,19 +1,21 @@
-"""Time a plan on this device into a journal: what a profile and a kit do alike."""
+"""Time a plan on this device into a journal: common to a profile and a kit."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
 from deploy_nas.device import machine
-from deploy_nas.device.journal import Journal, JournalContent
-from deploy_nas.device.runner import Plan, Progress, Runner
-from deploy_nas.device.session import full_provider_name
+from deploy_nas.device.journal import Journal, JournalContent, JournalHeader
+from deploy_nas.device.measure import Progress
+from deploy_nas.device.runner import Plan, Runner
+from deploy_nas.device.runtime import Runtime
+from deploy_nas.device.session import ONNX_RUNTIME
 
 
 def time_plan(
@@ -21,50 +23,58 @@ def time_plan(
     settings: Settings,
     path: Path,
     *,
-    more: Mapping[str, Any] | None = None,
+    arguments: PlanArguments | None = None,
     fresh: bool = False,
     wait_s: float = 0.0,
     earlier: Callable[[], bytes | None] | None = None,
     finish: Callable[[JournalContent], None] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    runtime: Runtime = ONNX_RUNTIME,
 ) -> JournalContent:
-    """Time what the journal at ``path`` does not hold yet; returns all that it holds then.
+    """Time what the journal at ``path`` does not hold yet; returns its whole content then.
 
     Args:
-        plan: what to time.
+        plan: the units to time.
         settings: how.
         path: of the journal, made where it is not there.
-        more: further keys of a new journal's header.
+        arguments: of the plan, for a new journal's header.
         fresh: begin anew instead of going on.
         wait_s: how long to wait for another process that writes this journal.
         earlier: as :class:`Journal` takes it.
-        finish: called with all of it while no other process can have the journal, which is removed then.
+        finish: called with the content while no other process can have the journal, which is removed then.
         progress: called with bursts done, bursts in all and the kind of unit.
-        say: called with what the A/A test found, before the rest is timed.
+        say: called with the finding of the A/A test, before the rest is timed.
+        runtime: runs the units.
 
     Raises:
         OptionError: more threads than the device has cores.
         ProviderError: the provider is not there; MismatchError: the journal is of another run.
     """
-    settings = replace(settings, provider=full_provider_name(settings.provider))
+    settings = replace(settings, provider=runtime.resolve(settings.provider))
     with machine.pinned_to(settings.threads) as pinning:
-        header = {
-            "plan": plan.id,
-            "fingerprint": machine.fingerprint(
+        header = JournalHeader(
+            plan=plan.id,
+            fingerprint=runtime.fingerprint(
                 threads=settings.threads,
                 provider=settings.provider,
                 provider_options=settings.provider_options,
                 precision=settings.precision,
                 pinned=pinning.pinned,
-            ).to_json(),
-            "settings": asdict(settings),
-            **(more or {}),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
-        }
+            ),
+            settings=settings,
+            created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+            arguments=arguments,
+        )
         with Journal(path, header, wait_s=wait_s, fresh=fresh, earlier=earlier) as journal:
             Runner(
-                plan, settings, journal, progress=progress, say=say, worker_cores=pinning.worker_cores
+                plan,
+                settings,
+                journal,
+                progress=progress,
+                say=say,
+                worker_cores=pinning.worker_cores,
+                runtime=runtime,
             ).run()
             timed = JournalContent(
                 header=journal.header,

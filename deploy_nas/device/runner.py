@@ -1,34 +1,29 @@
-"""Run a plan on this device: blocks of units, each unit in every round, a sentinel in between.
-
-The sentinel is one small network timed again and again: what it takes shows how fast the device
-is at that moment, whatever unit comes next (heat, a neighbour on the host).
-"""
+"""Run a plan on this device: blocks of units, each unit in every round, a sentinel in between."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fields import JsonObject
+from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.journal import Journal
-from deploy_nas.device.session import open_session, random_initializers
-from deploy_nas.device.timing import Burst, Clock, Timer, latency_of
+from deploy_nas.device.measure import Progress, Watch, one_round
+from deploy_nas.device.runtime import Runtime
+from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
+from deploy_nas.device.timing import CLOCKS, BurstSettings, Clocks, Timer
 
 SENTINEL = "sentinel"
 ROW = "row"
 SAME = "aa"
-QUIET_QUANTILE = 0.2
 
-_PAUSE_S = 0.25
 _MOST_SLOW = 0.7
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +34,14 @@ class Unit:
     kind: str
     tensors: Mapping[str, tuple[int, ...]]
 
+    def to_json(self) -> JsonObject:
+        """The object in kits."""
+        tensors = {name: list(shape) for name, shape in self.tensors.items()}
+        return {"id": self.id, "kind": self.kind, "tensors": tensors}
+
 
 class Plan(Protocol):
-    """What to time. ``model(unit_id)`` gives the serialised ONNX graph, weights named only."""
+    """Units to time. ``model(unit_id)`` gives the serialised ONNX graph, weights named only."""
 
     @property
     def id(self) -> str:
@@ -66,7 +66,18 @@ def differences_percent(latencies_ms: Sequence[float]) -> float:
 
 
 class Runner:
-    """Times a plan into a journal; already journalled bursts are not taken again."""
+    """Times a plan into a journal; bursts that the journal holds are not taken again.
+
+    Args:
+        plan: the units to time.
+        settings: how.
+        journal: keeps every burst.
+        progress: called with bursts done, bursts in all and the kind of unit.
+        say: called with the finding of the A/A test, before the rest is timed.
+        worker_cores: cores for the models' threads beside this one.
+        clocks: what to time with.
+        runtime: runs the units.
+    """
 
     def __init__(
         self,
@@ -77,26 +88,21 @@ class Runner:
         progress: Progress | None = None,
         say: Callable[[str], None] | None = None,
         worker_cores: Sequence[int] = (),
-        clock: Clock = time.perf_counter_ns,
-        cpu_clock: Clock = time.process_time_ns,
-        sleep: Callable[[float], None] = time.sleep,
-        opener: Callable[..., Any] = open_session,
+        clocks: Clocks = CLOCKS,
+        runtime: Runtime = ONNX_RUNTIME,
     ) -> None:
         self.plan, self.settings, self.journal = plan, settings, journal
         self.progress = progress or (lambda done, total, what: None)
         self.say = say or (lambda line: None)
         self.worker_cores = worker_cores
-        self.clock, self.cpu_clock, self.opener = clock, cpu_clock, opener
+        self.clocks, self.runtime = clocks, runtime
         self.rng = np.random.default_rng(settings.seed)
-        self.sleep = sleep
-        self._sentinel: tuple[int, float] | None = None
-        self._readings = [beside for _, beside in journal.bursts.values()]
-        self._waited_s = 0.0
+        self._done = self._total = 0
 
     def open(self, unit: Unit) -> Timer:
         """A timer of one unit in a session of its own, with random weights."""
         settings = self.settings
-        session = self.opener(
+        model = self.runtime.open(
             self.plan.model(unit.id),
             provider=settings.provider,
             provider_options=settings.provider_options,
@@ -104,66 +110,51 @@ class Runner:
             worker_cores=self.worker_cores,
             initializers=random_initializers(unit.tensors, self.rng),
         )
-        return Timer(session, self.rng, clock=self.clock, cpu_clock=self.cpu_clock)
+        return Timer(model, self.rng, self.clocks)
 
-    def sentinel_ms(self, timer: Timer) -> float:
-        """What the sentinel takes now, or took a moment ago; waits for a slow stretch to end."""
+    def watch(self) -> Watch:
+        """The sentinel, with the readings that the journal holds."""
         settings = self.settings
-        if self._sentinel is None or self.clock() - self._sentinel[0] > settings.sentinel_every_ms * 1e6:
-            reading = self._read(timer)
-            while reading > settings.slow_factor * self.quiet_ms and self._waited_s < settings.wait_s:
-                self.sleep(_PAUSE_S)
-                self._waited_s += _PAUSE_S
-                reading = self._read(timer)
-            self._sentinel = (self.clock(), reading)
-        return self._sentinel[1]
-
-    def _read(self, timer: Timer) -> float:
-        settings = self.settings
-        burst = timer.burst(
-            burst_ms=settings.sentinel_burst_ms, least_runs=3, warmup_runs=1, warmup_ms=settings.warmup_ms
+        return Watch(
+            self.open(self.plan.sentinel),
+            burst=BurstSettings(
+                burst_ms=settings.sentinel_burst_ms, least_runs=3, warmup_runs=1, warmup_ms=settings.warmup_ms
+            ),
+            readings=[beside for _, beside in self.journal.bursts.values()],
+            every_ms=settings.sentinel_every_ms,
+            slow_factor=settings.slow_factor,
+            wait_s=settings.wait_s,
         )
-        self._readings.append(latency_of(burst.points_ms))
-        return self._readings[-1]
-
-    @property
-    def quiet_ms(self) -> float:
-        """The sentinel at the device's quiet speed, as far as this run has seen it."""
-        return float(np.quantile(self._readings, QUIET_QUANTILE))
-
-    def slow(self) -> set[tuple[str, int]]:
-        """Bursts taken while the device was slow, as is only known once it was seen quick."""
-        limit = self.settings.slow_factor * self.quiet_ms
-        return {key for key, (_, beside) in self.journal.bursts.items() if beside > limit}
 
     def rounds_of(self, block: Sequence[Unit]) -> int:
         """Rounds of a block; a block holds units of one kind of work."""
         return self.settings.row_rounds if block[0].kind == ROW else self.settings.rounds
 
     def run(self) -> None:
-        """Time everything that the journal does not hold yet."""
+        """Time everything that the journal does not hold yet.
+
+        Raises:
+            RecordError: the journal holds a unit that is not in the plan.
+        """
         blocks = self.plan.blocks
-        total = sum(self.rounds_of(b) * len(b) for b in blocks)
         planned = {u.id for b in blocks for u in b}
         if stray := next((u for u, _ in self.journal.bursts if u not in planned), None):
             raise RecordError(
                 f"holds a unit that is not in the plan: {stray}", subject=str(self.journal.path)
             )
-        done = len(self.journal.bursts)
-        sentinel = self.open(self.plan.sentinel)
+        self._total = sum(self.rounds_of(b) * len(b) for b in blocks)
+        self._done = len(self.journal.bursts)
+        watch = self.watch()
         passes = self.settings.passes
         for number_of_pass, block in ((p, b) for p in range(passes) for b in blocks):
             rounds = self.rounds_of(block)
-            turns = [
-                [u for u in block if (u.id, r) not in self.journal.bursts]
-                for r in range(number_of_pass, rounds, passes)
-            ]
-            numbers = list(range(number_of_pass, rounds, passes))
+            numbers = range(number_of_pass, rounds, passes)
+            turns = [[u for u in block if (u.id, r) not in self.journal.bursts] for r in numbers]
             if not any(turns):
                 continue
-            timers = {u.id: self.open(u) for u in {u.id: u for turn in turns for u in turn}.values()}
+            timers = self._open_all([u for turn in turns for u in turn])
             for number, turn in zip(numbers, turns, strict=True):
-                done = self._turn(turn, number, timers, sentinel, done, total)
+                self._turn(turn, number, timers, watch)
             if number_of_pass == 0 and block[0].kind == SAME:
                 self.say(
                     f"A/A test: differences under {self.resolution_percent(block):.1f}% are noise here now"
@@ -171,53 +162,48 @@ class Runner:
             if number_of_pass == min(passes, rounds) - 1:
                 for number in range(rounds, rounds + self.settings.extra_rounds):
                     turn = self.unstable(block, timers)
-                    total += len(turn)
-                    done = self._turn(turn, number, timers, sentinel, done, total)
-        self._time_slow_ones_again(sentinel, done, total)
+                    self._total += len(turn)
+                    self._turn(turn, number, timers, watch)
+        self._time_slow_ones_again(watch)
 
     def resolution_percent(self, same: Sequence[Unit]) -> float:
-        """What units that are one and the same model differ by so far."""
+        """By how much units that are one and the same model differ so far, percent."""
         points: dict[str, list[float]] = {unit.id: [] for unit in same}
         for (unit, _), (burst, _) in self.journal.bursts.items():
             if unit in points:
                 points[unit].extend(burst.points_ms)
         return differences_percent([latency_of(p) for p in points.values()])
 
-    def _time_slow_ones_again(self, sentinel: Timer, done: int, total: int) -> None:
+    def _open_all(self, units: Sequence[Unit]) -> dict[str, Timer]:
+        return {u.id: self.open(u) for u in {u.id: u for u in units}.values()}
+
+    def _time_slow_ones_again(self, watch: Watch) -> None:
         """Once: what was timed in a slow stretch that had not been known for one."""
-        slow = self.slow()
+        limit = watch.limit_ms
+        slow = {key for key, (_, beside) in self.journal.bursts.items() if beside > limit}
         if len(slow) > _MOST_SLOW * len(self.journal.bursts):
             return
-        total += len(slow)
+        self._total += len(slow)
         for block in self.plan.blocks:
             again = [(u, number) for u in block for unit, number in sorted(slow) if unit == u.id]
-            timers = {u.id: self.open(u) for u in {u.id: u for u, _ in again}.values()}
+            timers = self._open_all([u for u, _ in again])
             for unit, number in again:
-                done = self._turn([unit], number, timers, sentinel, done, total)
+                self._turn([unit], number, timers, watch)
 
-    def _turn(
-        self,
-        turn: Sequence[Unit],
-        number: int,
-        timers: Mapping[str, Timer],
-        sentinel: Timer,
-        done: int,
-        total: int,
-    ) -> int:
-        """One burst of each unit, in random order; returns how many bursts are done."""
-        for index in self.rng.permutation(len(turn)):
-            unit = turn[int(index)]
-            self.progress(done, total, unit.kind)
-            beside = self.sentinel_ms(sentinel)
-            self.journal.add(unit.id, number, self.burst(unit, timers[unit.id]), beside)
-            done += 1
-            self.progress(done, total, unit.kind)
-        return done
+    def _turn(self, turn: Sequence[Unit], number: int, timers: Mapping[str, Timer], watch: Watch) -> None:
+        """One burst of each unit, in random order."""
+        if not turn:
+            return
+        self.progress(self._done, self._total, turn[0].kind)
+        for taken in one_round([timers[u.id] for u in turn], self._burst(turn[0]), self.rng, watch):
+            unit = turn[taken.index]
+            self.journal.add(unit.id, number, taken.burst, taken.sentinel_ms or watch.readings[-1])
+            self._done += 1
+            self.progress(self._done, self._total, unit.kind)
 
-    def burst(self, unit: Unit, timer: Timer) -> Burst:
-        """One burst of one unit."""
+    def _burst(self, unit: Unit) -> BurstSettings:
         settings = self.settings
-        return timer.burst(
+        return BurstSettings(
             burst_ms=settings.row_burst_ms if unit.kind == ROW else settings.burst_ms,
             least_runs=settings.least_runs,
             warmup_runs=settings.warmup_runs,

@@ -1,56 +1,175 @@
-"""ONNX Runtime sessions that do what was asked, or say that they cannot."""
+"""ONNX Runtime as a :class:`Runtime`: sessions that do what was asked, or say that they cannot."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
+from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
+from deploy_nas.device import machine
+from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
 
-CPU_PROVIDER = "CPUExecutionProvider"
 LEAST_VERSION = (1, 20)
 
-Initializers = Mapping[str, NDArray[Any]]
+_DTYPES = {"float": "float32", "double": "float64"}
 
 
-def runtime() -> Any:
-    """The onnxruntime module; raises :class:`ProviderError` where it is missing or too old."""
-    try:
-        import onnxruntime
-    except ImportError as error:
+class _Node(Protocol):
+    """An input or output as onnxruntime describes it; a name or ``None`` stands for a dynamic axis."""
+
+    name: str
+    shape: Sequence[int | str | None]
+    type: str
+
+
+class _Session(Protocol):
+    """As much of ``onnxruntime.InferenceSession`` as is used; the package has no types of its own."""
+
+    def run(self, outputs: Sequence[str] | None, feed: Mapping[str, Array]) -> Sequence[Array]: ...
+
+    def get_inputs(self) -> Sequence[_Node]: ...
+
+    def get_outputs(self) -> Sequence[_Node]: ...
+
+    def get_providers(self) -> Sequence[str]: ...
+
+
+class OnnxModel:
+    """A session as a :class:`Runnable`."""
+
+    def __init__(self, session: _Session) -> None:
+        self._session: _Session | None = session
+        self.inputs = tuple(map(_described, session.get_inputs()))
+        self.outputs = tuple(map(_described, session.get_outputs()))
+
+    def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> Sequence[Array]:
+        """Run once; arrays in the order of ``outputs``, or of the model."""
+        return self._open().run(outputs, dict(feed))
+
+    def bind(self, feed: Feed) -> Callable[[], object]:
+        """The session's own call: nothing of ours is timed with it."""
+        return partial(self._open().run, None, dict(feed))
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._session = None
+
+    def _open(self) -> _Session:
+        if self._session is None:
+            raise ValueError("the model is closed")
+        return self._session
+
+
+class OnnxRuntime:
+    """The ``onnxruntime`` package, imported when it is first needed."""
+
+    name = ONNXRUNTIME
+
+    def providers(self) -> Sequence[str]:
+        """Full names of the execution providers of this build.
+
+        Raises:
+            ProviderError: onnxruntime is missing or too old.
+        """
+        return [str(name) for name in _module().get_available_providers()]
+
+    def resolve(self, provider: str) -> str:
+        """``cpu`` and ``CPUExecutionProvider`` alike; raises :class:`ProviderError` for one not present."""
+        available = self.providers()
+        for candidate in available:
+            if provider.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
+                return candidate
         raise ProviderError(
-            f"onnxruntime cannot be imported ({error})", hint="install it: python3 -m pip install onnxruntime"
-        ) from error
-    version = tuple(int(p) for p in onnxruntime.__version__.split(".")[:2] if p.isdigit())
-    if version < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
-        raise ProviderError(
-            f"is {onnxruntime.__version__}, at least {least} is needed",
-            subject="onnxruntime",
-            hint="upgrade it on this device",
+            f"no execution provider {provider!r} in this onnxruntime",
+            subject="provider",
+            hint=f"there are {', '.join(available)}",
         )
-    return onnxruntime
+
+    def open(
+        self,
+        model: bytes,
+        *,
+        provider: str = CPU_PROVIDER,
+        provider_options: Mapping[str, str] | None = None,
+        threads: int = 1,
+        initializers: Initializers | None = None,
+        worker_cores: Sequence[int] = (),
+        fused: bool = True,
+    ) -> OnnxModel:
+        """A sequential session on one provider, CPU fallback off; arguments and errors as the port has them.
+
+        Without ``fused``, INT8 is computed as written, in floats, whatever the processor.
+        """
+        ort = _module()
+        if threads < 1:
+            raise OptionError(f"must be at least 1, is {threads}", subject="threads")
+        name = self.resolve(provider)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        if not fused:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # After a run, threads of this session would spin on for tens of milliseconds and slow the next one.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
+        if worker_cores and len(worker_cores) == threads - 1:
+            affinities = ";".join(str(core + 1) for core in worker_cores)
+            options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
+        if name != CPU_PROVIDER:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if initializers:
+            values = [ort.OrtValue.ortvalue_from_numpy(v) for v in initializers.values()]
+            options.add_external_initializers(list(initializers), values)
+        try:
+            session: _Session = ort.InferenceSession(
+                model, options, providers=[(name, dict(provider_options or {}))]
+            )
+        except Exception as error:  # onnxruntime raises types of its own, one for each fault
+            line = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+            if name == CPU_PROVIDER:
+                raise RecordError(f"onnxruntime cannot load it ({line})", subject="model") from error
+            raise ProviderError(f"cannot run this model ({line})", subject=name) from error
+        ran = list(session.get_providers())
+        if not ran or ran[0] != name:
+            raise ProviderError(f"asked for, but onnxruntime runs {ran}", subject=name)
+        return OnnxModel(session)
+
+    def fingerprint(
+        self,
+        *,
+        threads: int,
+        provider: str,
+        provider_options: Mapping[str, str],
+        precision: str,
+        pinned: bool,
+    ) -> Fingerprint:
+        """This machine with this onnxruntime; raises :class:`ProviderError` where it is missing."""
+        ort = _module()
+        return machine.described(
+            runtime=self.name,
+            runtime_version=str(ort.__version__),
+            build=str(ort.get_build_info()) if hasattr(ort, "get_build_info") else UNKNOWN,
+            threads=threads,
+            provider=provider,
+            provider_options=provider_options,
+            precision=precision,
+            pinned=pinned,
+        )
 
 
-def full_provider_name(name: str) -> str:
-    """``cpu`` and ``CPUExecutionProvider`` alike; raises :class:`ProviderError` where it is not present."""
-    available = list(runtime().get_available_providers())
-    for candidate in available:
-        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
-            return str(candidate)
-    raise ProviderError(
-        f"no execution provider {name!r} in this onnxruntime",
-        subject="--provider",
-        hint=f"there are {', '.join(available)}",
-    )
+ONNX_RUNTIME = OnnxRuntime()
 
 
 def open_session(
-    model: bytes | str | os.PathLike[str],
+    model: bytes,
     *,
     provider: str = CPU_PROVIDER,
     provider_options: Mapping[str, str] | None = None,
@@ -58,68 +177,25 @@ def open_session(
     initializers: Initializers | None = None,
     worker_cores: Sequence[int] = (),
     fused: bool = True,
-) -> Any:
-    """A sequential session on one provider, CPU fallback off.
-
-    Args:
-        model: serialised model, or a file.
-        provider: execution provider, full or short name.
-        provider_options: its options.
-        threads: intra-op threads.
-        initializers: values of tensors that the model only names (external data).
-        worker_cores: cores for the threads beside the calling one, ``threads - 1`` of them; none: anywhere.
-        fused: optimise the graph; without, INT8 is computed as written, in floats, whatever the processor.
-
-    Raises:
-        ProviderError: the provider is missing, refused its options, or did not take all nodes.
-        RecordError: onnxruntime cannot load the model.
-        OptionError: threads below 1.
-    """
-    ort = runtime()
-    if threads < 1:
-        raise OptionError(f"must be at least 1, is {threads}", subject="--threads")
-    name = full_provider_name(provider)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    if not fused:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # After a run, threads of this session would spin on for tens of milliseconds and slow down the next one.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
-    if worker_cores and len(worker_cores) == threads - 1:
-        affinities = ";".join(str(core + 1) for core in worker_cores)
-        options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
-    if name != CPU_PROVIDER:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if initializers:
-        values = [ort.OrtValue.ortvalue_from_numpy(v) for v in initializers.values()]
-        options.add_external_initializers(list(initializers), values)
-    source = model if isinstance(model, bytes) else os.fspath(model)
-    try:
-        session = ort.InferenceSession(source, options, providers=[(name, dict(provider_options or {}))])
-    except Exception as error:  # onnxruntime raises its own types, one a fault
-        line = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        if name == CPU_PROVIDER:
-            subject = "model" if isinstance(model, bytes) else str(source)
-            raise RecordError(f"onnxruntime cannot load it ({line})", subject=subject) from error
-        raise ProviderError(f"cannot run this model ({line})", subject=name) from error
-    ran = list(session.get_providers())
-    if not ran or ran[0] != name:
-        raise ProviderError(f"asked for, but onnxruntime runs {ran}", subject=name)
-    return session
+) -> OnnxModel:
+    """:meth:`OnnxRuntime.open` of the one runtime there is today."""
+    return ONNX_RUNTIME.open(
+        model,
+        provider=provider,
+        provider_options=provider_options,
+        threads=threads,
+        initializers=initializers,
+        worker_cores=worker_cores,
+        fused=fused,
+    )
 
 
-def random_initializers(
-    shapes: Mapping[str, Sequence[int]], rng: np.random.Generator
-) -> dict[str, NDArray[Any]]:
+def random_initializers(shapes: Mapping[str, Sequence[int]], rng: np.random.Generator) -> dict[str, Array]:
     """Values for timing: He's variance for weights, zero for biases, so that nothing overflows.
 
     Of a graph in INT8, names ending in ``_int8`` and ``_int32`` are its weights and biases.
     """
-    values: dict[str, NDArray[Any]] = {}
+    values: dict[str, Array] = {}
     largest = max((int(np.prod(s)) for s in shapes.values()), default=1)
     noise = rng.standard_normal(min(largest, 1 << 22), dtype=np.float32)
     for name, shape in shapes.items():
@@ -133,3 +209,29 @@ def random_initializers(
             scale = np.float32(np.sqrt(2.0 / np.prod(shape[1:])))
             values[name] = np.resize(noise, tuple(shape)) * scale
     return values
+
+
+def _module() -> ModuleType:
+    """The onnxruntime module; raises :class:`ProviderError` where it is missing or too old."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProviderError(
+            f"onnxruntime cannot be imported ({error})", hint="install it: python3 -m pip install onnxruntime"
+        ) from error
+    module: ModuleType = onnxruntime
+    version = tuple(int(p) for p in module.__version__.split(".")[:2] if p.isdigit())
+    if version < LEAST_VERSION:
+        least = ".".join(map(str, LEAST_VERSION))
+        raise ProviderError(
+            f"is {module.__version__}, at least {least} is needed",
+            subject="onnxruntime",
+            hint="upgrade it on this device",
+        )
+    return module
+
+
+def _described(node: _Node) -> TensorInfo:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(length if isinstance(length, int) else None for length in node.shape)
+    return TensorInfo(name=node.name, shape=shape, dtype=_DTYPES.get(kind, kind))

@@ -1,7 +1,7 @@
 """Timing one model: bursts of single inferences, back to back, after a warm-up.
 
-``latency_ms`` everywhere in deploy-nas is the lower quartile of the wall time of single
-``session.run`` calls (batch 1, warm, one session running), collected in short bursts that are
+``latency_ms`` everywhere in deploy-nas is the lower quartile of the wall time of single runs of a
+model (batch 1, warm, one model running; ``core.measured.latency_of``), collected in short bursts that are
 spread over several rounds. Low quantiles repeat from hour to hour where means do not; bursts in
 rounds keep one bad second from owning a row (docs/notes/latency.md).
 """
@@ -10,17 +10,52 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-LATENCY_QUANTILE = 0.25
+from deploy_nas.device.runtime import Runnable
+
 _KEPT_POINTS = 21
+_MOST_RUNS = 2000
 
 Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clocks:
+    """The time, and how to let it pass; tests have their own.
+
+    Args:
+        wall: nanoseconds, monotonic.
+        cpu: nanoseconds of processor time that this process had on all cores.
+        sleep: waits so many seconds.
+    """
+
+    wall: Clock = time.perf_counter_ns
+    cpu: Clock = time.process_time_ns
+    sleep: Callable[[float], None] = time.sleep
+
+
+CLOCKS = Clocks()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BurstSettings:
+    """How one burst is taken.
+
+    Args:
+        burst_ms: about how long to time.
+        least_runs: fewest runs to time.
+        warmup_runs, warmup_ms: the warm-up before takes at least both: a session's threads need a few
+            milliseconds of runs until they spin.
+    """
+
+    burst_ms: float
+    least_runs: int
+    warmup_runs: int
+    warmup_ms: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,62 +70,44 @@ class Burst:
     busy: float
 
 
-def latency_of(points_ms: Sequence[float] | NDArray[np.float64]) -> float:
-    """The one statistic: the lower quartile of the times, ms."""
-    return float(np.quantile(np.asarray(points_ms, dtype=np.float64), LATENCY_QUANTILE))
-
-
 class Timer:
     """One open model with its input, ready to be timed.
 
     Args:
-        session: an onnxruntime session (anything with ``run`` and ``get_inputs``).
+        model: the model; its first input is float32.
         rng: draws the input.
-        clock: nanoseconds, monotonic.
-        cpu_clock: nanoseconds this process had of all processors.
+        clocks: what to time with.
     """
 
-    def __init__(
-        self,
-        session: Any,
-        rng: np.random.Generator,
-        *,
-        clock: Clock = time.perf_counter_ns,
-        cpu_clock: Clock = time.process_time_ns,
-    ) -> None:
-        self.session, self.clock, self.cpu_clock = session, clock, cpu_clock
-        entry = session.get_inputs()[0]
-        shape = [d if isinstance(d, int) else 1 for d in entry.shape]
-        self.feed = {entry.name: rng.standard_normal(shape, dtype=np.float32)}
+    def __init__(self, model: Runnable, rng: np.random.Generator, clocks: Clocks = CLOCKS) -> None:
+        self.clocks = clocks
+        entry = model.inputs[0]
+        self._run = model.bind({entry.name: rng.standard_normal(entry.single, dtype=np.float32)})
 
-    def burst(self, *, burst_ms: float, least_runs: int, warmup_runs: int, warmup_ms: float = 0.0) -> Burst:
-        """Warm up, then run back to back for about ``burst_ms``, at least ``least_runs`` times.
-
-        The warm-up takes at least ``warmup_runs`` and ``warmup_ms``: a session's threads need a few
-        milliseconds of runs until they spin.
-        """
-        run, feed, clock = self.session.run, self.feed, self.clock
+    def burst(self, how: BurstSettings) -> Burst:
+        """Warm up, then run back to back for about ``burst_ms``, at least ``least_runs`` times."""
+        run, clock, cpu_clock = self._run, self.clocks.wall, self.clocks.cpu
         quickest = float("inf")
         warm, entered = 0, clock()
-        while warm < max(1, warmup_runs) or clock() - entered < warmup_ms * 1e6:
+        while warm < max(1, how.warmup_runs) or clock() - entered < how.warmup_ms * 1e6:
             begin = clock()
-            run(None, feed)
+            run()
             quickest = min(quickest, clock() - begin)
             warm += 1
-        runs = int(min(2000, max(least_runs, burst_ms * 1e6 / max(quickest, 1.0))))
+        runs = int(min(_MOST_RUNS, max(how.least_runs, how.burst_ms * 1e6 / max(quickest, 1.0))))
         times = np.empty(runs, dtype=np.int64)
         collecting = gc.isenabled()
         gc.disable()
-        cpu, wall = self.cpu_clock(), clock()
+        cpu, wall = cpu_clock(), clock()
         try:
             for i in range(runs):
                 begin = clock()
-                run(None, feed)
+                run()
                 times[i] = clock() - begin
         finally:
             if collecting:
                 gc.enable()
-        busy = (self.cpu_clock() - cpu) / max(1, clock() - wall)
+        busy = (cpu_clock() - cpu) / max(1, clock() - wall)
         kept = min(runs, _KEPT_POINTS)
         points = np.quantile(times / 1e6, np.linspace(0.0, 1.0, kept), method="nearest")
         return Burst(runs=runs, points_ms=tuple(round(float(p), 6) for p in points), busy=round(busy, 3))

@@ -1,4 +1,4 @@
-"""What to time: every row alone, networks to fit the table on, other networks to judge it by."""
+"""The plan of a profile: every row alone, networks to fit the table on, other networks to judge it by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,10 @@ from deploy_nas.adapters.graphs import NamedLayers, weight_shapes
 from deploy_nas.adapters.int8 import spelling, timed_graph
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
+from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.precision import FP32, INT8, PRECISIONS
 from deploy_nas.core.space import IntArray, Space
+from deploy_nas.core.spaces import get_space
 from deploy_nas.device.runner import SAME, SENTINEL, Unit
 
 AA_UNITS = 6
@@ -31,8 +32,8 @@ class ProfilePlan:
     Args:
         space: the search space.
         image_sizes: sides to profile, ascending.
-        fit_per_size: networks a side that the table is fitted on.
-        validation_per_size: other networks a side that it is judged by.
+        fit_per_size: networks per side that the table is fitted on.
+        validation_per_size: other networks per side that it is judged by.
         block_units: networks held open at once.
         seed: draws the networks.
         precision: "fp32" or "int8".
@@ -51,11 +52,11 @@ class ProfilePlan:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise OptionError(
-                f"must be {' or '.join(PRECISIONS)}, is {self.precision!r}", subject="--precision"
+                f"must be {' or '.join(PRECISIONS)}, is {self.precision!r}", subject="precision"
             )
         self.space.image_size_indices(self.image_sizes)
         if not self.image_sizes or len(set(self.image_sizes)) != len(self.image_sizes):
-            raise OptionError("must be one or more different sizes", subject="--image-sizes")
+            raise OptionError("must be one or more different sizes", subject="image_sizes")
 
     @cached_property
     def id(self) -> str:
@@ -78,20 +79,20 @@ class ProfilePlan:
         return spelling(self._layers[SENTINEL], self.precision)
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """From which the same plan can be made again."""
-        return {
-            "space": self.space.id,
-            "image_sizes": list(self.image_sizes),
-            "fit_per_size": self.fit_per_size,
-            "validation_per_size": self.validation_per_size,
-            "block_units": self.block_units,
-            "seed": self.seed,
-            "precision": self.precision,
-            "activations": self.activations,
-        }
+    def arguments(self) -> PlanArguments:
+        """From which the same plan can be made again (:func:`plan_of`)."""
+        return PlanArguments(
+            space=self.space.id,
+            image_sizes=self.image_sizes,
+            fit_per_size=self.fit_per_size,
+            validation_per_size=self.validation_per_size,
+            block_units=self.block_units,
+            seed=self.seed,
+            precision=self.precision,
+            activations=self.activations,
+        )
 
-    # -- what ----------------------------------------------------------------------------------
+    # -- rows and networks ---------------------------------------------------------------------
 
     @cached_property
     def row_numbers(self) -> tuple[int, ...]:
@@ -192,6 +193,25 @@ class ProfilePlan:
 
     def _graph(self, unit_id: str) -> tuple[bytes, Mapping[str, tuple[int, ...]]]:
         return timed_graph(self._layers[unit_id], self.precision, self.activations)
+
+
+def plan_of(arguments: PlanArguments) -> ProfilePlan:
+    """The plan of those arguments.
+
+    Raises:
+        UnknownSpaceError: this deploy-nas lacks the space.
+        InputError: a size or a precision that cannot be.
+    """
+    return ProfilePlan(
+        space=get_space(arguments.space),
+        image_sizes=arguments.image_sizes,
+        fit_per_size=arguments.fit_per_size,
+        validation_per_size=arguments.validation_per_size,
+        block_units=arguments.block_units,
+        seed=arguments.seed,
+        precision=arguments.precision,
+        activations=arguments.activations,
+    )
 
 
 def make_plan(

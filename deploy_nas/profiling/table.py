@@ -1,4 +1,4 @@
-"""From a finished journal to a profile: drift scaled out, the table fitted, validated and judged."""
+"""From a finished journal to a profile: drift scaled out, the table fitted, validated, its noise assessed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray
-from deploy_nas.device.runner import QUIET_QUANTILE, SAME, differences_percent
-from deploy_nas.device.timing import Burst, latency_of
+from deploy_nas.device.measure import QUIET_QUANTILE, busy_share
+from deploy_nas.device.runner import SAME, differences_percent
+from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
 from deploy_nas.records.profile import Noise, Pair, Profile, Row
@@ -77,7 +79,7 @@ def local_sentinel(sentinel_ms: FloatArray) -> FloatArray:
     return result
 
 
-def condemn(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
+def without_slow_stretches(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
     """Bursts without those of slow stretches, and the share of those; a unit with no others keeps them."""
     quiet = float(np.quantile([s for _, s in bursts.values()], QUIET_QUANTILE))
     good = {key: value for key, value in bursts.items() if value[1] <= slow_factor * quiet}
@@ -127,7 +129,7 @@ def moments_ms(bursts: Bursts, unit: str, rounds: int, passes: int) -> tuple[flo
     return tuple(round(latency_of(p), 6) for _, p in sorted(points.items()))
 
 
-def judge(
+def assess_noise(
     timed: Mapping[str, Timed],
     local: FloatArray,
     bursts: Bursts,
@@ -137,14 +139,13 @@ def judge(
     *,
     waits: bool = False,
 ) -> Noise:
-    """What the run says about the machine; each fault is a sentence with its figure.
+    """How steady the machine was, by the run itself; each fault is a sentence with its figure.
 
     ``waits``: of a provider for which the processor waits while another device works.
     """
     resolution = differences_percent([timed[f"{SAME}:{i}"].latency_ms for i in range(AA_UNITS)])
     drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
-    # Small layers do not keep every thread at work: only the first is asked for in full.
-    busy = min(1.0, float(np.quantile([b.busy for b, _ in bursts.values()], 0.1)) / (1 + 0.7 * (threads - 1)))
+    busy = busy_share([b.busy for b, _ in bursts.values()], threads)
     unstable = sum(not r.stable for r in rows)
     faults = []
     if resolution > 6.0:
@@ -188,7 +189,7 @@ def make_profile(
                 raise RecordError(
                     "was never timed", subject=unit.id, hint="run the profile again: it goes on"
                 )
-    bursts, slow = condemn(bursts, settings.slow_factor)
+    bursts, slow = without_slow_stretches(bursts, settings.slow_factor)
     timed, quiet_ms, local = scale_out_drift(bursts)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
@@ -217,7 +218,7 @@ def make_profile(
         )
         for (layer, ms), t in zip(zip(layers, table.row_ms, strict=True), alone.values(), strict=True)
     ]
-    unjudged = Profile(
+    unvalidated = Profile(
         space=plan.space,
         image_sizes=plan.image_sizes,
         fingerprint=replace(fingerprint, graphs=plan.spelling),
@@ -227,7 +228,7 @@ def make_profile(
         rows=tuple(rows),
         offset_ms=tuple(round(float(o), 7) for o in table.offset_ms),
         sentinel_ms=round(quiet_ms, 6),
-        noise=judge(
+        noise=assess_noise(
             timed,
             local,
             bursts,
@@ -239,8 +240,8 @@ def make_profile(
         pairs=(),
     )
     if not len(plan.validation):
-        return unjudged
-    predicted = unjudged.latency_ms(plan.validation)
+        return unvalidated
+    predicted = unvalidated.latency_ms(plan.validation)
     pairs = tuple(
         Pair(
             image_size=plan.space.image_sizes[int(row[0])],
@@ -251,4 +252,4 @@ def make_profile(
         )
         for i, (row, ms) in enumerate(zip(plan.validation, predicted, strict=True))
     )
-    return replace(unjudged, pairs=pairs)
+    return replace(unvalidated, pairs=pairs)

@@ -1,7 +1,7 @@
 """The report: one HTML file that needs no network, in light and dark, wide and narrow.
 
-What it shows is plain values (:class:`ReportData`); drawing is done by a small script in the page, so
-the file stays near 200 KB. Everything that is text also stands there without the script.
+It shows plain values (:class:`ReportData`). A small script in the page draws them, so the file stays near
+200 KB; all text is readable without the script.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def block_of(place: str, layer: Any, latency_ms: float) -> Block:
 
 
 def run_block(place: str, latency_ms: float) -> Block:
-    """What a run costs beside its layers."""
+    """The share of a run that no layer accounts for."""
     return Block(place=place, kind="run", key="", latency_ms=latency_ms)
 
 

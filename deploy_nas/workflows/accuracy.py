@@ -16,6 +16,7 @@ from deploy_nas.accuracy.heldout import HeldOut
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
+from deploy_nas.adapters.pools import pool_of
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import load_supernet
@@ -49,7 +50,7 @@ class CollectRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What a run did: subnets measured now, what the file holds, and images that could not be read.
+    """The outcome of a run: subnets measured now, subnets in the file, and images that could not be read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
     ``promised_points`` is how much too much ``best_of`` promised of those measured now, on average; ``None``
@@ -166,7 +167,7 @@ def measure_subnets(
     with AccuracyWriter(output, header) as writer:
         # No more than there are subnets left: with none left, no process is started.
         useful = min(workers, max(1, count - len(writer.done)))
-        with measuring(evaluator, useful) as measure:
+        with measuring(evaluator, pool_of(useful)) as measure:
             return collect(
                 measure,
                 evaluator.space,

@@ -1,4 +1,4 @@
-"""What this machine offers and what would spoil its timings."""
+"""Examine this machine: its versions and providers, and anything that would spoil its timings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import UNKNOWN
 from deploy_nas.device import machine
-from deploy_nas.device.session import runtime
+from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
 
@@ -38,7 +38,7 @@ def examine() -> list[Finding]:
         *(_version(p, "install deploy-nas again") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
     ]
     try:
-        providers = ", ".join(runtime().get_available_providers())
+        providers = ", ".join(ONNX_RUNTIME.providers())
         findings.append(Finding(what="providers", value=providers, advice=OK))
     except ProviderError as error:
         findings.append(Finding(what="providers", value="none", advice=str(error)))

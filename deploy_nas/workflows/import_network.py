@@ -26,7 +26,7 @@ def import_network(
         space: only this one; ``None``: whichever has it.
 
     Raises:
-        RecordError: a file that is none, cut short, or of a family not known.
+        RecordError: a file that is not a net.config, is cut short, or is of an unknown family.
         MismatchError: a network that no space has; names the nearest space and the layer it lacks.
         OptionError: no image size is known.
         ArchitectureError: an image size that the space does not offer.

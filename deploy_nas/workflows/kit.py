@@ -1,34 +1,29 @@
-"""Profiles of devices elsewhere: make a kit, import its result, or do both over ssh."""
+"""Profiles of devices elsewhere: make a kit, import its result, or have a target run it."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from deploy_nas.adapters.kits import make_kit
-from deploy_nas.adapters.ssh import SshTarget
+from deploy_nas.adapters.targets import FRESH, KEEP, target_of
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
-from deploy_nas.core.fields import Fields
-from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.precision import processor_of
-from deploy_nas.core.settings import Settings
-from deploy_nas.core.spaces import get_space
-from deploy_nas.device.journal import read_journal
+from deploy_nas.device.journal import parse_journal
 from deploy_nas.device.kit import split_result
-from deploy_nas.device.runner import Progress
-from deploy_nas.profiling.plan import ProfilePlan
+from deploy_nas.device.measure import Progress
+from deploy_nas.profiling.plan import ProfilePlan, plan_of
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.profile import Profile, save_profile
-from deploy_nas.workflows.profile_device import ProfileRequest, plan_for, settings_for
+from deploy_nas.workflows.profile import ProfileRequest, plan_for, settings_for
 
 
 def kit_for(request: ProfileRequest) -> tuple[ProfilePlan, bytes]:
     """The plan and the kit for a request; the provider is looked for on the device, not here."""
     if request.threads < 1:
-        raise OptionError(f"must be at least 1, is {request.threads}", subject="--threads")
+        raise OptionError(f"must be at least 1, is {request.threads}", subject="threads")
     plan = plan_for(request)
     return plan, make_kit(plan, settings_for(request))
 
@@ -41,7 +36,7 @@ def write_kit(request: ProfileRequest) -> int:
     """
     check_output(request.output, force=request.force)
     if request.int8_for_this_processor:
-        raise OptionError("must name the device's processor for a kit of INT8", subject="--int8-for")
+        raise OptionError("must name the device's processor for a kit of INT8", subject="int8_for")
     data = kit_for(request)[1]
     write_atomic(request.output, data, force=request.force)
     return len(data)
@@ -55,36 +50,21 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         VersionError: of a newer deploy-nas.
         MismatchError: of a kit that this deploy-nas would not make.
     """
-    lines = split_result(data, subject)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "journal"
-        path.write_bytes(lines)
-        try:
-            content = read_journal(path)
-        except RecordError as error:
-            raise type(error)(error.message, subject=subject) from error
-    fields = Fields(content.header, subject)
-    arguments = fields.fields("arguments")
-    plan = ProfilePlan(
-        space=get_space(arguments.text("space")),
-        image_sizes=tuple(arguments.integers("image_sizes")),
-        fit_per_size=arguments.integer("fit_per_size", 0),
-        validation_per_size=arguments.integer("validation_per_size", 0),
-        block_units=arguments.integer("block_units", 1),
-        seed=arguments.integer("seed", 0),
-        precision=arguments.optional_text("precision") or "fp32",
-        activations=arguments.optional_text("activations") or "uint8",
-    )
-    if plan.id != fields.text("plan"):
+    content = parse_journal(split_result(data, subject), subject)
+    header = content.header
+    if header.arguments is None:
+        raise RecordError("is a journal of this machine, not a kit's result", subject=subject)
+    plan = plan_of(header.arguments)
+    if plan.id != header.plan:
         raise MismatchError(
             "is of another kit than this deploy-nas makes", subject=subject, hint="make a new kit"
         )
     return make_profile(
         plan,
         content.bursts,
-        fingerprint=Fingerprint.from_json(fields.fields("fingerprint")),
-        settings=Settings.from_json(fields.fields("settings")),
-        created=fields.text("created"),
+        fingerprint=header.fingerprint,
+        settings=header.settings,
+        created=header.created,
         duration_s=content.duration_s,
     )
 
@@ -100,15 +80,26 @@ def import_result(result: Path, output: Path, *, force: bool = False) -> Profile
 def profile_target(
     request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
 ) -> Profile:
-    """Profile a device over ssh; timing happens there only, and INT8 is for its processor unless named."""
+    """Profile a device; timing happens there only, and INT8 is for its processor unless named.
+
+    Args:
+        request: the profile, and where it is written here.
+        target: address of the device (``adapters.targets.target_of``).
+        ssh_options: for ssh and scp.
+        progress: called with bursts done, bursts in all and the kind of unit.
+
+    Raises:
+        TargetError: the device cannot be reached or used.
+        InputError: as :func:`profile_device` and :func:`profile_of_result` raise them.
+    """
     check_output(request.output, force=request.force)
-    device = SshTarget(target, tuple(ssh_options))
+    device = target_of(target, ssh_options)
     if request.int8_for_this_processor:
         # Instruction sets beside the architecture change how many bits weights have, not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     plan, kit = kit_for(request)
     name = f"{plan.id}-{request.threads}t"
-    data = device.run_kit(kit, name, progress, options="--fresh" if request.fresh else "--keep")
+    data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
     profile = profile_of_result(data, target)
     save_profile(profile, request.output, force=request.force)
     device.remove_kit(name)

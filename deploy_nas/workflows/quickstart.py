@@ -16,7 +16,7 @@ from deploy_nas.deploy.verify import Verification
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
-from deploy_nas.workflows.profile_device import ProfileRequest, profile_device
+from deploy_nas.workflows.profile import ProfileRequest, profile_device
 from deploy_nas.workflows.question import LATENCY, SearchRequest
 from deploy_nas.workflows.report import Commands, Findings, write_report
 from deploy_nas.workflows.search import search

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,38 +11,37 @@ import numpy as np
 
 from deploy_nas.adapters.images import ImageSet, load_images
 from deploy_nas.adapters.kits import make_check_kit
-from deploy_nas.adapters.ssh import SshTarget
+from deploy_nas.adapters.targets import target_of
 from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
-from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.fingerprint import Fingerprint
-from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32
 from deploy_nas.deploy.bundle import open_bundle
-from deploy_nas.deploy.measuring import measure
+from deploy_nas.deploy.measuring import measure, sentinel_graph
 from deploy_nas.deploy.model_file import ModelFile, read_model
-from deploy_nas.deploy.top1 import labels_of, measure_top1
+from deploy_nas.deploy.top1 import classes_of, labels_of, measure_top1
 from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, compare, promise_of
 from deploy_nas.device import machine
-from deploy_nas.device.check import logits_of
+from deploy_nas.device.check import CheckResult, logits_of
+from deploy_nas.device.measure import MeasureSettings, Progress
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import Profile, load_profile
 
 _TOLERANCE = 1e-3  # another processor sums in another order
 
-Progress = Callable[[int, int, str], None]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyRequest:
-    """What to verify and against what.
+    """A file to verify, and what to hold it against.
 
     Args:
         path: an exported file, or a bundle.
         profile: to compare with; without one, what the file says was predicted.
         max_latency_ms: the budget; the file's own unless given.
         threads: intra-op threads; the profile's unless given.
-        target: ``ssh://[user@]host[:port]`` to measure there; here unless given.
+        target: address of the device to measure on (``adapters.targets.target_of``); this process unless
+            given.
         ssh_options: for ssh and scp alike.
         images: labelled images to measure top-1 on, here.
     """
@@ -187,7 +186,7 @@ def images_for(model: ModelFile, images: Path) -> ImageSet:
         RecordError: the file does not say how its images are prepared.
     """
     loaded = load_images(images, size=model.metadata.prepared_as(model.subject).image_size)
-    labels_of(loaded, model, open_session(model.data, threads=1).get_outputs()[0].shape[-1])
+    labels_of(loaded, model, classes_of(open_session(model.data, threads=1)))
     return loaded
 
 
@@ -209,17 +208,23 @@ def _run_there(
     profile: Profile | None,
     request: VerifyRequest,
     progress: Progress | None,
-) -> Fields:
-    threads = request.threads or max(promise_of(model, profile).threads for model in models)
-    kit = make_check_kit({model.subject: model.data for model in models}, threads=threads)
+) -> CheckResult:
+    promises = [promise_of(model, profile, threads=request.threads) for model in models]
+    first = promises[0]  # models of one bundle, or of one profile, are promised alike
+    how = MeasureSettings(threads=max(promise.threads for promise in promises))
+    kit = make_check_kit(
+        {model.subject: model.data for model in models},
+        how,
+        provider=first.provider,
+        provider_options=first.provider_options,
+        sentinel=sentinel_graph(profile, how.threads),
+    )
     name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
-    device = SshTarget(target, tuple(request.ssh_options))
+    device = target_of(target, request.ssh_options)
     data = device.run_kit(kit, name, progress)
+    result = CheckResult.parse(data, target)
     device.remove_kit(name)
-    try:
-        return Fields(parse_json(data), target)
-    except ValueError as error:
-        raise RecordError("gave no result of a check", subject=target) from error
+    return result
 
 
 def _verified_there(
@@ -227,16 +232,16 @@ def _verified_there(
     profile: Profile | None,
     request: VerifyRequest,
     given: ImageSet | None,
-    there: Fields,
+    there: CheckResult,
 ) -> Verified:
-    found = there.fields("models").fields(model.subject)
-    device = Fingerprint.from_json(there.fields("device"))
-    if found.text("sha256") != model.sha256:
-        raise MismatchError("ran another file than was sent", subject=there.where)
+    where = request.target or ""
+    found, device = there.model(model.subject, where), there.device
+    if found.sha256 != model.sha256:
+        raise MismatchError("ran another file than was sent", subject=where)
     here = logits_of(open_session(model.data)).ravel()
-    logits = np.array(found.numbers("logits"))
+    logits = np.array(found.logits)
     if logits.shape != here.shape:
-        raise RecordError(f"gave {logits.size} logits, the model has {here.size}", subject=there.where)
+        raise RecordError(f"gave {logits.size} logits, the model has {here.size}", subject=where)
     apart = float(np.abs(logits - here).max())
     exact = model.metadata.precision == FP32
     if exact and not apart <= _TOLERANCE * max(1.0, float(np.abs(here).max())):
@@ -246,7 +251,7 @@ def _verified_there(
     promise = promise_of(model, profile, budget_ms=request.max_latency_ms, threads=request.threads)
     return Verified(
         name=model.subject,
-        verification=compare(model, promise, Measured.from_json(found), device, where="there"),
+        verification=compare(model, promise, found.measured, device, where="there"),
         top1=None if given is None else top1_of(model, given),
         logits_apart=apart,
         logits_judged=exact,

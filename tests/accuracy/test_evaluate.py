@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from deploy_nas.accuracy import evaluate
-from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
+from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet, SizedImages, at_sizes, preprocess
-from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.space import Space
 
 
@@ -91,8 +91,3 @@ def test_the_images_of_the_subnets_size_are_classified(space: Space, net: object
     small = space.smallest(24)
     right = (guesses(space, net, small, images(40, seed=9)) == given.first.labels).mean()
     assert SubnetEvaluator(space, net, mixed).top1_percent(small) == pytest.approx(100.0 * float(right))
-
-
-def test_workers_are_at_least_one(space: Space, net: object) -> None:
-    with pytest.raises(OptionError, match=r"^workers: must be at least 1"):
-        measuring(SubnetEvaluator(space, net, sized(images(5))), 0).__enter__()

@@ -218,7 +218,7 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     import dataclasses
 
     from deploy_nas.device.journal import Journal, read_journal
-    from deploy_nas.workflows import profile_device as workflow
+    from deploy_nas.workflows import profile as workflow
 
     whole = workflow.settings_for
     short = lambda r: dataclasses.replace(whole(r), **quick_settings)  # noqa: E731
@@ -249,7 +249,7 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     from PIL import Image
 
     from deploy_nas.deploy import quantize
-    from deploy_nas.workflows import profile_device as workflow
+    from deploy_nas.workflows import profile as workflow
 
     whole = workflow.settings_for
     once = {**quick_settings, "rounds": 1, "row_rounds": 1, "passes": 1}

@@ -36,3 +36,21 @@ def test_more_threads_than_cores_are_refused(monkeypatch):
     for threads in (0, 2):
         with pytest.raises(OptionError, match=f"from 1 to the 1 cores of this device, is {threads}"):
             machine.pinned_to(threads).__enter__()
+
+
+def test_fingerprint_and_pinning():
+    before = machine.cores()
+    with machine.pinned_to(1) as pinning:
+        pinned = pinning.pinned
+        assert not pinned or (machine.cores() == before[-1:] and pinning.worker_cores == ())
+        value = machine.fingerprint(
+            threads=1, provider="p", provider_options={}, precision="fp32", pinned=pinned
+        )
+    assert value.cpu and value.runtime_version and value.threads == 1
+
+
+def test_every_thread_gets_a_core_of_its_own():
+    before = machine.cores()
+    with machine.pinned_to(len(before)) as pinning:
+        assert not pinning.pinned or [*pinning.worker_cores, *machine.cores()] == before
+    assert machine.cores() == before

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from deploy_nas.adapters.graphs import build_model
-from deploy_nas.device.journal import Journal
-from deploy_nas.device.runner import Runner, Settings
-from deploy_nas.device.timing import Clock
-from deploy_nas.profiling.plan import ProfilePlan
+from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.settings import Settings
+from deploy_nas.core.spaces import get_space
+from deploy_nas.device.journal import Journal, JournalHeader
+from deploy_nas.device.runner import Runner
+from deploy_nas.device.runtime import TensorInfo
+from deploy_nas.device.timing import Clocks
+from deploy_nas.profiling.plan import ProfilePlan, make_plan
 
 
 def true_row_ms(layer, alone):
@@ -20,7 +24,7 @@ def true_row_ms(layer, alone):
 
 
 class FakeDevice:
-    """Stands for the clock and for every session."""
+    """Stands for the clock, the runtime and every model."""
 
     def __init__(self, plan, *, speed=lambda seconds: 1.0, noise=0.005, seed=0):
         self.plan, self.speed, self.noise = plan, speed, noise
@@ -34,32 +38,33 @@ class FakeDevice:
             )
         self.by_model = {build_model(layers, None): u for u, layers in plan._layers.items()}
 
-    def clock(self) -> Clock:
-        return lambda: self.now_ns
+    @property
+    def clocks(self) -> Clocks:
+        return Clocks(wall=lambda: self.now_ns, cpu=lambda: self.now_ns, sleep=self.sleep)
 
     def sleep(self, seconds):
         self.now_ns += int(1e9 * seconds)
 
     def open(self, model, **options):
-        return FakeSession(self, self.ms[self.by_model[model]])
+        return FakeModel(self, self.ms[self.by_model[model]])
 
 
-class FakeSession:
+class FakeModel:
+    inputs = (TensorInfo(name="image", shape=(1,), dtype="float32"),)
+
     def __init__(self, device, ms):
         self.device, self.ms = device, ms
 
-    def get_inputs(self):
-        class Input:
-            name, shape = "image", [1]
+    def bind(self, feed):
+        return self.run
 
-        return [Input()]
-
-    def run(self, names, feed):
+    def run(self):
         d = self.device
         slow = 1 + d.noise * d.rng.exponential()
         d.now_ns += int(1e6 * self.ms * slow / d.speed(d.now_ns / 1e9))
 
 
+DEVICE = Fingerprint(cpu="fake", cores=2, machine="fake", os="fake", runtime_version="fake", pinned=True)
 SETTINGS = Settings(
     rounds=3,
     row_rounds=3,
@@ -78,23 +83,34 @@ def settings():
 
 
 @pytest.fixture
-def run_fake(tmp_path):
-    def run(plan: ProfilePlan, settings: Settings | None = None, fresh: bool = False, **device):
-        settings = settings or SETTINGS
+def fingerprint():
+    return DEVICE
+
+
+@pytest.fixture
+def run_on(tmp_path):
+    """``run_on(fake, settings)``: the fake device's plan timed into the test's journal; its bursts."""
+
+    def run(fake, settings=SETTINGS):
+        header = JournalHeader(plan=fake.plan.id, fingerprint=DEVICE, settings=SETTINGS)
+        with Journal(tmp_path / "journal", header) as journal:
+            Runner(fake.plan, settings, journal, clocks=fake.clocks, runtime=fake).run()
+            return dict(journal.bursts)
+
+    return run
+
+
+@pytest.fixture
+def run_fake(tmp_path, run_on):
+    def run(plan: ProfilePlan, settings: Settings = SETTINGS, fresh: bool = False, **device):
         if fresh:
             (tmp_path / "journal").unlink()
         fake = FakeDevice(plan, **device)
-        header = {"plan": plan.id, "fingerprint": {}, "settings": {}}
-        with Journal(tmp_path / "journal", header) as journal:
-            Runner(
-                plan,
-                settings,
-                journal,
-                clock=fake.clock(),
-                cpu_clock=fake.clock(),
-                sleep=fake.sleep,
-                opener=fake.open,
-            ).run()
-            return fake, dict(journal.bursts)
+        return fake, run_on(fake, settings)
 
     return run
+
+
+@pytest.fixture
+def plan():
+    return make_plan(get_space("ofa-mbv3-cifar10"), quick=True)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import signal
-import socket
 import subprocess
 import time
 import venv
@@ -12,34 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.adapters.ssh import SshTarget
+from deploy_nas.adapters.targets import SshTarget
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, TargetError, VersionError
 from deploy_nas.device.kit import digest
 from deploy_nas.workflows import kit as workflow
-from deploy_nas.workflows.kit import import_result, kit_for, profile_of_result, profile_target
-from deploy_nas.workflows.profile_device import ProfileRequest
+from deploy_nas.workflows.kit import import_result, profile_of_result, profile_target
+from deploy_nas.workflows.profile import ProfileRequest
 
 SPACE = "ofa-mbv3-cifar10"
 
 
 def request(output: Path) -> ProfileRequest:
     return ProfileRequest(space=SPACE, output=output, image_sizes=[24], quick=True)
-
-
-@pytest.fixture(scope="session")
-def kit(tmp_path_factory, quick_settings) -> Path:
-    """A kit made quick: one burst of five runs a unit."""
-    from unittest import mock
-
-    folder = tmp_path_factory.mktemp("kit")
-    whole = workflow.settings_for
-
-    def short(asked):
-        return dataclasses.replace(whole(asked), **quick_settings)
-
-    with mock.patch.object(workflow, "settings_for", short):
-        (folder / "kit.pyz").write_bytes(kit_for(request(folder / "x"))[1])
-    return folder / "kit.pyz"
 
 
 @pytest.fixture(scope="session")
@@ -170,28 +153,17 @@ def test_over_ssh_a_result_that_could_not_be_fetched_is_not_timed_again(server, 
     with monkeypatch.context() as patch:
         failing(patch, "fetched", "the connection ended")
         with pytest.raises(TargetError):
-            target.run_kit(kit.read_bytes(), "late", options="--keep")
+            target.run_kit(kit.read_bytes(), "late", options=["--keep"])
     written = next(home.glob("*.jsonl")).read_bytes()
-    assert target.run_kit(kit.read_bytes(), "late", options="--keep") == written
+    assert target.run_kit(kit.read_bytes(), "late", options=["--keep"]) == written
     target.remove_kit("late")
     assert not home.exists()
-
-
-def test_over_ssh_a_folder_that_stays_there_loses_nothing(server, kit, monkeypatch):
-    failing(monkeypatch, "removed", "Device or resource busy")
-    target = SshTarget(server.url, server.options)
-    data = target.run_kit(kit.read_bytes(), "stuck", options="--fresh")
-    assert profile_of_result(data, "r").rows
-    target.remove_kit("stuck")
 
 
 def test_a_result_stays_on_the_device_until_the_profile_is_written(result, tmp_path, monkeypatch):
     done = []
 
     class Device:
-        def __init__(self, address, options):
-            pass
-
         def run_kit(self, *_, **__):
             done.append("run")
             return result.read_bytes()
@@ -202,7 +174,7 @@ def test_a_result_stays_on_the_device_until_the_profile_is_written(result, tmp_p
     def full(*_, **__):
         raise OutputError("cannot be written (No space left on device)")
 
-    monkeypatch.setattr(workflow, "SshTarget", Device)
+    monkeypatch.setattr(workflow, "target_of", lambda address, options: Device())
     with monkeypatch.context() as patch:
         patch.setattr(workflow, "save_profile", full)
         with pytest.raises(OutputError):
@@ -245,47 +217,6 @@ def test_over_ssh_int8_is_for_the_devices_processor(
     finally:
         uname.unlink()
     assert seen == [activations]
-
-
-def test_ssh_faults_are_named(server, kit, bare_python, tmp_path):
-    wrong = tmp_path / "wrong"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", wrong], check=True)
-    options = tuple(o.replace(f"{server.folder}/user", str(wrong)) for o in server.options)
-    with pytest.raises(TargetError, match="Permission denied"):
-        profile_target(request(tmp_path / "p"), server.url, ssh_options=options)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        closed = probe.getsockname()[1]
-    with pytest.raises(TargetError, match=r"[Cc]onnection refused"):
-        profile_target(request(tmp_path / "p"), f"ssh://127.0.0.1:{closed}", ssh_options=server.options)
-    try:
-        server.use(tmp_path / "nowhere")
-        with pytest.raises(TargetError, match="nowhere: not found"):
-            SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "q")
-        venv.create(tmp_path / "empty", with_pip=False, symlinks=True)
-        server.use(tmp_path / "empty/bin/python3")
-        with pytest.raises(TargetError, match="numpy cannot be imported"):
-            SshTarget(server.url, server.options).run_kit(kit.read_bytes(), "q")
-    finally:
-        server.use(bare_python)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "host",
-        "http://host",
-        "ssh://",
-        "ssh://-oProxyCommand=x",
-        "ssh://a b",
-        "ssh://h:port",
-        "ssh://h/path",
-        "ssh://[h",
-    ],
-)
-def test_addresses_that_are_none(address):
-    with pytest.raises(TargetError):
-        SshTarget(address)
 
 
 def test_output_is_checked_before_anything_is_sent(tmp_path):

@@ -12,7 +12,7 @@ from deploy_nas.cli import main
 from deploy_nas.core.errors import UnknownSpaceError
 from deploy_nas.core.spaces import GROUP, get_space, space_ids
 from deploy_nas.profiling.plan import make_plan
-from deploy_nas.workflows import profile_device as profiling
+from deploy_nas.workflows import profile as profiling
 
 ID = "toy-elastic"
 

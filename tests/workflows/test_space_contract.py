@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet
 from ofa.utils.pytorch_utils import count_net_flops
 
 from deploy_nas.accuracy.encoding import feature_layout
@@ -21,9 +22,8 @@ from deploy_nas.core.errors import ArchitectureError
 from deploy_nas.deploy.export import check_agreement
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
-from deploy_nas.workflows import profile_device as profiling
+from deploy_nas.workflows import profile as profiling
 from deploy_nas.workflows.bundle import verify_path
-from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet
 from deploy_nas.workflows.search import SearchRequest, search_file
 
 SIDE = 32

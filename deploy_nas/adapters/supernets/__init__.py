@@ -11,7 +11,7 @@ from deploy_nas.adapters.supernets.build import activate, build_supernet, fuse_a
 from deploy_nas.adapters.supernets.checkpoints import load_weights, save_weights, weights_hash
 from deploy_nas.adapters.supernets.folding import folded_weights
 from deploy_nas.adapters.supernets.masking import Masked
-from deploy_nas.adapters.supernets.running import Images, forward, recalibrate
+from deploy_nas.adapters.supernets.running import Images, forward, one_torch_thread, recalibrate
 
 __all__ = [
     "Images",
@@ -22,6 +22,7 @@ __all__ = [
     "forward",
     "fuse_activations",
     "load_weights",
+    "one_torch_thread",
     "own_rng",
     "recalibrate",
     "save_weights",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,19 @@ def recalibrate(subnet: torch.nn.Module, batches: Iterable[Images]) -> int:
             for buffer, total in zip(kept[m], totals[m], strict=True):
                 buffer.copy_(total / seen)
     return seen
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread meanwhile, so that what it computes is the same on any number of cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device(net: torch.nn.Module) -> torch.device:

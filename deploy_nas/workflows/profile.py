@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deploy_nas.core.fields import Fields
-from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
 from deploy_nas.device.journal import JournalContent
+from deploy_nas.device.measure import Progress
 from deploy_nas.device.run import time_plan
-from deploy_nas.device.runner import Progress
-from deploy_nas.device.session import CPU_PROVIDER
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
@@ -25,7 +23,7 @@ from deploy_nas.records.profile import Profile, save_profile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
-    """What to profile and how; ``image_sizes`` ``None`` takes the space's own list."""
+    """A space to profile, and how; ``image_sizes`` ``None`` takes the space's own list."""
 
     space: str
     output: Path
@@ -73,7 +71,7 @@ def settings_for(request: ProfileRequest) -> Settings:
 
 
 def plan_for(request: ProfileRequest) -> ProfilePlan:
-    """What a request times; raises :class:`InputError` for what the space does not have."""
+    """The plan of a request; raises :class:`InputError` for a size that the space lacks."""
     return make_plan(
         get_space(request.space),
         request.image_sizes,
@@ -87,7 +85,7 @@ def plan_for(request: ProfileRequest) -> ProfilePlan:
 def profile_device(
     request: ProfileRequest, progress: Progress | None = None, say: Callable[[str], None] | None = None
 ) -> Profile:
-    """Time a space on this device and write its profile; ``say`` hears what the A/A test found.
+    """Time a space on this device and write its profile; ``say`` hears the finding of the A/A test.
 
     A run that was stopped goes on from its journal; ``fresh`` begins anew. The journal is removed
     when the profile is written.
@@ -105,9 +103,9 @@ def profile_device(
         profile = make_profile(
             plan,
             timed.bursts,
-            fingerprint=Fingerprint.from_json(Fields(timed.header["fingerprint"], str(path))),
-            settings=Settings.from_json(Fields(timed.header["settings"], str(path))),
-            created=str(timed.header["created"]),
+            fingerprint=timed.header.fingerprint,
+            settings=timed.header.settings,
+            created=timed.header.created,
             duration_s=timed.duration_s,
         )
         save_profile(profile, request.output, force=request.force)

@@ -14,65 +14,55 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any
 
+from deploy_nas.adapters.pools.port import Item, Result
 from deploy_nas.core.errors import DeployNASError, OptionError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Outcome = tuple[DeployNASError | str | None, Any]
 
 
-@contextmanager
-def worker_pool(
-    make: Callable[[], Callable[[Item], Result]], count: int
-) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
-    """Start processes; yields ``run(items)``, which gives the results one by one, in order.
+class ProcessPool:
+    """A pool of worker processes.
+
+    ``make`` and its items are pickled: a function of a module, or a dataclass with ``__call__``.
 
     Args:
-        make: called once in each process; gives the function. Both it and what it is called with are
-            pickled: a function of a module, or a dataclass with ``__call__``.
-        count: processes.
-
-    Raises:
-        OptionError: a process ended by itself, for instance for want of memory.
-        DeployNASError: the first one that ``make`` or its function raised.
+        workers: how many processes.
     """
-    # Forked from a process in which torch has threads, a worker could wait for ever.
-    context = multiprocessing.get_context("spawn")
-    pipes: list[Connection] = []
-    processes = []
-    try:
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, make), daemon=True)
-            process.start()
-            theirs.close()
-            pipes.append(ours)
-            processes.append(process)
-        for pipe in pipes:
-            _value(_receive(pipe))
-        yield lambda items: _run(pipes, items)
-    finally:
-        for process in processes:
-            process.terminate()
-        for pipe in pipes:
-            pipe.close()
-        for process in processes:
-            process.join()
 
+    local = False
 
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """What torch computes meanwhile is done by one thread, and so the same on any number of cores."""
-    import torch
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    @contextmanager
+    def open(
+        self, make: Callable[[], Callable[[Item], Result]]
+    ) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
+        """Start the processes; arguments and errors as :class:`Pool` has them."""
+        # Forked from a process in which torch has threads, a worker could wait for ever.
+        context = multiprocessing.get_context("spawn")
+        pipes: list[Connection] = []
+        processes = []
+        try:
+            for _ in range(self.workers):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+                process.start()
+                theirs.close()
+                pipes.append(ours)
+                processes.append(process)
+            for pipe in pipes:
+                _value(_receive(pipe))
+            yield lambda items: _run(pipes, items)
+        finally:
+            for process in processes:
+                process.terminate()
+            for pipe in pipes:
+                pipe.close()
+            for process in processes:
+                process.join()
 
 
 def _run(pipes: Sequence[Connection], items: Sequence[Any]) -> Iterator[Any]:
@@ -98,7 +88,7 @@ def _receive(pipe: Connection) -> Outcome:
     except (EOFError, OSError):
         ended = OptionError(
             "a worker process ended by itself",
-            subject="--workers",
+            subject="workers",
             hint="was it short of memory? try fewer workers; what was measured is kept",
         )
         return ended, None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deploy_nas.adapters.targets.port import Progress
+from deploy_nas.adapters.targets.watching import follow, kit_command
 from deploy_nas.core.errors import TargetError
-from deploy_nas.device.kit import RESULT
+from deploy_nas.device.program import RESULT
 
-_PROGRESS = re.compile(r"\s*(\S+)\s+(\d+)/(\d+)\s")
 _SAFE = re.compile(r"[A-Za-z0-9._@:%+-]+")
 
 
@@ -26,10 +28,10 @@ class SshTarget:
         options: more options for ssh and scp alike (``-i KEY``, ``-o NAME=VALUE``).
 
     Raises:
-        TargetError: no such URL, or no ssh here.
+        TargetError: the URL has another form, or there is no ssh here.
     """
 
-    def __init__(self, address: str, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, address: str, options: Sequence[str] = ()) -> None:
         try:
             parts = urlsplit(address)
             port = parts.port
@@ -37,7 +39,7 @@ class SshTarget:
             parts, port = urlsplit(""), -1
         host = parts.netloc.rsplit(":", 1)[0] if port else parts.netloc
         if parts.scheme != "ssh" or not parts.hostname or port == -1 or parts.path not in ("", "/"):
-            raise TargetError("is no ssh://[user@]host[:port]", subject=address)
+            raise TargetError("must be ssh://[user@]host[:port]", subject=address)
         if host.startswith("-") or not _SAFE.fullmatch(host):
             raise TargetError("has characters no host name has", subject=address)
         for program in ("ssh", "scp"):
@@ -67,22 +69,17 @@ class SshTarget:
         return self._call([*self._ssh, "uname -m"], "cannot be reached").strip()
 
     def run_kit(
-        self,
-        kit: bytes,
-        plan_id: str,
-        progress: Callable[[int, int, str], None] | None = None,
-        *,
-        options: str = "",
+        self, kit: bytes, name: str, progress: Progress | None = None, *, options: Sequence[str] = ()
     ) -> bytes:
-        """Send a kit, run it there with further ``options`` of its own, fetch its result.
+        """Send a kit, run it there, fetch its result.
 
-        The kit's folder on the device is named by the plan: a run whose connection was cut goes on
-        from its journal there, or is fetched if it had ended. It stays until :meth:`remove_kit`.
+        The kit's folder on the device has the run's name: a run whose connection was cut goes
+        on from its journal there, or is fetched if it had ended.
 
         Raises:
             TargetError: unreachable, wrong key, no python3, no onnxruntime, disk full, cut half-way.
         """
-        folder = _folder(plan_id)
+        folder = _folder(name)
         self._call([*self._ssh, f"mkdir -p {folder}"], "cannot be reached or written")
         with tempfile.TemporaryDirectory() as local:
             sent = Path(local) / "kit.pyz"
@@ -90,8 +87,8 @@ class SshTarget:
             self._call(
                 [*self._scp, str(sent), f"{self.host}:{folder}/kit.pyz"], "the kit could not be copied"
             )
-            run = f"cd {folder} && exec python3 kit.pyz --wait 60 -o {RESULT} {options}".rstrip()
-            self._watch([*self._ssh, run], progress, goes_on=bool(options))
+            run = shlex.join(kit_command("python3", "kit.pyz", RESULT, options))
+            follow([*self._ssh, f"cd {folder} && exec {run}"], self.address, progress, goes_on=bool(options))
             fetched = Path(local) / RESULT
             self._call(
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
@@ -99,34 +96,12 @@ class SshTarget:
             )
             return fetched.read_bytes()
 
-    def remove_kit(self, plan_id: str) -> None:
-        """Remove what :meth:`run_kit` left there, once its result is safe; no fault where that fails."""
+    def remove_kit(self, name: str) -> None:
+        """Remove the kit's folder there, once its result is safe; a failure of this is ignored."""
         with contextlib.suppress(TargetError):
-            self._call([*self._ssh, f"rm -rf {_folder(plan_id)}"], "the kit could not be removed")
-
-    def _watch(
-        self, command: list[str], progress: Callable[[int, int, str], None] | None, *, goes_on: bool
-    ) -> None:
-        with subprocess.Popen(  # noqa: S603 - a list, no shell
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
-        ) as process:
-            last = ""
-            try:
-                for line in process.stderr or ():
-                    if match := _PROGRESS.match(line):
-                        if progress is not None:
-                            progress(int(match[2]), int(match[3]), match[1])
-                    elif line.strip():
-                        last = line
-            except BaseException:
-                process.terminate()
-                raise
-        if process.returncode:
-            error = self._error("the run there ended", last)
-            hint = "the same command goes on where it ended, or begins anew with --fresh" if goes_on else ""
-            raise TargetError(error.message, subject=self.address, hint=hint)
+            self._call([*self._ssh, f"rm -rf {_folder(name)}"], "the kit could not be removed")
 
 
-def _folder(plan_id: str) -> str:
-    """Where a kit and its journal lie on the device, below its home."""
-    return f".cache/deploy-nas/{plan_id}"
+def _folder(name: str) -> str:
+    """The folder of a kit and its journal on the device, below its home."""
+    return f".cache/deploy-nas/{name}"

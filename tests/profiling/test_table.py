@@ -1,65 +1,35 @@
+"""From a journal to a profile, on a device of which the truth is known."""
+
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from deploy_nas.adapters import graphs
-from deploy_nas.core.errors import MismatchError, OptionError, RecordError, VersionError
+from deploy_nas.core.errors import MismatchError, RecordError, VersionError
+from deploy_nas.core.measured import latency_of
 from deploy_nas.core.spaces import get_space
-from deploy_nas.device.journal import Journal
-from deploy_nas.device.runner import Runner
-from deploy_nas.device.timing import Burst, latency_of
-from deploy_nas.profiling.fit import count_rows, fit_table, row_features
+from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
-from deploy_nas.profiling.table import local_sentinel, make_profile, moments_ms
+from deploy_nas.profiling.table import local_sentinel, make_profile, moments_ms, without_slow_stretches
 from deploy_nas.records.profile import VERSION, load_profile, save_profile
 
 SPACE = get_space("ofa-mbv3-cifar10")
-FINGERPRINT = {
-    **dict.fromkeys(("cpu", "machine", "os", "provider", "onnxruntime", "precision", "governor"), "fake"),
-    **{"cores": 2, "threads": 1, "pinned": True, "provider_options": {}},
-}
 
 
 @pytest.fixture
-def profile_of(settings):
+def profile_of(settings, fingerprint):
     def make(plan, bursts):
         return make_profile(
             plan,
             bursts,
-            fingerprint=FINGERPRINT,
-            settings=dataclasses.asdict(settings),
+            fingerprint=fingerprint,
+            settings=settings,
             created="2026",
             duration_s=1.0,
         )
 
     return make
-
-
-@pytest.fixture
-def plan():
-    return make_plan(SPACE, quick=True)
-
-
-def test_plan_repeats_and_holds_out(plan):
-    assert plan.id == make_plan(SPACE, quick=True).id != make_plan(SPACE, quick=True, seed=1).id
-    with pytest.MonkeyPatch.context() as patch:  # a deploy-nas that writes another graph for it
-        patch.setitem(graphs._ACTIVATIONS, "hard_swish", "Swish")
-        assert make_plan(SPACE, quick=True).id != plan.id
-    fit = {row.tobytes() for row in plan.fit}
-    assert len(fit) == len(plan.fit)
-    assert not fit & {row.tobytes() for row in plan.validation}
-    assert {SPACE.image_sizes[i] for i in plan.validation[:, 0]} == set(SPACE.image_sizes)
-    ids = [u.id for block in plan.blocks for u in block]
-    assert len(ids) == len(set(ids)) == 6 + len(SPACE.rows) + len(fit) + len(plan.validation)
-
-
-def test_plan_refuses_sizes_it_cannot_have():
-    with pytest.raises(OptionError):
-        make_plan(SPACE, [])
-    with pytest.raises(Exception, match="image_size"):
-        make_plan(SPACE, [33])
 
 
 def test_predictions_hold_on_networks_never_fitted(plan, run_fake, profile_of):
@@ -187,28 +157,6 @@ def test_missing_unit_is_named(plan, run_fake, profile_of):
         profile_of(plan, kept)
 
 
-def test_runner_goes_on_from_the_journal(plan, tmp_path, run_fake, settings):
-    fake, bursts = run_fake(plan)
-    before = fake.now_ns
-    with Journal(tmp_path / "journal", {"plan": plan.id, "fingerprint": {}, "settings": {}}) as journal:
-        Runner(
-            plan,
-            settings,
-            journal,
-            clock=fake.clock(),
-            cpu_clock=fake.clock(),
-            sleep=fake.sleep,
-            opener=fake.open,
-        ).run()
-        assert journal.bursts == bursts
-    assert fake.now_ns - before < 0.02 * before  # only the sentinel ran again
-
-
-def test_counts():
-    counts = count_rows(np.array([[3, 5, -1], [5, 5, 3]]), [3, 5])
-    assert counts.tolist() == [[1, 1], [1, 2]]
-
-
 def test_moments_are_halves_of_the_run():
     def of(rounds):
         burst = lambda r: (Burst(runs=5, points_ms=(float(r),), busy=1.0), 1.0)  # noqa: E731
@@ -220,16 +168,8 @@ def test_moments_are_halves_of_the_run():
     assert moments_ms(of(4), "u", 4, 4) == (0.25, 2.25)
 
 
-def test_rows_held_at_their_least_do_not_bias_networks():
-    plan = make_plan(SPACE)
-    layers = plan.rows
-    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
-    truth_ms = alone_ms - 0.25 * row_features(layers, alone_ms)[:, 3]  # so much saved a megabyte of images
-    assert truth_ms.min() < 0  # a stem "costs" less than nothing: no table may say so
-    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
-    sizes = plan.fit[:, 0]
-    measured_ms = counts @ truth_ms + 0.05
-    table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms)
-    assert (table.row_ms >= 0.0999 * alone_ms).all()
-    error = (counts @ table.row_ms + table.offset_ms[sizes]) / measured_ms - 1
-    assert abs(error.mean()) < 0.002 and abs(error).max() < 0.02
+def test_slow_stretches_are_left_out_but_no_unit_is():
+    burst = Burst(runs=5, points_ms=(1.0,), busy=1.0)
+    bursts = {("a", 0): (burst, 1.0), ("a", 1): (burst, 2.0), ("b", 0): (burst, 2.0), ("c", 0): (burst, 1.0)}
+    kept, share = without_slow_stretches(bursts, 1.3)
+    assert set(kept) == {("a", 0), ("b", 0), ("c", 0)} and share == 0.5

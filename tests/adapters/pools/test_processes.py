@@ -11,27 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.accuracy.workers import worker_pool
-from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.adapters.pools import ProcessPool
+from deploy_nas.core.errors import OptionError
+from deploy_nas.testing.pools import PoolContract
+
+
+class TestProcessPool(PoolContract):
+    def make(self) -> ProcessPool:
+        return ProcessPool(2)
 
 
 @dataclass(frozen=True)
-class Doubler:
-    """Takes the longer the smaller the item; some items are faults."""
+class Worker:
+    """Tells which process it runs in; one item ends it."""
 
-    fault: int = -1
     deadly: int = -1
 
-    def __call__(self) -> Callable[[int], tuple[int, int]]:
+    def __call__(self) -> Callable[[int], int]:
         return self.work
 
-    def work(self, item: int) -> tuple[int, int]:
-        if item == self.fault:
-            raise ImagesError("is bad", subject=str(item), hint="leave it out")
+    def work(self, item: int) -> int:
         if item == self.deadly:
             os._exit(9)
-        time.sleep(0.02 / (1 + item))
-        return 2 * item, os.getpid()
+        time.sleep(0.01)
+        return os.getpid()
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,19 @@ class Unmade:
         raise KeyError("no such thing")
 
 
-def test_results_come_in_order_from_all_workers() -> None:
-    with worker_pool(Doubler(), 2) as run:
-        found = list(run(range(12)))
-        assert [value for value, _ in found] == list(range(0, 24, 2))
-        assert len({pid for _, pid in found} - {os.getpid()}) == 2
-        assert [value for value, _ in run([7])] == [14] and list(run([])) == []
+def test_all_workers_take_part_and_none_is_this_process() -> None:
+    with ProcessPool(2).open(Worker()) as run:
+        assert len(set(run(range(12))) - {os.getpid()}) == 2
 
 
-def test_faults_of_ours_pass_through_and_others_say_where() -> None:
-    with worker_pool(Doubler(fault=3), 2) as run:
-        results = run(range(9))
-        assert [next(iter(results))[0] for _ in range(3)] == [0, 2, 4]
-        with pytest.raises(ImagesError, match="3: is bad; leave it out"):
-            next(iter(results))
-    with pytest.raises(RuntimeError, match="no such thing"), worker_pool(Unmade(), 1):
+def test_faults_that_are_not_ours_say_where_they_were() -> None:
+    with pytest.raises(RuntimeError, match="no such thing"), ProcessPool(1).open(Unmade()):
         pass
 
 
 def test_a_worker_that_dies_is_told() -> None:
-    with worker_pool(Doubler(deadly=1), 2) as run, pytest.raises(OptionError, match="ended by itself"):
+    pool = ProcessPool(2)
+    with pool.open(Worker(deadly=1)) as run, pytest.raises(OptionError, match=r"workers: .*ended by itself"):
         list(run(range(9)))
 
 
@@ -75,11 +71,11 @@ def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
         "import os, time\n"
-        "from deploy_nas.accuracy.workers import worker_pool\n"
+        "from deploy_nas.adapters.pools import ProcessPool\n"
         "def work(item): return os.getpid()\n"
         "def make(): return work\n"
         "if __name__ == '__main__':\n"
-        "    with worker_pool(make, 2) as run:\n"
+        "    with ProcessPool(2).open(make) as run:\n"
         "        print(*run(range(20)), flush=True)\n"
         "        time.sleep(60)\n"
     )

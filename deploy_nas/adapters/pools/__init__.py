@@ -1,0 +1,21 @@
+"""Pools: workers that share out items."""
+
+from __future__ import annotations
+
+from deploy_nas.adapters.pools.port import Pool
+from deploy_nas.adapters.pools.processes import ProcessPool
+from deploy_nas.adapters.pools.serial import SerialPool
+from deploy_nas.core.errors import OptionError
+
+__all__ = ["Pool", "ProcessPool", "SerialPool", "pool_of"]
+
+
+def pool_of(workers: int) -> Pool:
+    """So many processes; a single worker is this process.
+
+    Raises:
+        OptionError: fewer than one worker.
+    """
+    if workers < 1:
+        raise OptionError(f"must be at least 1, is {workers}", subject="workers")
+    return SerialPool() if workers == 1 else ProcessPool(workers)

@@ -1,0 +1,22 @@
+"""A pool of this process alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from deploy_nas.adapters.pools.port import Item, Result
+
+
+class SerialPool:
+    """Calls the function here, an item at a time, when its result is asked for."""
+
+    local = True
+
+    @contextmanager
+    def open(
+        self, make: Callable[[], Callable[[Item], Result]]
+    ) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
+        """Make the function; arguments and errors as :class:`Pool` has them."""
+        yield partial(map, make())

@@ -1,0 +1,47 @@
+"""Targets: the devices that kits run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy_nas.adapters.targets.carried import SUFFIX, CarriedTarget
+from deploy_nas.adapters.targets.here import ADDRESS, HereTarget
+from deploy_nas.adapters.targets.port import FRESH, KEEP, Progress, Target
+from deploy_nas.adapters.targets.ssh import SshTarget
+from deploy_nas.core.errors import OptionError, TargetError
+
+__all__ = [
+    "FRESH",
+    "KEEP",
+    "CarriedTarget",
+    "HereTarget",
+    "Progress",
+    "SshTarget",
+    "Target",
+    "target_of",
+]
+
+
+def target_of(address: str, options: Sequence[str] = ()) -> Target:
+    """The target of an address.
+
+    Args:
+        address: ``here``, ``ssh://[user@]host[:port]``, or the path of a kit to carry, ``*.pyz``.
+        options: for ssh and scp.
+
+    Raises:
+        TargetError: an address of another form, or ssh is not installed here.
+        OptionError: options for a target that has none.
+    """
+    if address.startswith("ssh:"):
+        return SshTarget(address, options)
+    if options:
+        raise OptionError("are for targets over ssh", subject="ssh_options")
+    if address == ADDRESS:
+        return HereTarget()
+    if "://" in address or not address.endswith(SUFFIX):
+        raise TargetError(
+            f"must be {ADDRESS}, ssh://[user@]host[:port], or the path of a kit, *{SUFFIX}", subject=address
+        )
+    return CarriedTarget(Path(address))

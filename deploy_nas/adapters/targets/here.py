@@ -1,0 +1,54 @@
+"""This machine as a target: the kit runs in a process of its own."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy_nas.adapters.targets.port import Progress
+from deploy_nas.adapters.targets.watching import follow, kit_command
+from deploy_nas.core.errors import TargetError
+from deploy_nas.device.program import RESULT
+
+ADDRESS = "here"
+
+
+class HereTarget:
+    """This machine.
+
+    Args:
+        folder: where kits and their journals lie; ``None``: below the user's cache.
+        python: the interpreter that runs them; ``None``: this process's.
+    """
+
+    address = ADDRESS
+
+    def __init__(self, folder: Path | None = None, python: Path | None = None) -> None:
+        self.folder = folder or Path.home() / ".cache" / "deploy-nas"
+        self.python = str(python or sys.executable)
+
+    def machine(self) -> str:
+        """This machine's architecture."""
+        return platform.machine()
+
+    def run_kit(
+        self, kit: bytes, name: str, progress: Progress | None = None, *, options: Sequence[str] = ()
+    ) -> bytes:
+        """Run a kit in a folder of the run's name; raises :class:`TargetError` where that fails."""
+        folder = self.folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "kit.pyz").write_bytes(kit)
+            command = kit_command(self.python, "kit.pyz", RESULT, options)
+            follow(command, self.address, progress, cwd=folder, goes_on=bool(options))
+            return (folder / RESULT).read_bytes()
+        except OSError as error:
+            place = error.filename or folder
+            raise TargetError(f"{place} cannot be used ({error.strerror})", subject=self.address) from error
+
+    def remove_kit(self, name: str) -> None:
+        """Remove the run's folder; a failure of this is ignored."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)

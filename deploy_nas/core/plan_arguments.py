@@ -1,0 +1,61 @@
+"""The arguments of a profile's plan, from which the same plan can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.precision import FP32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanArguments:
+    """The arguments of ``profiling.plan.ProfilePlan``, the space by its id.
+
+    Args:
+        space: id of the search space.
+        image_sizes: sides to profile, ascending.
+        fit_per_size: networks per side that the table is fitted on.
+        validation_per_size: networks per side that are held out.
+        block_units: networks held open at once.
+        seed: draws the networks.
+        precision: of the networks.
+        activations: number format of INT8's activations.
+    """
+
+    space: str
+    image_sizes: tuple[int, ...]
+    fit_per_size: int
+    validation_per_size: int
+    block_units: int
+    seed: int
+    precision: str = FP32
+    activations: str = "uint8"
+
+    def to_json(self) -> Mapping[str, object]:
+        """The object in files."""
+        return {
+            "space": self.space,
+            "image_sizes": list(self.image_sizes),
+            "fit_per_size": self.fit_per_size,
+            "validation_per_size": self.validation_per_size,
+            "block_units": self.block_units,
+            "seed": self.seed,
+            "precision": self.precision,
+            "activations": self.activations,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> PlanArguments:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            space=fields.text("space"),
+            image_sizes=tuple(fields.integers("image_sizes")),
+            fit_per_size=fields.integer("fit_per_size", 0),
+            validation_per_size=fields.integer("validation_per_size", 0),
+            block_units=fields.integer("block_units", 1),
+            seed=fields.integer("seed", 0),
+            precision=fields.optional_text("precision") or FP32,
+            activations=fields.optional_text("activations") or "uint8",
+        )

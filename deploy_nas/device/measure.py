@@ -1,0 +1,256 @@
+"""The one measuring loop: rounds of bursts, by turns, with a sentinel read in between.
+
+A profile's runner, ``verify``, the comparison of INT8 with fp32 and the check on a device all take their
+times here. The sentinel is one small network timed again and again: what it takes shows how fast the
+device is at that moment, whatever comes next (heat, a neighbour on the host).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.measured import Measured, latency_of
+from deploy_nas.device.runtime import Runnable
+from deploy_nas.device.timing import CLOCKS, Burst, BurstSettings, Clocks, Timer
+
+QUIET_QUANTILE = 0.2
+_BUSY_QUANTILE = 0.1
+_FURTHER_THREAD = 0.7  # small layers do not keep every thread at work: only the first is asked for in full
+_PAUSE_S = 0.25
+_SENTINEL = BurstSettings(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureSettings:
+    """How models are measured outside a profile.
+
+    Args:
+        threads: intra-op threads of the models; the processor share is judged by them.
+        rounds: bursts per model.
+        burst_ms, least_runs, warmup_runs, warmup_ms: of a burst.
+        pause_s: between rounds, so that one bad moment is not the whole answer.
+        slow_factor: the device is slow while its sentinel takes more than this times its quiet time.
+        wait_s: longest wait for slow stretches to end, over all rounds.
+        seed: draws inputs and turns.
+    """
+
+    threads: int = 1
+    rounds: int = 20
+    burst_ms: float = 40.0
+    least_runs: int = 8
+    warmup_runs: int = 5
+    warmup_ms: float = 3.0
+    pause_s: float = 0.06
+    slow_factor: float = 1.3
+    wait_s: float = 15.0
+    seed: int = 0
+
+    @property
+    def burst(self) -> BurstSettings:
+        """Of one burst."""
+        return BurstSettings(
+            burst_ms=self.burst_ms,
+            least_runs=self.least_runs,
+            warmup_runs=self.warmup_runs,
+            warmup_ms=self.warmup_ms,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> MeasureSettings:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            threads=fields.integer("threads", 1),
+            rounds=fields.integer("rounds", 1),
+            burst_ms=fields.number("burst_ms"),
+            least_runs=fields.integer("least_runs", 1),
+            warmup_runs=fields.integer("warmup_runs", 0),
+            warmup_ms=fields.number("warmup_ms"),
+            pause_s=fields.number("pause_s"),
+            slow_factor=fields.number("slow_factor", positive=True),
+            wait_s=fields.number("wait_s"),
+            seed=fields.integer("seed", 0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sentinel:
+    """The sentinel's model, open, and its latency on the quiet device, ms."""
+
+    model: Runnable
+    quiet_ms: float
+
+
+class Watch:
+    """Reads the sentinel between bursts, and waits for slow stretches of the device to end.
+
+    Args:
+        timer: of the sentinel.
+        burst: how it is read.
+        quiet_ms: its latency on the quiet device; ``None``: learned from the readings, as their low quantile.
+        readings: those of an earlier part of the run, ms.
+        every_ms: a reading no older than this is used again.
+        slow_factor: the device is slow while a reading exceeds this times ``quiet_ms``.
+        wait_s: longest wait in all.
+    """
+
+    def __init__(
+        self,
+        timer: Timer,
+        *,
+        burst: BurstSettings = _SENTINEL,
+        quiet_ms: float | None = None,
+        readings: Iterable[float] = (),
+        every_ms: float = 0.0,
+        slow_factor: float = 1.3,
+        wait_s: float = 15.0,
+    ) -> None:
+        self.timer, self.burst = timer, burst
+        self.readings = list(readings)
+        self.slow_factor, self.wait_s, self.every_ms = slow_factor, wait_s, every_ms
+        self._known_ms = quiet_ms
+        self._last: tuple[int, float] | None = None
+        self._waited_s = 0.0
+
+    @property
+    def quiet_ms(self) -> float:
+        """The sentinel at the device's quiet speed, as far as it is known."""
+        if self._known_ms is not None:
+            return self._known_ms
+        return float(np.quantile(self.readings, QUIET_QUANTILE))
+
+    @property
+    def limit_ms(self) -> float:
+        """A reading above it is of a slow device."""
+        return self.slow_factor * self.quiet_ms
+
+    def read(self) -> float:
+        """Time the sentinel now; its latency, ms."""
+        self.readings.append(latency_of(self.timer.burst(self.burst).points_ms))
+        return self.readings[-1]
+
+    def wait(self) -> float:
+        """The latest reading, ms: a recent one, or a new one, taken when a slow stretch has ended.
+
+        When ``wait_s`` is used up, slow readings are returned as they are.
+        """
+        clocks = self.timer.clocks
+        if self._last is None or clocks.wall() - self._last[0] > self.every_ms * 1e6:
+            reading = self.read()
+            while reading > self.limit_ms and self._waited_s < self.wait_s:
+                clocks.sleep(_PAUSE_S)
+                self._waited_s += _PAUSE_S
+                reading = self.read()
+            self._last = (clocks.wall(), reading)
+        return self._last[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """A burst of the model at ``index``, and the sentinel's reading before it, ms, where there is one."""
+
+    index: int
+    burst: Burst
+    sentinel_ms: float | None
+
+
+def one_round(
+    timers: Sequence[Timer], burst: BurstSettings, rng: np.random.Generator, watch: Watch | None = None
+) -> Iterator[Taken]:
+    """One burst of each model, in random order, each as soon as the device is not slow."""
+    for index in rng.permutation(len(timers)):
+        beside = None if watch is None else watch.wait()
+        yield Taken(index=int(index), burst=timers[int(index)].burst(burst), sentinel_ms=beside)
+
+
+def measure_models(
+    models: Sequence[Runnable],
+    how: MeasureSettings,
+    sentinel: Sentinel | None = None,
+    *,
+    progress: Progress | None = None,
+    clocks: Clocks = CLOCKS,
+) -> list[Measured]:
+    """Measure models by turns: in every round one burst of each.
+
+    With a sentinel, a burst counts only where the readings before and after it are not slow; a model
+    without such bursts keeps all of its own, since a slow device is still to be measured.
+
+    Args:
+        models: the models, open.
+        how: rounds, bursts, pauses.
+        sentinel: read before each burst.
+        progress: called with bursts done, bursts in all and "measure".
+        clocks: what to time with.
+
+    Returns:
+        A value per model, in their order; ``busy`` as :func:`busy_share` has it.
+    """
+    rng = np.random.default_rng(how.seed)
+    timers = [Timer(model, rng, clocks) for model in models]
+    watch = None
+    if sentinel is not None:
+        watch = Watch(
+            Timer(sentinel.model, rng, clocks),
+            quiet_ms=sentinel.quiet_ms,
+            slow_factor=how.slow_factor,
+            wait_s=how.wait_s,
+        )
+    taken: list[Taken] = []
+    for number in range(how.rounds):
+        if number:
+            clocks.sleep(how.pause_s)
+        for one in one_round(timers, how.burst, rng, watch):
+            taken.append(one)
+            if progress is not None:
+                progress(len(taken), how.rounds * len(models), "measure")
+    quiet = [True] * len(taken)
+    if watch is not None:
+        beside = [*(one.sentinel_ms or 0.0 for one in taken), watch.read()]
+        quiet = [max(pair) <= watch.limit_ms for pair in itertools.pairwise(beside)]
+    return [_measured(index, taken, quiet, how.threads) for index in range(len(models))]
+
+
+def measure_model(
+    model: Runnable,
+    how: MeasureSettings,
+    sentinel: Sentinel | None = None,
+    *,
+    progress: Progress | None = None,
+    clocks: Clocks = CLOCKS,
+) -> Measured:
+    """Measure one model; arguments as :func:`measure_models` has them."""
+    return measure_models([model], how, sentinel, progress=progress, clocks=clocks)[0]
+
+
+def _measured(index: int, taken: Sequence[Taken], quiet: Sequence[bool], threads: int) -> Measured:
+    own = [(one, good) for one, good in zip(taken, quiet, strict=True) if one.index == index]
+    counted = [one for one, good in own if good] or [one for one, _ in own]
+    beside = [one.sentinel_ms for one, _ in own if one.sentinel_ms is not None]
+    return Measured.of(
+        np.concatenate([one.burst.points_ms for one in counted]),
+        runs=sum(one.burst.runs for one, _ in own),
+        sentinel_ms=latency_of(beside) if beside else None,
+        busy=round(busy_share([one.burst.busy for one, _ in own], threads), 3),
+    )
+
+
+def busy_share(shares: Sequence[float], threads: int) -> float:
+    """Share of the processor time asked for that the bursts had: their lowest decile, at most 1.
+
+    Args:
+        shares: processor time over wall time, per burst.
+        threads: intra-op threads.
+    """
+    asked = 1 + _FURTHER_THREAD * (threads - 1)
+    return min(1.0, float(np.quantile(np.asarray(shares), _BUSY_QUANTILE)) / asked)

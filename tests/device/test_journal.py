@@ -1,0 +1,198 @@
+"""The journal: what a cut, damaged, foreign or shared file does to a run."""
+
+import json
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.settings import Settings
+from deploy_nas.device.journal import Journal, JournalHeader, parse_journal, read_journal
+from deploy_nas.device.timing import Burst
+
+BURST = Burst(runs=3, points_ms=(1.0, 2.0, 3.0), busy=1.0)
+DEVICE = Fingerprint(cpu="x", cores=2, machine="m", os="o", runtime_version="1.20")
+HEADER = JournalHeader(plan="p", fingerprint=DEVICE, settings=Settings(rounds=5), created="2026")
+
+
+def test_journal_goes_on_where_it_was_cut(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+        journal.add("b", 0, BURST, 0.5)
+    data = path.read_bytes()
+    for cut in range(data[:-1].rfind(b"\n") + 1, len(data) + 1):
+        path.write_bytes(data[:cut])
+        with Journal(path, HEADER) as journal:
+            assert ("a", 0) in journal.bursts
+            journal.add("c", 1, BURST, 0.25)
+        bursts = read_journal(path).bursts
+        assert bursts["a", 0] == (BURST, 0.5) and bursts["c", 1] == (BURST, 0.25)
+
+
+def test_two_runs_on_one_journal_are_refused(tmp_path):
+    with Journal(tmp_path / "j", HEADER), pytest.raises(OutputError, match="another run"):
+        Journal(tmp_path / "j", HEADER)
+    Journal(tmp_path / "j", HEADER).__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"plan": "other"},
+        {"fingerprint": replace(DEVICE, threads=2)},
+        {"settings": Settings(rounds=5, provider_options={"a": "b"})},
+    ],
+)
+def test_journal_of_another_run_is_refused(tmp_path, changes):
+    with Journal(tmp_path / "j", HEADER):
+        pass
+    with pytest.raises(MismatchError, match=next(iter(changes))):
+        Journal(tmp_path / "j", replace(HEADER, **changes))
+
+
+def test_a_run_keeps_the_time_it_began(tmp_path):
+    with Journal(tmp_path / "j", HEADER):
+        pass
+    with Journal(tmp_path / "j", replace(HEADER, created="2027")) as journal:
+        assert journal.header.created == "2026"
+
+
+def test_a_header_of_today_and_of_before_reads_as_it_was_written(tmp_path):
+    arguments = PlanArguments(
+        space="s", image_sizes=(24,), fit_per_size=2, validation_per_size=1, block_units=3, seed=0
+    )
+    header = replace(HEADER, arguments=arguments)
+    with Journal(tmp_path / "j", header):
+        pass
+    assert read_journal(tmp_path / "j").header == header
+    before = {
+        "format": "deploy-nas journal",
+        "version": 1,
+        "plan": "p",
+        "fingerprint": {
+            **{"cpu": "x", "cpu_features": ["avx2"], "cores": 2, "machine": "m", "os": "o"},
+            **{"threads": 1, "pinned": True, "provider": "CPUExecutionProvider", "provider_options": {}},
+            **{"onnxruntime": "1.20", "build": "b", "precision": "fp32", "governor": "unknown"},
+        },
+        "settings": asdict(Settings(rounds=5)),
+        "arguments": {
+            **{"space": "s", "image_sizes": [24], "fit_per_size": 2, "validation_per_size": 1},
+            **{"block_units": 3, "seed": 0},
+        },
+        "created": "2026",
+    }
+    found = parse_journal(json.dumps(before).encode() + b"\n", "before").header
+    assert found.arguments == arguments and found.settings == HEADER.settings
+    assert found.fingerprint == replace(DEVICE, cpu_features=("avx2",), pinned=True, build="b")
+
+
+@pytest.mark.parametrize("key", ["plan", "fingerprint", "settings", "created"])
+def test_a_header_without_a_key_is_named(tmp_path, key):
+    path = tmp_path / "j"
+    with Journal(path, HEADER):
+        pass
+    value = json.loads(path.read_text())
+    del value[key]
+    path.write_text(json.dumps(value) + "\n")
+    with pytest.raises(RecordError, match=f"has no '{key}'"):
+        read_journal(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b'{"u":"a","r":0,"n":1,"b":1,"s":1,"t":[]}',
+        b'{"u":"a","r":0,"n":1,"b":1,"s":1,"t":[-1]}',
+        b'{"u":"a","r":0,"n":1,"b":1,"s":1,"t":[NaN]}',
+        b'{"u":"a","r":0,"n":1,"b":1,"s":0,"t":[1]}',
+        b"[1]",
+    ],
+)
+def test_damaged_journal_lines_are_named(tmp_path, line):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(RecordError, match="line 3"):
+        read_journal(path)
+
+
+def test_newer_and_foreign_journals(tmp_path):
+    path = tmp_path / "j"
+    path.write_text('{"format":"deploy-nas journal","version":99}\n')
+    with pytest.raises(VersionError, match="99"):
+        read_journal(path)
+    path.write_text("hello\n")
+    with pytest.raises(RecordError, match="no journal"):
+        read_journal(path)
+
+
+def test_beginning_anew_waits_for_the_run_that_writes(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as running:
+        running.add("a", 0, BURST, 0.5)
+        with pytest.raises(OutputError, match="another run"):
+            Journal(path, HEADER, fresh=True)
+        running.add("b", 0, BURST, 0.5)
+    assert len(read_journal(path).bursts) == 2
+    with Journal(path, replace(HEADER, plan="other"), fresh=True) as journal:
+        assert not journal.bursts
+    assert read_journal(path).header.plan == "other"
+
+
+def test_a_run_that_waited_for_a_removed_journal_begins_its_own(tmp_path):
+    path = tmp_path / "j"
+    first = Journal(path, HEADER)
+
+    def end():
+        path.unlink()
+        first.__exit__(None, None, None)
+
+    ending = threading.Timer(0.3, end)
+    ending.start()
+    with Journal(path, HEADER, wait_s=10.0) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    ending.join()
+    assert ("a", 0) in read_journal(path).bursts
+
+
+def test_a_number_that_is_none_is_a_damaged_line(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    path.write_bytes(path.read_bytes().replace(b'"n":3', b'"n":1e999'))
+    with pytest.raises(RecordError, match="line 2 is damaged"):
+        read_journal(path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named_and_says_what_is_kept(tmp_path):
+    journal = Journal(tmp_path / "j", HEADER)
+    journal._file.close()
+    journal._file = Path("/dev/full").open("wb")  # noqa: SIM115 - the journal closes it
+    with pytest.raises(OutputError, match=r"No space left.*is kept"), journal:
+        journal.add("a", 0, BURST, 0.5)
+
+
+def test_an_empty_journal_begins_with_a_finished_runs_lines_if_they_are_its_own(tmp_path):
+    with Journal(tmp_path / "first", HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+    lines = (tmp_path / "first").read_bytes()
+    with Journal(tmp_path / "same", HEADER, earlier=lambda: lines) as journal:
+        assert ("a", 0) in journal.bursts
+    for name, header, earlier in (
+        ("other", replace(HEADER, plan="other"), lines),
+        ("damaged", HEADER, lines[:40]),
+        ("none", HEADER, None),
+    ):
+        with Journal(tmp_path / name, header, earlier=lambda held=earlier: held) as journal:
+            assert not journal.bursts
+        assert not read_journal(tmp_path / name).bursts
+    with Journal(tmp_path / "same", HEADER, earlier=lambda: b"not asked") as journal:
+        assert ("a", 0) in journal.bursts

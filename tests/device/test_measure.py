@@ -1,0 +1,97 @@
+"""The measuring loop: rounds, turns, pauses, and the sentinel that tells a slow device."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fields import Fields
+from deploy_nas.device.measure import (
+    MeasureSettings,
+    Sentinel,
+    Watch,
+    busy_share,
+    measure_model,
+    measure_models,
+)
+from deploy_nas.device.timing import BurstSettings, Timer
+
+QUICK = MeasureSettings(rounds=6, burst_ms=5.0, least_runs=3, warmup_runs=1, warmup_ms=0.0)
+READING = BurstSettings(burst_ms=1.0, least_runs=3, warmup_runs=1)
+
+
+def test_latency_runs_and_processor_share_of_a_steady_model(clock, fake_model):
+    found = measure_model(fake_model(1.0, share=0.8), QUICK, clocks=clock.clocks)
+    assert (found.latency_ms, found.p99_ms, found.runs) == (1.0, 1.0, 30)
+    assert found.busy == pytest.approx(0.8) and found.sentinel_ms is None
+    assert clock.slept_s == [QUICK.pause_s] * 5  # between rounds, not around them
+
+
+def test_models_are_measured_by_turns(clock, fake_model):
+    models = [fake_model(1.0), fake_model(2.0)]
+    told = []
+    found = measure_models(models, QUICK, progress=lambda *t: told.append(t), clocks=clock.clocks)
+    assert [m.latency_ms for m in found] == [1.0, 2.0]
+    assert told[0] == (1, 12, "measure") and told[-1] == (12, 12, "measure")
+    first, second = (list(m.starts_s) for m in models)
+    assert max(first[0], second[0]) < min(first[-1], second[-1])
+    turns = sorted([(s, 0) for s in first] + [(s, 1) for s in second])
+    order = [who for n, (_, who) in enumerate(turns) if n == 0 or turns[n - 1][1] != who]
+    assert len(order) >= 7  # six rounds of two, in random order
+
+
+def stretch(slow, start, end):
+    return lambda now: slow if start <= now < end else 1.0
+
+
+def test_a_slow_stretch_is_waited_out(clock, fake_model):
+    device = stretch(3.0, 0.1, 2.0)
+    sentinel = Sentinel(model=fake_model(device), quiet_ms=1.0)
+    found = measure_model(fake_model(device), QUICK, sentinel, clocks=clock.clocks)
+    assert found.p99_ms == 1.0 and found.sentinel_ms == 1.0
+    assert sum(s for s in clock.slept_s if s != QUICK.pause_s) > 1.0
+
+
+def test_bursts_beside_a_slow_sentinel_do_not_count_when_nothing_can_be_waited_for(clock, fake_model):
+    device = stretch(3.0, 0.1, 0.25)
+    how = replace(QUICK, wait_s=0.0)
+    sentinel = Sentinel(model=fake_model(device), quiet_ms=1.0)
+    found = measure_model(fake_model(device), how, sentinel, clocks=clock.clocks)
+    assert found.p99_ms == 1.0
+    assert measure_model(fake_model(stretch(3.0, 0.0, 9e9)), how, clocks=clock.clocks).p99_ms == 3.0
+
+
+def test_a_device_that_is_never_quiet_is_measured_all_the_same(clock, fake_model):
+    sentinel = Sentinel(model=fake_model(3.0), quiet_ms=1.0)
+    found = measure_model(fake_model(3.0), replace(QUICK, wait_s=1.0), sentinel, clocks=clock.clocks)
+    assert found.latency_ms == 3.0 and found.sentinel_ms == 3.0
+    assert sum(s for s in clock.slept_s if s != QUICK.pause_s) == pytest.approx(1.0)  # and no longer
+
+
+def test_a_watch_learns_the_quiet_speed_and_keeps_recent_readings(clock, fake_model):
+    model = fake_model(stretch(3.0, 0.0, 1.0))
+    timer = Timer(model, np.random.default_rng(0), clock.clocks)
+    watch = Watch(timer, burst=READING, readings=[1.0] * 9, every_ms=40.0, wait_s=60.0)
+    assert watch.quiet_ms == 1.0 and watch.wait() == 1.0  # slow at first, as an earlier run tells
+    runs = len(model.starts_s)
+    assert watch.wait() == 1.0 and len(model.starts_s) == runs
+    clock.pass_ns(50e6)
+    assert watch.wait() == 1.0 and len(model.starts_s) > runs
+    assert watch.limit_ms == pytest.approx(1.3 * watch.quiet_ms)
+
+
+def test_the_processor_share_asks_less_of_further_threads():
+    assert busy_share([1.0] * 9 + [0.5], 1) == pytest.approx(0.95)
+    assert busy_share([1.7], 2) == 1.0
+    assert busy_share([0.85], 2) == pytest.approx(0.5)
+    assert busy_share([1.2], 1) == 1.0
+
+
+def test_settings_round_trip_and_name_what_is_wrong():
+    how = replace(QUICK, threads=2, seed=3)
+    value = json.loads(json.dumps(how.to_json()))
+    assert MeasureSettings.from_json(Fields(value, "kit")) == how
+    with pytest.raises(RecordError, match="rounds"):
+        MeasureSettings.from_json(Fields({**value, "rounds": 0}, "kit"))

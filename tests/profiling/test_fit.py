@@ -1,0 +1,29 @@
+"""The regression from times to a table."""
+
+import numpy as np
+
+from deploy_nas.core.spaces import get_space
+from deploy_nas.profiling.fit import count_rows, fit_table, row_features
+from deploy_nas.profiling.plan import make_plan
+
+SPACE = get_space("ofa-mbv3-cifar10")
+
+
+def test_counts():
+    counts = count_rows(np.array([[3, 5, -1], [5, 5, 3]]), [3, 5])
+    assert counts.tolist() == [[1, 1], [1, 2]]
+
+
+def test_rows_held_at_their_least_do_not_bias_networks():
+    plan = make_plan(SPACE)
+    layers = plan.rows
+    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
+    truth_ms = alone_ms - 0.25 * row_features(layers, alone_ms)[:, 3]  # so much saved a megabyte of images
+    assert truth_ms.min() < 0  # a stem "costs" less than nothing: no table may say so
+    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
+    sizes = plan.fit[:, 0]
+    measured_ms = counts @ truth_ms + 0.05
+    table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms)
+    assert (table.row_ms >= 0.0999 * alone_ms).all()
+    error = (counts @ table.row_ms + table.offset_ms[sizes]) / measured_ms - 1
+    assert abs(error.mean()) < 0.002 and abs(error).max() < 0.02
