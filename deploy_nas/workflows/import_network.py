@@ -63,7 +63,7 @@ def find_space(
     match, space = nearest
     odd = layers[match.matched].key if match.matched < len(layers) else "fewer layers"
     raise MismatchError(
-        f"is no network of a space known here; nearest is {space.id}, which at {match.place} has no {odd}",
+        f"is no network of a space known here; nearest is {space.id}, which at {match.slot} has no {odd}",
         subject=where,
         hint="'deploy-nas spaces' lists them",
     )

@@ -15,7 +15,7 @@ import numpy as np
 from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.accuracy.judge import judge
+from deploy_nas.accuracy.heldout import held_out_figures
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet, at_sizes, with_mirrored
@@ -336,6 +336,6 @@ def train_predictor(
         figures["of_the_best"] = {
             "subnets": len(data),
             "promised_points": round(promised_points(predictor, data), 3),
-            "mae_points": round(judge(predictor, data).mae_points, 3),
+            "mae_points": round(held_out_figures(predictor, data).mae_points, 3),
         }
     return figures
