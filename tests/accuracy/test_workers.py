@@ -40,6 +40,7 @@ class Unmade:
         raise KeyError("no such thing")
 
 
+@pytest.mark.slow
 def test_results_come_in_order_from_all_workers() -> None:
     with worker_pool(Doubler(), 2) as run:
         found = list(run(range(12)))
@@ -48,6 +49,7 @@ def test_results_come_in_order_from_all_workers() -> None:
         assert [value for value, _ in run([7])] == [14] and list(run([])) == []
 
 
+@pytest.mark.slow
 def test_faults_of_ours_pass_through_and_others_say_where() -> None:
     with worker_pool(Doubler(fault=3), 2) as run:
         results = run(range(9))
@@ -58,6 +60,7 @@ def test_faults_of_ours_pass_through_and_others_say_where() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_told() -> None:
     with worker_pool(Doubler(deadly=1), 2) as run, pytest.raises(OptionError, match="ended by itself"):
         list(run(range(9)))
@@ -71,6 +74,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+@pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(

@@ -13,6 +13,8 @@ from deploy_nas.core.layers import Conv, Layer
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.device.session import open_session, random_initializers
 
+pytestmark = pytest.mark.slow
+
 SMALL = get_space("ofa-mbv3-cifar10")
 
 

@@ -15,6 +15,8 @@ from deploy_nas.deploy.claims import model_architecture
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.quantize import quantize_onnx
 
+pytestmark = pytest.mark.slow
+
 SPACE = get_space("ofa-mbv3-cifar10")
 
 

@@ -185,6 +185,7 @@ def _at(browser, page, width, scheme):
 
 @pytest.mark.parametrize("width", [1400, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_in_a_real_browser_it_fits_and_keeps_quiet(browser, page, width, scheme):
     _at(browser, page, width, scheme)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -198,6 +199,7 @@ def test_in_a_real_browser_it_fits_and_keeps_quiet(browser, page, width, scheme)
     assert all(url.startswith(("file:", "data:", "chrome:")) for url in urls), urls
 
 
+@pytest.mark.slow
 def test_clicks(browser, page):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

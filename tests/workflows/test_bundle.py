@@ -24,6 +24,8 @@ from deploy_nas.workflows import bundle as workflow
 from deploy_nas.workflows.bundle import bundle_export, verify_path
 from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
 
+pytestmark = pytest.mark.slow
+
 SPACE = get_space("ofa-mbv3-cifar10")
 
 
