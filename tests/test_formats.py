@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,28 @@ import jsonschema
 import numpy as np
 import pytest
 import referencing
+from deploy_nas.deploy.certify import certify
+from deploy_nas.workflows.find_front import front_file
+from deploy_nas.workflows.search_subnets import SearchRequest, result_path, search_file
 
 from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.kits import make_check_kit, make_kit
 from deploy_nas.adapters.mlp import read_mlp
+from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.bundle import make_bundle
-from deploy_nas.deploy.certify import certify
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.quantize import int8_of
 from deploy_nas.deploy.verify import Measured, Verification
 from deploy_nas.device import machine
 from deploy_nas.device.check import CHECK_FILE, check_models
-from deploy_nas.device.journal import Journal
+from deploy_nas.device.journal import Journal, JournalHeader
 from deploy_nas.device.kit import PLAN_FILE, close_result
-from deploy_nas.device.runner import Settings
+from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 from deploy_nas.records.profile import save_profile
-from deploy_nas.workflows.find_front import front_file
-from deploy_nas.workflows.search_subnets import SearchRequest, result_path, search_file
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = ROOT / "docs/reference/formats"
@@ -108,9 +109,9 @@ def exported(folder: Path) -> Samples:
     )
     certified = certify(path, verified, threads=1)
     metadata = [read_metadata(d, "model") for d in (data, path.read_bytes(), int8)]
-    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": data}, threads=1, rounds=1))) as kit:
+    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": data}, MeasureSettings(rounds=1)))) as kit:
         plan = json.loads(kit.read(CHECK_FILE))
-        result = check_models(kit, lambda done, total, what: None)  # type: ignore[arg-type]
+        result = check_models(kit).to_json()
     manifest = make_bundle([(path, certified)], folder / "bundle")
     return {"model": metadata, "bundle": [manifest], "check-plan": [plan], "check-result": [result]}
 
@@ -122,9 +123,14 @@ def timed(folder: Path) -> Samples:
     device = machine.fingerprint(
         threads=1, provider="CPUExecutionProvider", provider_options={}, precision="fp32", pinned=True
     )
-    header = {"plan": plan.id, "fingerprint": device, "settings": asdict(settings)}
-    more = {"arguments": dict(plan.arguments), "created": "2026-01-01T00:00:00+00:00"}
-    with Journal(folder / "journal", {**header, **more}) as journal:
+    header = JournalHeader(
+        plan=plan.id,
+        fingerprint=device,
+        settings=settings,
+        created="2026-01-01T00:00:00+00:00",
+        arguments=plan.arguments,
+    )
+    with Journal(folder / "journal", header) as journal:
         journal.add("aa:0", 0, Burst(runs=12, points_ms=(0.1, 0.2), busy=0.99), 0.1)
     close_result(folder / "journal", folder / "result.jsonl")
     return {"journal": lines(folder / "result.jsonl"), "kit-plan": [kit_plan]}
@@ -191,7 +197,7 @@ def test_something_else_is_refused(name: str, wrong: object) -> None:
         ("model", 0, ["preprocessing", "mean"], [0.5]),
         ("predictor", 0, ["unit"], "per mille"),
         ("kit-plan", 0, ["settings", "rounds"], 0),
-        ("check-plan", 0, ["threads"], 0),
+        ("check-plan", 0, ["settings", "threads"], 0),
         ("check-result", 0, ["models", "m", "logits"], []),
     ],
 )
