@@ -28,14 +28,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist's ``loadgroup`` a file's tests run in one process, or what they share is made twice.
+    """With pytest-xdist's ``loadgroup`` the tests of a file, or of a class, run in one process, for what they
+    share would be made twice.
 
     A file that shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
     there is room.
     """
     for item in items:
         if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(REPOSITORY).as_posix()))
+            group = item.path.relative_to(REPOSITORY).as_posix()
+            of_class = item.getparent(pytest.Class)
+            item.add_marker(pytest.mark.xdist_group(f"{group}::{of_class.name}" if of_class else group))
 
 
 @pytest.fixture(scope="session")

@@ -95,10 +95,17 @@ def test_outside_packages(graph: grimp.ImportGraph, floor: str) -> None:
 
 
 def test_every_import_is_a_declared_dependency(graph: grimp.ImportGraph) -> None:
-    """What is imported but not required would be missing from a fresh installation."""
+    """What is imported but not required would be missing from a fresh installation.
+
+    The contracts need pytest too, which their extra brings.
+    """
     outside = {m.partition(".")[0] for m in graph.modules} - {PACKAGE} - set(sys.stdlib_module_names)
     imported_as = {"pillow": "PIL", "pyyaml": "yaml"}
     declared = {imported_as.get(name, name) for name in _requirements()}
+    contracts = [m for m in graph.modules if m.startswith(f"{PACKAGE}.testing")]
+    importers = graph.find_modules_that_directly_import("pytest")
+    assert importers <= set(contracts)
+    outside -= {"pytest"}
     assert outside <= declared, f"not in pyproject.toml: {sorted(outside - declared)}"
 
 

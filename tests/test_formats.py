@@ -30,8 +30,9 @@ from deploy_nas.deploy.quantize import int8_of
 from deploy_nas.deploy.verify import certificate_of, compare, promise_of
 from deploy_nas.device import machine
 from deploy_nas.device.check import CHECK_FILE, check_models
-from deploy_nas.device.journal import Journal
+from deploy_nas.device.journal import Journal, JournalHeader
 from deploy_nas.device.kit import PLAN_FILE, close_result
+from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
@@ -115,9 +116,9 @@ def exported(folder: Path) -> Samples:
     verified = compare(plain, promise_of(plain), measured, here())
     certified = certify(path, plain, certificate_of(plain, verified, Top1(right=45, images=50)))
     metadata = [model.metadata.to_json() for model in (plain, certified, int8)]
-    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": plain.data}, threads=1, rounds=1))) as kit:
+    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": plain.data}, MeasureSettings(rounds=1)))) as kit:
         plan = json.loads(kit.read(CHECK_FILE))
-        result = check_models(kit, lambda done, total, what: None)  # type: ignore[arg-type]
+        result = check_models(kit).to_json()
     make_bundle([certified], folder / "bundle")
     manifest = json.loads((folder / "bundle/manifest.json").read_text(encoding="utf-8"))
     return {"model": metadata, "bundle": [manifest], "check-plan": [plan], "check-result": [result]}
@@ -127,9 +128,14 @@ def timed(folder: Path) -> Samples:
     plan, settings = make_plan(SPACE, [20], quick=True), Settings()
     with zipfile.ZipFile(io.BytesIO(make_kit(plan, settings))) as kit:
         kit_plan = json.loads(kit.read(PLAN_FILE))
-    header = {"plan": plan.id, "fingerprint": here().to_json(), "settings": settings.to_json()}
-    more = {"arguments": dict(plan.arguments), "created": "2026-01-01T00:00:00+00:00"}
-    with Journal(folder / "journal", {**header, **more}) as journal:
+    header = JournalHeader(
+        plan=plan.id,
+        fingerprint=device,
+        settings=settings,
+        created="2026-01-01T00:00:00+00:00",
+        arguments=plan.arguments,
+    )
+    with Journal(folder / "journal", header) as journal:
         journal.add("aa:0", 0, Burst(runs=12, points_ms=(0.1, 0.2), busy=0.99), 0.1)
     close_result(folder / "journal", folder / "result.jsonl")
     return {"journal": lines(folder / "result.jsonl"), "kit-plan": [kit_plan]}
@@ -196,7 +202,7 @@ def test_something_else_is_refused(name: str, wrong: object) -> None:
         ("model", 0, ["preprocessing", "mean"], [0.5]),
         ("predictor", 0, ["unit"], "per mille"),
         ("kit-plan", 0, ["settings", "rounds"], 0),
-        ("check-plan", 0, ["threads"], 0),
+        ("check-plan", 0, ["settings", "threads"], 0),
         ("check-result", 0, ["models", "m", "logits"], []),
     ],
 )

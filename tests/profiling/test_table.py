@@ -38,7 +38,7 @@ def test_predictions_hold_on_networks_never_fitted(plan, run_fake, profile_of):
     _, bursts = run_fake(plan)
     profile = profile_of(plan, bursts)
     assert profile.stable, profile.noise
-    assert profile.validation["mean_error_percent"] < 1.0
+    assert profile.validation.mean_error_percent < 1.0
     fresh = SPACE.sample_encoded(np.random.default_rng(9), 200)
     from_layers = [
         sum(1.07 * _alone(layer) + 0.08e-6 * layer.params + 0.001 for _, layer in SPACE.layers(a)) + 0.02
@@ -64,7 +64,7 @@ def test_a_slower_stretch_is_scaled_out_and_told(plan, run_fake, profile_of):
     fake, _ = run_fake(plan)
     _, bursts = run_fake(plan, fresh=True, speed=stretch(fake, 0.85))
     profile = profile_of(plan, bursts)
-    assert profile.validation["mean_error_percent"] < 1.5
+    assert profile.validation.mean_error_percent < 1.5
     assert profile.sentinel_ms == pytest.approx(fake.ms["sentinel"], rel=0.03)
     assert profile.noise.drift_percent > 12
 
@@ -74,7 +74,7 @@ def test_a_much_slower_stretch_is_waited_out(plan, run_fake, profile_of):
     after, bursts = run_fake(plan, fresh=True, speed=stretch(fake, 0.4))
     profile = profile_of(plan, bursts)
     assert len(bursts) == len(quiet) and profile.stable, profile.noise
-    assert profile.validation["mean_error_percent"] < 1.0
+    assert profile.validation.mean_error_percent < 1.0
     assert after.now_ns > 1.3 * fake.now_ns
 
 
@@ -85,7 +85,7 @@ def test_a_slow_start_is_timed_again(plan, run_fake, profile_of):
     _, bursts = run_fake(plan, fresh=True, speed=lambda s: 0.4 if s < 0.5 * whole_s else 1.0)
     profile = profile_of(plan, bursts)
     assert profile.stable, profile.noise
-    assert profile.validation["mean_error_percent"] < 1.0
+    assert profile.validation.mean_error_percent < 1.0
 
 
 def test_a_device_that_is_slow_most_of_the_time_is_called_unstable(plan, run_fake, profile_of, settings):

@@ -40,7 +40,7 @@ def result(kit, bare_python, tmp_path_factory) -> Path:
 def test_kit_in_a_bare_environment_makes_a_profile(result, tmp_path):
     profile = import_result(result, tmp_path / "p.json")
     assert profile.image_sizes == (24,)
-    assert profile.validation["networks"] >= 20
+    assert profile.validation.networks >= 20
     assert profile.latency_ms(profile.space.encode([profile.space.smallest(24)]))[0] > 0
 
 
