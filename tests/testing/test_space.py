@@ -34,6 +34,7 @@ class TestEmbedded(SpaceContract):
 class TestToy(SpaceContract):
     space_id = "toy-elastic"
     image_sizes = None
+    runs_active = False
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
