@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 import json
 import zipfile
@@ -16,19 +15,19 @@ import jsonschema
 import numpy as np
 import pytest
 import referencing
-from deploy_nas.deploy.certify import certify
-from deploy_nas.workflows.find_front import front_file
-from deploy_nas.workflows.search_subnets import SearchRequest, result_path, search_file
 
-from deploy_nas.adapters.graphs import read_metadata
 from deploy_nas.adapters.kits import make_check_kit, make_kit
 from deploy_nas.adapters.mlp import read_mlp
+from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
+from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.bundle import make_bundle
 from deploy_nas.deploy.export import export_onnx
+from deploy_nas.deploy.model_file import certify, read_model
 from deploy_nas.deploy.quantize import int8_of
-from deploy_nas.deploy.verify import Measured, Verification
+from deploy_nas.deploy.verify import certificate_of, compare, promise_of
 from deploy_nas.device import machine
 from deploy_nas.device.check import CHECK_FILE, check_models
 from deploy_nas.device.journal import Journal, JournalHeader
@@ -37,7 +36,10 @@ from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
-from deploy_nas.records.profile import save_profile
+from deploy_nas.records.profile import Imported, save_profile
+from deploy_nas.workflows.pareto import front_file
+from deploy_nas.workflows.question import SearchRequest
+from deploy_nas.workflows.search import result_path, search_file
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = ROOT / "docs/reference/formats"
@@ -67,9 +69,9 @@ def searched(folder: Path, made_profile: Any) -> Samples:
     save_profile(profile, folder / "a.profile.json")
     imported = replace(
         profile,
-        imported={"format": "OFA latency tables", "device": "phone", "files": {"t.yaml": "0" * 64}},
+        imported=Imported(format="OFA latency tables", device="phone", files={"t.yaml": "0" * 64}),
         pairs=(),
-        settings={},
+        settings=None,
     )
     save_profile(imported, folder / "b.profile.json")
     fast = {"population_size": 40, "max_time_budget": 2}
@@ -85,34 +87,40 @@ def searched(folder: Path, made_profile: Any) -> Samples:
         "profile": [
             v for p, v in read.items() if p.name not in ("best.json", "front.json", "best.search.json")
         ],
-        "architecture": [read[folder / "best.json"], {"space": SPACE.id, **SPACE.smallest()}],
+        "architecture": [
+            read[folder / "best.json"],
+            {"space": SPACE.id, **SPACE.smallest()},
+            {"space": SPACE.id, **SPACE.smallest(), "predicted": {"latency_ms": 0.2, "bound_ms": None}},
+        ],
         "result": [read[result_path(folder / "best.json")], read[folder / "front.json"]],
     }
 
 
+def here() -> Fingerprint:
+    return machine.fingerprint(
+        threads=1, provider=CPU_PROVIDER, provider_options={}, precision="fp32", pinned=True
+    )
+
+
 def exported(folder: Path) -> Samples:
     path = folder / "model.onnx"
-    predicted = {"latency_ms": 0.2, "bound_ms": None, "budget_ms": 1.0, "threads": 1, "profile": "p"}
-    export_onnx({"space": SPACE.id, **SPACE.smallest(20), "predicted": predicted}, path)
-    data = path.read_bytes()
+    predicted = Predicted(
+        latency_ms=0.2, budget_ms=1.0, provider=CPU_PROVIDER, threads=1, profile="p", picked="knee",
+        others=(Elsewhere(device="phone", latency_ms=2.0),),
+    )  # fmt: skip
+    export_onnx({"space": SPACE.id, **SPACE.smallest(20)}, path, predicted=predicted)
+    plain = read_model(path)
     noise = np.random.default_rng(0).standard_normal((20, 3, 20, 20), dtype=np.float32)
-    int8, _ = int8_of(data, noise, predicted=predicted)
-    measured = Measured(latency_ms=0.21, p50_ms=0.22, p90_ms=0.3, p99_ms=0.4, runs=100, sentinel_ms=None)
-    verified = Verification(
-        measured=measured,
-        predicted_ms=0.2,
-        bound_ms=None,
-        budget_ms=1.0,
-        speed=None,
-        differences=(),
-        sha256=hashlib.sha256(data).hexdigest(),
-    )
-    certified = certify(path, verified, threads=1)
-    metadata = [read_metadata(d, "model") for d in (data, path.read_bytes(), int8)]
-    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": data}, MeasureSettings(rounds=1)))) as kit:
+    int8 = int8_of(plain, noise, predicted=predicted)
+    measured = Measured(latency_ms=0.21, p50_ms=0.22, p90_ms=0.3, p99_ms=0.4, runs=100)
+    verified = compare(plain, promise_of(plain), measured, here())
+    certified = certify(path, plain, certificate_of(plain, verified, Top1(right=45, images=50)))
+    metadata = [model.metadata.to_json() for model in (plain, certified, int8)]
+    with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": plain.data}, MeasureSettings(rounds=1)))) as kit:
         plan = json.loads(kit.read(CHECK_FILE))
         result = check_models(kit).to_json()
-    manifest = make_bundle([(path, certified)], folder / "bundle")
+    make_bundle([certified], folder / "bundle")
+    manifest = json.loads((folder / "bundle/manifest.json").read_text(encoding="utf-8"))
     return {"model": metadata, "bundle": [manifest], "check-plan": [plan], "check-result": [result]}
 
 
@@ -120,12 +128,9 @@ def timed(folder: Path) -> Samples:
     plan, settings = make_plan(SPACE, [20], quick=True), Settings()
     with zipfile.ZipFile(io.BytesIO(make_kit(plan, settings))) as kit:
         kit_plan = json.loads(kit.read(PLAN_FILE))
-    device = machine.fingerprint(
-        threads=1, provider="CPUExecutionProvider", provider_options={}, precision="fp32", pinned=True
-    )
     header = JournalHeader(
         plan=plan.id,
-        fingerprint=device,
+        fingerprint=here(),
         settings=settings,
         created="2026-01-01T00:00:00+00:00",
         arguments=plan.arguments,

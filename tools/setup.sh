@@ -1,11 +1,11 @@
 # Sourced by the scripts beside it: makes the virtual environment and installs this package into it.
 #
-#   set_up        what the commands need
-#   set_up dev    and what the checks need
+#   set_up        installs what the commands need
+#   set_up dev    also installs what the checks need
 #
 # Afterwards $root is the repository and $venv the environment: .venv in the repository, or
-# DEPLOY_NAS_VENV. DEPLOY_NAS_PYTHON names the Python to make it with. Nothing is installed, and
-# nothing downloaded, while pyproject.toml is what it was at the last installation.
+# DEPLOY_NAS_VENV. DEPLOY_NAS_PYTHON names the Python to make it with. Installs and downloads only if
+# pyproject.toml has changed since the last installation.
 # shellcheck shell=bash
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)"
@@ -19,7 +19,7 @@ new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/
 
 find_python() {
   if [ -n "${DEPLOY_NAS_PYTHON:-}" ]; then
-    new_enough "$DEPLOY_NAS_PYTHON" || fail "DEPLOY_NAS_PYTHON=$DEPLOY_NAS_PYTHON is not a Python 3.11 or newer"
+    new_enough "$DEPLOY_NAS_PYTHON" || fail "DEPLOY_NAS_PYTHON=$DEPLOY_NAS_PYTHON is not Python 3.11 or newer"
     python="$DEPLOY_NAS_PYTHON"
     return
   fi
@@ -34,9 +34,9 @@ make_venv() {
   if [ -e "$venv/pyvenv.cfg" ]; then
     if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
     if "$venv/bin/python" -m ensurepip >/dev/null 2>&1; then return; fi
-    say "The virtual environment $venv does not work: making it again."
+    say "The virtual environment $venv does not work: replacing it."
   elif [ -e "$venv" ] && [ -n "$(ls -A "$venv" 2>&1)" ]; then
-    fail "$venv is there and is no virtual environment: move it away, or name another in DEPLOY_NAS_VENV"
+    fail "$venv exists and is not a virtual environment: move it away, or name another folder in DEPLOY_NAS_VENV"
   else
     say "Making a virtual environment in $venv."
   fi
@@ -45,7 +45,7 @@ make_venv() {
     fail "$python cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"
 }
 
-# What an up-to-date installation was made from.
+# What an installation depends on: its stamp must hold the same.
 wanted() { printf '%s\n' "$root"; cat "$root/pyproject.toml"; }
 
 is_installed() { [ -x "$venv/bin/python" ] && [ -f "$1" ] && [ "$(wanted)" = "$(cat "$1")" ]; }
@@ -62,6 +62,6 @@ set_up() {
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target" ||
     fail "the installation failed: the reason is above. Run the same command again to go on"
   "$venv/bin/python" -c 'import torchvision' >/dev/null ||
-    fail "torch and torchvision do not fit each other: both must come from one index. Remove $venv and run this again"
+    fail "torch and torchvision do not match: both must come from the same package index. Remove $venv and run this again"
   wanted >"$stamp"
 }

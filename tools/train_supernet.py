@@ -3,9 +3,9 @@
 
     tools/train_supernet.py --images CIFAR10_TRAIN.zip     (or a folder of class folders)
 
-Without --images, CIFAR-10 is downloaded by torchvision. Run again, it goes on where it stopped. The recipe is
-TEACHER and STRETCHES in deploy_nas/workflows/train_embedded.py; with more sandwich epochs there, a run
-goes on from before the learning rate fell.
+Without --images, torchvision downloads CIFAR-10. Run the same command again to go on where it stopped. The
+recipe is TEACHER and STRETCHES in deploy_nas/workflows/train.py. If you raise the sandwich epochs there, a
+finished run goes on from the point before its learning rate fell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import click
 from deploy_nas.adapters.images import load_images
 from deploy_nas.cli import show
 from deploy_nas.core.errors import DeployNASError
-from deploy_nas.core.spaces import EMBEDDED, get_space
+from deploy_nas.core.spaces import embedded_space
 from deploy_nas.training.memory import keep_memory
 from deploy_nas.workflows.train import Files, train_predictor, train_supernet
 
@@ -45,11 +45,13 @@ def downloaded(work: Path) -> Path:
 @click.option("--images", type=click.Path(path_type=Path, exists=True), help="Zip or folder  [downloaded]")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/embedded"), show_default=True)
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=PACKAGE_DATA, help="Folder of the results."
+    "--output", type=click.Path(path_type=Path), default=PACKAGE_DATA, help="Folder for the results."
 )
-@click.option("--subnets", default=800, show_default=True, help="Measured for the accuracy predictor.")
-@click.option("--seed", default=0, show_default=True, help="Of the predictor.")
-@click.option("--only", type=click.Choice(["weights", "predictor"]), help="One of the two steps.")
+@click.option(
+    "--subnets", default=800, show_default=True, help="Subnets to measure for the accuracy predictor."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the predictor.")
+@click.option("--only", type=click.Choice(["weights", "predictor"]), help="Run only one of the two steps.")
 def main(
     images: Path | None,
     work: Path,
@@ -59,7 +61,7 @@ def main(
     only: str | None,
 ) -> None:
     """Train the embedded supernet and its accuracy predictor."""
-    space = get_space(EMBEDDED)
+    space = embedded_space()
     work.mkdir(parents=True, exist_ok=True)
     files = Files(
         work=work,

@@ -1,1 +1,1 @@
-"""The accuracy room: supernet and images to an accuracy predictor (collect, fit, predict)."""
+"""The accuracy room: supernet and images in, an accuracy predictor out (collect, fit, predict)."""

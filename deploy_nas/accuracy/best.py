@@ -1,8 +1,8 @@
-"""Subnets that a predictor thinks best: a search ends there, and there the predictor is worst.
+"""The subnets that a predictor ranks best: searches end there, and there its errors are largest.
 
-A search picks what is good and what the predictor errs upwards on, so of its winners more is promised than
-they keep, however small the errors are elsewhere (Smith and Winkler, The optimizer's curse, 2006). Subnets
-drawn at random hardly ever come near. So some of these are measured too, and the perceptron is taught them.
+A search selects for high accuracy and for overestimates alike, so the predictions of its winners are biased
+upwards however small the errors are elsewhere (Smith and Winkler, The optimizer's curse, 2006). Random
+draws hardly ever come near these subnets, so some of them are measured and added to the training data.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from deploy_nas.core.space import FloatArray, IntArray, Space
 
 Percent = Callable[[IntArray], FloatArray]
 
-_TOGETHER = 64
-# What a factor of e in MACs may cost, in terms of what it is worth from the smallest to the largest subnet.
+_BATCH = 64
+# Range of the price of a factor of e in MACs, relative to its mean gain from the smallest to the largest
+# subnet.
 _PRICES = (0.05, 4.0)
 _ATTEMPTS = 8
 
@@ -27,14 +28,14 @@ _ATTEMPTS = 8
 def plan_best(
     space: Space, percent: Percent, count: int, rng: np.random.Generator, known: IntArray | None = None
 ) -> IntArray:
-    """The best subnets by ``percent``, each at an image size and a price of MACs of its own.
+    """Subnets that are best by ``percent``, each for a random image size and price of MACs.
 
     Args:
         space: the search space.
-        percent: accuracy in percent of rows of choices.
-        count: how many.
-        rng: source of randomness.
-        known: rows to leave out, ``[n, 1 + genes]``.
+        percent: accuracy in percent of encoded rows, ``[n, 1 + genes]`` to ``[n]``.
+        count: number of subnets.
+        rng: source of all randomness.
+        known: rows to leave out, int64 ``[n, 1 + genes]``.
 
     Returns:
         int64 ``[count, 1 + genes]``, canonical and distinct.
@@ -51,7 +52,7 @@ def plan_best(
         if len(found) >= len(left_out) + count:
             return found[len(left_out) :][:count]
     raise OptionError(
-        f"{count} more were asked for, only {len(found) - len(left_out)} are the best at some size",
+        f"found only {len(found) - len(left_out)} further best subnets, {count} were asked for",
         subject="count",
     )
 
@@ -61,40 +62,51 @@ def climb(
     percent: Percent,
     count: int,
     rng: np.random.Generator,
-    looked: list[IntArray] | None = None,
+    visited: list[IntArray] | None = None,
 ) -> IntArray:
-    """Climb from ``count`` random subnets, one gene a step, at random prices of MACs; the image size stays.
+    """Steepest ascent from ``count`` random subnets, one gene per step, at a fixed image size.
+
+    The objective is the accuracy minus the log MACs times a price drawn per subnet.
+
+    Args:
+        space: the search space.
+        percent: accuracy in percent of encoded rows, ``[n, 1 + genes]`` to ``[n]``.
+        count: number of ascents.
+        rng: source of all randomness.
+        visited: every batch of rows compared on the way is appended to it.
 
     Returns:
-        The tops, int64 ``[count, 1 + genes]``. All rows compared on the way up are added to ``looked``.
+        The local optima, int64 ``[count, 1 + genes]``.
     """
-    ends = space.encode([space.smallest(), space.largest()])
-    rise, span = np.diff(percent(ends))[0], np.diff(_log_macs(space, ends))[0]
-    worth = max(float(rise), 1e-3) / max(float(span), 1e-3)
-    tops = []
-    for start in range(0, count, _TOGETHER):
-        now = space.canonical(space.sample_encoded(rng, min(_TOGETHER, count - start)))
-        price = worth * np.exp(rng.uniform(math.log(_PRICES[0]), math.log(_PRICES[1]), size=len(now)))
-        best = np.full(len(now), -np.inf)
-        moving = np.arange(len(now))
-        while len(moving):
-            rows = _neighbours(space, now[moving])
+    extremes = space.encode([space.smallest(), space.largest()])
+    gain, factors = np.diff(percent(extremes))[0], np.diff(_log_macs(space, extremes))[0]
+    gain_per_factor = max(float(gain), 1e-3) / max(float(factors), 1e-3)
+    optima = []
+    for start in range(0, count, _BATCH):
+        current = space.canonical(space.sample_encoded(rng, min(_BATCH, count - start)))
+        price = gain_per_factor * np.exp(
+            rng.uniform(math.log(_PRICES[0]), math.log(_PRICES[1]), size=len(current))
+        )
+        best = np.full(len(current), -np.inf)
+        improving = np.arange(len(current))
+        while len(improving):
+            rows = _neighbours(space, current[improving])
             flat = rows.reshape(-1, rows.shape[2])
             value = percent(flat).reshape(rows.shape[:2])
-            value = value - price[moving, None] * _log_macs(space, flat).reshape(rows.shape[:2])
-            if looked is not None:
-                looked.append(flat)
+            value = value - price[improving, None] * _log_macs(space, flat).reshape(rows.shape[:2])
+            if visited is not None:
+                visited.append(flat)
             highest = value.argmax(axis=1)
             top = value.max(axis=1)
-            better = top > best[moving] + 1e-9
-            moving, highest, top = moving[better], highest[better], top[better]
-            now[moving], best[moving] = rows[better, highest], top
-        tops.append(now)
-    return np.concatenate(tops)
+            better = top > best[improving] + 1e-9
+            improving, highest, top = improving[better], highest[better], top[better]
+            current[improving], best[improving] = rows[better, highest], top
+        optima.append(current)
+    return np.concatenate(optima)
 
 
 def distinct(encoded: IntArray) -> IntArray:
-    """Each row once, in the order in which they come first."""
+    """The distinct rows, in order of their first occurrence."""
     _, first = np.unique(encoded, axis=0, return_index=True)
     return encoded[np.sort(first)]
 
@@ -104,7 +116,7 @@ def _log_macs(space: Space, encoded: IntArray) -> FloatArray:
 
 
 def _neighbours(space: Space, encoded: IntArray) -> IntArray:
-    """Each row and all that differ in one gene of it, canonical, ``[n, 1 + neighbours, 1 + genes]``."""
+    """Each row, then all that differ from it in one gene, canonical: ``[n, 1 + neighbours, 1 + genes]``."""
     steps = [
         (column, shift)
         for column, choices in enumerate(space.choice_counts)

@@ -1,9 +1,9 @@
 """Features of architectures for an accuracy predictor, a whole population at once.
 
-A layout is a list of named columns: one-hot choices of every block gene, all zero where the block
-is absent; depth genes have no columns of their own, the zeros tell them; then a one-hot image size.
-For OFA's MobileNetV3 that is the layout of the tutorial's ``AccuracyPredictor.spec2feats`` (128
-columns), which knows eight image sizes, 112 to 224.
+A layout is a list of named columns: one-hot choices of every block gene, all zero where the block is
+absent, then a one-hot image size. Depth genes have no columns of their own: the zeros of absent blocks
+encode them. For OFA's MobileNetV3 this is the layout of the tutorial's ``AccuracyPredictor.spec2feats``
+(128 columns), which has eight image sizes, 112 to 224.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.space import FloatArray, IntArray, Space
+from deploy_nas.core.spaces import known_spaces
 
 Float32Array = NDArray[np.float32]
 
@@ -28,13 +29,13 @@ TUTORIAL_IMAGE_SIZES = tuple(range(112, 225, 16))
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLayout:
-    """Which columns an architecture's features have.
+    """The columns of an architecture's features.
 
     Args:
         space: the search space.
-        image_sizes: those with a column, ascending; ``None``: the space's own.
-        totals: also columns for the size of the whole: log MACs and log parameters, 0 for the
-            space's smallest and 1 for its largest architecture.
+        image_sizes: image sizes with a column, ascending; ``None``: the space's own.
+        totals: adds columns for the whole network: log MACs and log parameters, 0 for the space's smallest
+            and 1 for its largest architecture.
     """
 
     space: Space
@@ -43,22 +44,24 @@ class FeatureLayout:
 
     @property
     def name(self) -> str:
-        """As files have it."""
+        """Its name in files."""
         return WITH_TOTALS if self.totals else ONE_HOT
 
     @cached_property
     def _genes(self) -> tuple[int, ...]:
-        """Genes with columns: all but depths that the zeros of their blocks tell."""
+        """Genes with columns: all but the depths that absent blocks encode."""
         steps: dict[int, set[int]] = {}
         for gene in self.space.genes:
             if gene.gate is not None:
                 steps.setdefault(gene.gate[0], set()).add(gene.gate[1])
-        told = {g for g, least in steps.items() if least == set(range(1, len(self.space.genes[g].choices)))}
-        return tuple(g for g in range(len(self.space.genes)) if g not in told)
+        implied = {
+            g for g, least in steps.items() if least == set(range(1, len(self.space.genes[g].choices)))
+        }
+        return tuple(g for g in range(len(self.space.genes)) if g not in implied)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names, such as ``ks[3]=5`` or ``image_size=160``: two layouts of equal names are equal."""
+        """Names such as ``ks[3]=5`` or ``image_size=160``; layouts with equal names are equal."""
         genes = [self.space.genes[g] for g in self._genes]
         names = [f"{g.name}={choice}" for g in genes for choice in g.choices]
         names += [f"image_size={size}" for size in self.image_sizes or self.space.image_sizes]
@@ -102,9 +105,9 @@ def total_figure(space: Space, encoded: IntArray, figure: str) -> FloatArray:
 
 
 def feature_layout(space: Space, name: str = ONE_HOT) -> FeatureLayout:
-    """The layout of that name; raises :class:`MismatchError` for one this deploy-nas does not know."""
+    """The layout of that name; raises :class:`MismatchError` for an unknown one."""
     if name not in LAYOUTS:
-        raise MismatchError(f"feature layout {name!r} is not known", hint=f"there are {', '.join(LAYOUTS)}")
+        raise MismatchError(f"unknown feature layout {name!r}", hint=f"known are {', '.join(LAYOUTS)}")
     return FeatureLayout(space=space, totals=name == WITH_TOTALS)
 
 
@@ -135,8 +138,8 @@ def resnet_columns() -> tuple[str, ...]:
 
 
 def _not_tutorial(space: Space) -> MismatchError:
+    published = ", ".join(s.id for s in known_spaces() if s.published_predictor)
     return MismatchError(
         f"OFA's published MobileNetV3 predictor is not for {space.id}",
-        hint="it is for ofa-mbv3-w1.2 (another for ofa-resnet50); "
-        "measure and train one with 'deploy-nas accuracy'",
+        hint=f"predictors were published for {published}; train one with 'deploy-nas accuracy'",
     )

@@ -1,8 +1,8 @@
 """Top-1 of subnets on images, with the supernet's batch-norm statistics or recalibrated ones.
 
-Images are classified in ONNX Runtime, by the graph that export would write: what is measured is what
-ships, and it is two to four times faster than the PyTorch module. One thread does it, so that the
-same subnet has the same accuracy however many processes share the work.
+ONNX Runtime classifies the images with the graph that export would write: the measured graph is the one
+that ships, and it is two to four times faster than the PyTorch module. It uses one thread, so that a
+subnet's accuracy does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
 from deploy_nas.adapters.pools import Pool, SerialPool
 from deploy_nas.core.errors import ImagesError
-from deploy_nas.core.space import Architecture, Space
+from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
@@ -29,7 +29,7 @@ from deploy_nas.device.session import open_session
 if TYPE_CHECKING:
     from torch import nn
 
-# Measured at 24 to 32 px: batches of twice as many pixels and more no longer fit the caches.
+# Measured at 24 to 32 px: batches of twice as many pixels no longer fit the caches.
 _BATCH_PIXELS = 50 * 32 * 32
 _CALIBRATION_BATCH = 100
 
@@ -41,7 +41,8 @@ class SubnetEvaluator:
         space: the search space.
         net: its supernet with weights, as ``adapters.supernets`` builds it.
         images: labelled images of all classes, at each of the space's image sizes.
-        calibration: images for batch-norm statistics, likewise; ``None``: the supernet's own are used.
+        calibration: images for batch-norm statistics, at the same sizes; ``None``: the supernet's own
+            statistics are used.
 
     Raises:
         ImagesError: images without labels, or of another number of classes than the supernet has.
@@ -60,16 +61,16 @@ class SubnetEvaluator:
                 subject=images.first.source,
             )
 
-    def top1_percent(self, architecture: Mapping[str, Any]) -> float:
-        """Top-1 in percent of one subnet; the supernet's own statistics are left as they were."""
+    def top1_percent(self, architecture: Mapping[str, object]) -> float:
+        """Top-1 in percent of one subnet; the supernet's own statistics are not modified."""
         from deploy_nas.adapters import supernets
 
-        size = int(architecture["image_size"])
+        size = image_size_of(architecture)
         with supernets.one_torch_thread():
             net = supernets.subnet(self.net, architecture)
             if self.calibration is not None:
                 given = self.calibration.by_size[size]
-                # Statistics need mixed batches; folders come sorted by class.
+                # Statistics need mixed batches, but the images are sorted by class.
                 order = np.random.default_rng(0).permutation(len(given))
                 supernets.recalibrate(net, self._batches(given.images, _CALIBRATION_BATCH, order))
             weights = supernets.folded_weights(self.space, architecture, net)

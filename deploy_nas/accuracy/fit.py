@@ -1,11 +1,11 @@
-"""Fit an accuracy predictor to measured subnets: the seed's MLP, taught by a Gaussian process.
+"""Fitting an accuracy predictor to measured subnets: OFA's MLP, distilled from a Gaussian process.
 
-A few hundred subnets are few for 3 x 400 hidden units, and plenty for a Gaussian process (see
-``accuracy.process``). So the process is fitted to them, tells the accuracies of 60,000 more, and the MLP
-learns those: it agrees with its teacher to a few hundredths of a point, and is what notebooks and other
-runtimes know. The members of an ensemble learn the process's mean and, to each side of it, how unsure
-it is: their mean is the prediction, their standard deviation the process's own. Of more subnets than the
-process takes, the MLP learns the measured accuracies themselves.
+A few hundred subnets are too few for 3 x 400 hidden units, but enough for a Gaussian process (see
+``accuracy.process``). The process is fitted to them and labels 60,000 more, on which the MLP is trained. The
+MLP agrees with its teacher to a few hundredths of a point and runs in notebooks and other runtimes. The
+members of an ensemble learn the process's mean plus or minus its standard deviation, so that their mean is
+the prediction and their spread is the process's own. With more subnets than the process can use, the MLP
+learns the measured accuracies themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from deploy_nas.accuracy.best import Percent, climb, distinct
 from deploy_nas.accuracy.collect import sample_broadly
 from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
-from deploy_nas.accuracy.judge import HeldOut, judge
+from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
+from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
 from deploy_nas.adapters.mlp import MLP, Dense
@@ -30,25 +31,26 @@ from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.records.accuracy import AccuracyData
 
 MIN_SUBNETS = 30
-_OF_A_CLIMB = 300
+_ROWS_PER_CLIMB = 300
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitSettings:
-    """How a predictor is trained.
+    """Settings of the training.
 
     Args:
-        ensemble: members; from two on their spread says how unsure the predictor is.
-        held_out: share of the subnets kept for the figures alone.
-        hidden: units of the hidden layers.
-        taught: architectures the MLP learns from the process, beside the measured ones: a third broadly
-            drawn, a third on the way to the best by the process, a third on the way to the best by an
-            MLP that learnt those. Without the last a search would find where the MLP alone errs upwards.
-        epochs, batch_size, learning_rate: of AdamW, on one cycle.
-        layout: features, see ``accuracy.encoding``.
-        seed: of all that is random.
+        ensemble: number of members; with two or more, their spread estimates the predictor's uncertainty.
+        held_out: share of the subnets kept out of training, for the figures.
+        hidden: units of each hidden layer.
+        taught: architectures labelled by the process, in addition to the measured ones: a third drawn
+            broadly, a third visited while climbing to the best by the process, and a third visited while
+            climbing to the best by an MLP trained on those. Without the last third a search would end where
+            the MLP overestimates.
+        epochs, batch_size, learning_rate: of AdamW with a one-cycle schedule.
+        layout: name of the feature layout; see ``accuracy.encoding``.
+        seed: seed of all randomness.
     """
 
     ensemble: int = 1
@@ -66,77 +68,79 @@ class FitSettings:
 def fit_accuracy(
     data: AccuracyData, settings: FitSettings | None = None, *, log: Log | None = None
 ) -> tuple[AccuracyPredictor, HeldOut]:
-    """Train on most of ``data`` and judge on the rest; the same data and settings give the same predictor.
+    """Train on most of ``data``, evaluate on the rest; equal data and settings give equal predictors.
 
     Args:
         data: measured subnets.
-        settings: how; ``None``: the defaults.
-        log: called with a line a step.
+        settings: settings of the training; ``None``: the defaults.
+        log: called with one line per step.
 
     Returns:
-        The predictor, in percent, with its figures in ``about``; and those figures.
+        The predictor, in percent, with its making in ``about``; and its held-out figures.
 
     Raises:
-        RecordError: fewer than 30 subnets, or all of one accuracy.
-        OptionError: a setting out of range.
+        RecordError: fewer than 30 subnets, or all of the same accuracy.
+        OptionError: a setting out of range; names it.
     """
     settings, log = settings or FitSettings(), log or (lambda line: None)
     _check(settings)
     space = data.header.space
     encoded = space.canonical(data.encoded)
-    # One network measured twice must not stand on both sides of the split.
+    # A network measured twice must not be on both sides of the split.
     networks = np.unique(encoded, axis=0, return_inverse=True)[1].reshape(-1)
     if networks.size == 0 or int(networks.max()) + 1 < MIN_SUBNETS or np.ptp(data.top1_percent) == 0:
         raise RecordError(
-            f"{len(data)} measured subnets of {np.ptp(data.top1_percent) if len(data) else 0:.2f} points of "
-            f"difference are too few to train on",
-            hint=f"collect at least {MIN_SUBNETS} different ones, better 300",
+            f"{len(data)} measured subnets that differ by "
+            f"{np.ptp(data.top1_percent) if len(data) else 0:.2f} points are too few to train on",
+            hint=f"collect at least {MIN_SUBNETS} different ones, preferably 300",
         )
     layout = feature_layout(space, settings.layout)
     rng = np.random.default_rng(settings.seed)
     order = rng.permutation(int(networks.max()) + 1)
     held = np.isin(networks, order[: max(5, round(settings.held_out * len(order)))])
     if np.ptp(data.top1_percent[~held]) == 0:
-        raise RecordError("all subnets to train on have one accuracy", hint="collect more")
+        raise RecordError("all subnets to train on have the same accuracy", hint="collect more")
     process = fit_process(layout.features(encoded[~held]), data.top1_percent[~held], layout.columns, rng)
-    log(f"of the accuracies, {process.noise_points:.2f} points are noise")
+    log(f"noise of the measured accuracies: {process.noise_points:.2f} points")
     known = encoded[~held]
-    plenty = len(known) > MOST_SUBNETS  # more than the process takes: the MLP learns the labels themselves
+    measured_only = len(known) > MOST_SUBNETS  # too many for the process: the MLP learns the measurements
     pool, third = known, settings.taught // 3
-    if third and not plenty:
+    if third and not measured_only:
 
-        def taught(rows: IntArray) -> FloatArray:
+        def teacher(rows: IntArray) -> FloatArray:
             return process.mean(layout.features(rows))
 
-        pool = np.concatenate([known, sample_broadly(space, third, rng), _ways(space, taught, third, rng)])
-        layers, _ = _learn(layout.features(pool), taught(pool), settings, int(rng.integers(2**31)))
+        pool = np.concatenate(
+            [known, sample_broadly(space, third, rng), _visited_by_climbs(space, teacher, third, rng)]
+        )
+        layers, _ = _train(layout.features(pool), teacher(pool), settings, int(rng.integers(2**31)))
         first = AccuracyPredictor(space=space, layout=layout, mlp=MLP(members=(layers,)))
-        log("taught once; now what it thinks best too")
-        pool = np.concatenate([pool, _ways(space, first.percent_encoded, third, rng)])
+        log("trained a first perceptron; adding the subnets that it ranks best")
+        pool = np.concatenate([pool, _visited_by_climbs(space, first.percent_encoded, third, rng)])
     features = layout.features(pool)
     mean, deviation = process.predict(features)
-    if plenty:
+    if measured_only:
         mean = data.top1_percent[~held]
-    members, misses = [], []
+    members, errors_points = [], []
     for number, side in enumerate(_sides(settings.ensemble), start=1):
-        layers, miss_points = _learn(features, mean + side * deviation, settings, int(rng.integers(2**31)))
+        layers, error_points = _train(features, mean + side * deviation, settings, int(rng.integers(2**31)))
         members.append(layers)
-        misses.append(miss_points)
-        log(f"member {number}/{settings.ensemble}: off its teacher by {miss_points:.3f} points")
+        errors_points.append(error_points)
+        log(f"member {number}/{settings.ensemble}: differs from its teacher by {error_points:.3f} points")
     mlp = MLP(members=tuple(members))
-    figures = judge(AccuracyPredictor(space=space, layout=layout, mlp=mlp), data, held)
-    about = {
-        "held_out": figures.to_json(),
-        "samples": int((~held).sum()),
-        "noise_points": round(process.noise_points, 4),
-        "off_teacher_points": round(max(misses), 4),
-        "weights": data.header.weights,
-        "images": data.header.images,
-        "image_count": data.header.image_count,
-        "calibration": data.header.calibration,
-        "seed": settings.seed,
-        "ensemble": settings.ensemble,
-    }
+    figures = held_out_figures(AccuracyPredictor(space=space, layout=layout, mlp=mlp), data, held)
+    about = Making(
+        held_out=figures,
+        samples=int((~held).sum()),
+        noise_points=round(process.noise_points, 4),
+        off_teacher_points=round(max(errors_points), 4),
+        weights=data.header.weights,
+        images=data.header.images,
+        image_count=data.header.image_count,
+        calibration=data.header.calibration,
+        seed=settings.seed,
+        ensemble=settings.ensemble,
+    )
     return AccuracyPredictor(space=space, layout=layout, mlp=mlp, about=about), figures
 
 
@@ -149,29 +153,29 @@ def _check(settings: FitSettings) -> None:
     if not 0.0 < settings.held_out <= 0.5:
         raise OptionError(f"must be above 0 and at most 0.5, is {settings.held_out}", subject="held_out")
     if len(settings.hidden) < 1 or min(settings.hidden) < 1:
-        raise OptionError("must be numbers of units, at least 1 each", subject="hidden")
+        raise OptionError(f"must be numbers of units of at least 1, is {settings.hidden}", subject="hidden")
     if not settings.learning_rate > 0.0:
         raise OptionError(f"must be positive, is {settings.learning_rate}", subject="learning_rate")
 
 
-def _ways(space: Space, percent: Percent, count: int, rng: np.random.Generator) -> IntArray:
-    """At most ``count`` architectures that are looked at on the way to the best ones."""
-    looked: list[IntArray] = []
-    climb(space, percent, math.ceil(count / _OF_A_CLIMB), rng, looked)
-    rows = distinct(np.concatenate(looked))
+def _visited_by_climbs(space: Space, percent: Percent, count: int, rng: np.random.Generator) -> IntArray:
+    """At most ``count`` architectures that are compared on the way to the best by ``percent``."""
+    visited: list[IntArray] = []
+    climb(space, percent, math.ceil(count / _ROWS_PER_CLIMB), rng, visited)
+    rows = distinct(np.concatenate(visited))
     return rows[rng.permutation(len(rows))[:count]]
 
 
 def _sides(members: int) -> FloatArray:
-    """Where each member stands, in standard deviations: mean 0 and, from two on, deviation 1."""
+    """Offset of each member in standard deviations: mean 0 and, for two or more, standard deviation 1."""
     sides = np.linspace(-1.0, 1.0, members) if members > 1 else np.zeros(1)
     return sides / max(float(sides.std()), 1e-12)
 
 
-def _learn(
+def _train(
     features: NDArray[np.float32], percent: FloatArray, settings: FitSettings, seed: int
 ) -> tuple[tuple[Dense, ...], float]:
-    """Layers of an MLP taught ``percent``, and how far off it ends, root mean square."""
+    """Layers of an MLP trained on ``percent``, and its root mean square error in points."""
     import torch
     from torch import nn
 
@@ -200,9 +204,9 @@ def _learn(
             optimizer.step()
             schedule.step()
     with torch.no_grad():
-        miss_points = scale * float((net(x) - y).square().mean().sqrt())
+        error_points = scale * float((net(x) - y).square().mean().sqrt())
     linear = [module for module in net if isinstance(module, nn.Linear)]
     layers = [(m.weight.detach().numpy().T.copy(), m.bias.detach().numpy().copy()) for m in linear]
     weight, bias = layers[-1]
     layers[-1] = (np.float32(scale) * weight, np.float32(scale) * bias + np.float32(centre))
-    return tuple(layers), miss_points
+    return tuple(layers), error_points

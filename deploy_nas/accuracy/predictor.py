@@ -1,31 +1,29 @@
-"""Accuracy predictors: from a file, OFA's published one, or the embedded one. Run without torch."""
+"""Accuracy predictors: from a file, as published by OFA, or shipped with a space; they run without torch."""
 
 from __future__ import annotations
 
-import copy
-import importlib.resources
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deploy_nas.accuracy.encoding import FeatureLayout, feature_layout
+from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.published import Published, published_for, read_published
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format
+from deploy_nas.core.predicted import Unit
 from deploy_nas.core.space import FloatArray, IntArray, Space
-from deploy_nas.core.spaces import get_space
+from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.records.files import read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from deploy_nas.core.encoder import ArchEncoder
-
-Unit = Literal["percent", "fraction"]
 
 FORMAT = "deploy-nas accuracy predictor"
 VERSION = 1
@@ -34,16 +32,16 @@ PRETRAINED, EMBEDDED = "pretrained", "embedded"
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyPredictor:
-    """Top-1 of a space's architectures, of OFA's interface.
+    """Predicts the top-1 of a space's architectures, with OFA's interface.
 
     Args:
         space: the search space.
         layout: features of an architecture.
         mlp: the network; several members are averaged.
-        unit: of its values, "percent" or "fraction".
-        note: a known bias, a sentence; empty for none.
-        about: what is known of its making (held-out figures, samples, weights, seed).
-        seed: of ``arch_encoder``.
+        unit: unit of its values, "percent" or "fraction".
+        note: a known bias, in one sentence; empty for none.
+        about: its making: samples, weights, held-out figures and so on.
+        seed: seed of ``arch_encoder``.
     """
 
     space: Space
@@ -51,16 +49,16 @@ class AccuracyPredictor:
     mlp: MLP
     unit: Unit = "percent"
     note: str = ""
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Making = field(default_factory=Making)
     seed: int = 0
 
-    def predict_acc(self, architectures: Sequence[Mapping[str, Any]]) -> FloatArray:
+    def predict_acc(self, architectures: Sequence[Mapping[str, object]]) -> FloatArray:
         """Top-1 in ``unit`` of dicts in OFA's keys, float64 ``[n]`` (items have ``.item()``).
 
         Agrees with ``ofa.nas.accuracy_predictor.AccuracyPredictor.predict_acc``.
 
         Raises:
-            ArchitectureError: one is none of the space.
+            ArchitectureError: one is not an architecture of the space.
         """
         return self.predict_encoded(self.space.encode(architectures))
 
@@ -70,12 +68,12 @@ class AccuracyPredictor:
         return values
 
     def spread_encoded(self, encoded: IntArray) -> FloatArray:
-        """Standard deviation of the members, in ``unit``, float64 ``[n]``: 0 where there is one."""
+        """Standard deviation of the members, in ``unit``, float64 ``[n]``; 0 for a single member."""
         values: FloatArray = self._members(encoded).std(axis=1)
         return values
 
-    def predict_spread(self, architectures: Sequence[Mapping[str, Any]]) -> FloatArray:
-        """How far the members disagree on each of the dicts: :meth:`spread_encoded` of them."""
+    def predict_spread(self, architectures: Sequence[Mapping[str, object]]) -> FloatArray:
+        """Disagreement of the members on each of the dicts; see :meth:`spread_encoded`."""
         return self.spread_encoded(self.space.encode(architectures))
 
     def percent_encoded(self, encoded: IntArray) -> FloatArray:
@@ -87,7 +85,7 @@ class AccuracyPredictor:
 
     @cached_property
     def arch_encoder(self) -> ArchEncoder:
-        """OFA's ``arch_encoder``: random draws and mutations of the space's architectures."""
+        """Random draws and mutations of the space's architectures, as OFA's ``arch_encoder``."""
         from deploy_nas.core.encoder import ArchEncoder
 
         return ArchEncoder(self.space, self.seed)
@@ -103,28 +101,29 @@ def save_accuracy_predictor(predictor: AccuracyPredictor, path: Path, *, force: 
         "layout": predictor.layout.name,
         "columns": list(predictor.layout.columns),
         "note": predictor.note,
-        "about": dict(predictor.about),
+        "about": predictor.about.to_json(),
     }
     write_atomic(path, write_mlp(predictor.mlp, metadata), force=force)
 
 
 def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int = 0) -> AccuracyPredictor:
-    """A predictor for ``space``.
+    """Load a predictor for ``space``.
 
     Args:
         space: the search space, or its id.
-        source: our ``.onnx``, a file of the predictor that OFA published for the space (MobileNetV3 or
-            ResNet50), "pretrained" (that one, downloaded and checked) or "embedded" (the one shipped with
-            the embedded space).
-        seed: of its ``arch_encoder``.
+        source: an ``.onnx`` file of deploy-nas, a PyTorch file of the predictor that OFA published for the
+            space (MobileNetV3 or ResNet50), "pretrained" (the published one, downloaded and checked) or
+            "embedded" (the one that ships with the space).
+        seed: seed of its ``arch_encoder``.
 
     Raises:
-        RecordError: unreadable, cut short or something else.
-        MismatchError: of another space, or of other choices than the space has now.
-        VersionError: written by a newer deploy-nas.
-        WeightsError: a PyTorch file that is hostile, cut short or of another net (names the first key
-            that does not fit).
-        DownloadError: the published one could not be had.
+        RecordError: the file is unreadable, truncated or of another kind.
+        MismatchError: it is of another space or of other choices than the space has now, or the space has
+            no such predictor.
+        VersionError: a newer deploy-nas wrote it.
+        WeightsError: a PyTorch file that is hostile, truncated or of another net (names the first key that
+            does not fit).
+        DownloadError: the published predictor could not be downloaded.
     """
     if isinstance(space, str):
         space = get_space(space)
@@ -138,7 +137,7 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
             published.url,
             filename=published.filename,
             sha256=published.sha256,
-            hint="download it elsewhere and name the file (--predictor PATH)",
+            hint="download it elsewhere and name that file as `predictor`",
         )
         return _published(published, layout, path, seed)
     path = Path(source)
@@ -150,15 +149,16 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
 
 
 def _embedded(space: Space, seed: int) -> AccuracyPredictor:
-    name = f"{space.id}.accuracy.onnx"
-    file = importlib.resources.files("deploy_nas").joinpath("data", name)
-    if not file.is_file():
+    if space.default_predictor is None:
+        embedded = [s.id for s in known_spaces() if s.default_predictor is not None]
+        published = [s.id for s in known_spaces() if s.published_predictor]
         raise MismatchError(
             f"no accuracy predictor is shipped for {space.id}",
-            hint="name a file, or 'pretrained' for ofa-mbv3-w1.2 and ofa-resnet50; "
-            "or make one with 'deploy-nas accuracy'",
+            hint=f"'{EMBEDDED}' is for {', '.join(embedded)}, '{PRETRAINED}' for {', '.join(published)}; "
+            "or train one with 'deploy-nas accuracy' and name its file",
         )
-    return _ours(space, file.read_bytes(), name, seed)
+    path = space.default_predictor.path
+    return _ours(space, read_bytes(path), str(path), seed)
 
 
 def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor:
@@ -184,7 +184,7 @@ def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor
         mlp=mlp,
         unit="percent" if unit == "percent" else "fraction",
         note=fields.text("note"),
-        about=copy.deepcopy(fields.fields("about").value),
+        about=Making.from_json(fields.fields("about")),
         seed=seed,
     )
 

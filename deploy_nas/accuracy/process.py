@@ -1,17 +1,17 @@
-"""A Gaussian process over architectures: what some hundred measured subnets tell of all the others.
+"""A Gaussian process over architectures: predicts all subnets from a few hundred measured ones.
 
-Subnets that are measured on the same images share most of the luck of the draw, so their accuracies are
-a smooth function of the architecture with little noise; what makes them hard to learn is that few genes
-matter, and those together (image size, depth, compute). The kernel is a sum of a smooth and a linear
-part in which every gene has a weight of its own, found by the marginal likelihood (Rasmussen and
-Williams, Gaussian Processes for Machine Learning, 2006, sections 5.1 and 5.4.1).
+Subnets measured on the same images share most of the sampling error, so their accuracies are a smooth
+function of the architecture with little noise. They are hard to learn because few genes matter, and those
+interact (image size, depth, compute). The kernel is the sum of a squared-exponential and a linear part with
+one relevance weight per gene, found by maximising the marginal likelihood (Rasmussen and Williams, Gaussian
+Processes for Machine Learning, 2006, sections 5.1 and 5.4.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,43 +22,46 @@ from deploy_nas.core.space import FloatArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The cost grows with the cube: weights are found on at most so many subnets, and values with at most so many.
+# The cost is cubic in the number of subnets, so relevance weights and predictions use at most these many.
 _MOST_FOR_WEIGHTS = 500
 MOST_SUBNETS = 3000
 _STEPS = 150
 _STEP_SIZE = 0.08
 _PRIOR_WIDTH = 1.0
 _CHUNK = 4096
-# Before anything is measured, a gene is thought to matter little; one unit is a factor of e.
+# Prior means of the log weights: a gene is assumed to matter little.
 _START = {"smooth": -2.5, "linear": -3.0}
+
+
+Features = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
-    """A fitted process; see :func:`fit_process`.
+    """A fitted Gaussian process; see :func:`fit_process`.
 
     Args:
-        features: of the subnets it knows, float64 ``[n, f]``.
+        features: features of the training subnets, float64 ``[n, f]``.
         smooth, linear: weight of each column in the two parts of the kernel, float64 ``[f]``.
-        height: of the smooth part, squared.
-        noise_points: standard deviation of what no architecture explains, in points of top-1.
-        centre, scale: of the accuracies.
-        factor: Cholesky factor of the kernel's matrix, ``[n, n]``.
-        weights: of the subnets in a prediction, ``[n]``.
+        variance: variance of the smooth part.
+        noise_points: standard deviation of the noise, in points of top-1.
+        centre, scale: mean and standard deviation of the training accuracies, in percent.
+        factor: Cholesky factor of the kernel matrix, float64 ``[n, n]``.
+        weights: weight of each training subnet in a prediction, float64 ``[n]``.
     """
 
     features: FloatArray
     smooth: FloatArray
     linear: FloatArray
-    height: float
+    variance: float
     noise_points: float
     centre: float
     scale: float
     factor: FloatArray
     weights: FloatArray
 
-    def mean(self, features: NDArray[Any]) -> FloatArray:
-        """Mean alone, in percent, float64 ``[n]``: much quicker than :meth:`predict`."""
+    def mean(self, features: Features) -> FloatArray:
+        """Predicted mean in percent, float64 ``[n]``; much faster than :meth:`predict`."""
         import torch
 
         known, weights = torch.from_numpy(self.features), torch.from_numpy(self.weights)
@@ -66,11 +69,11 @@ class Process:
         means = [np.empty(0)]
         for start in range(0, len(features), _CHUNK):
             x = torch.from_numpy(np.asarray(features[start : start + _CHUNK], dtype=np.float64))
-            means.append((_kernel(x, known, smooth, linear, self.height) @ weights).numpy())
+            means.append((_kernel(x, known, smooth, linear, self.variance) @ weights).numpy())
         return self.centre + self.scale * np.concatenate(means)
 
-    def predict(self, features: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (without the noise) in percent, float64 ``[n]`` each."""
+    def predict(self, features: Features) -> tuple[FloatArray, FloatArray]:
+        """Predicted mean and standard deviation (without the noise) in percent, float64 ``[n]`` each."""
         import torch
 
         known, factor = torch.from_numpy(self.features), torch.from_numpy(self.factor)
@@ -78,27 +81,27 @@ class Process:
         means, deviations = [], []
         for start in range(0, len(features), _CHUNK):
             x = torch.from_numpy(np.asarray(features[start : start + _CHUNK], dtype=np.float64))
-            between = _kernel(x, known, smooth, linear, self.height)
-            means.append((between @ torch.from_numpy(self.weights)).numpy())
-            explained = torch.linalg.solve_triangular(factor, between.T, upper=False).square().sum(dim=0)
-            alone = self.height + (x.square() * linear).sum(dim=1) + 1.0
-            deviations.append((alone - explained).clamp_min(0.0).sqrt().numpy())
+            covariance = _kernel(x, known, smooth, linear, self.variance)
+            means.append((covariance @ torch.from_numpy(self.weights)).numpy())
+            explained = torch.linalg.solve_triangular(factor, covariance.T, upper=False).square().sum(dim=0)
+            prior = self.variance + (x.square() * linear).sum(dim=1) + 1.0
+            deviations.append((prior - explained).clamp_min(0.0).sqrt().numpy())
         if not means:
             return np.empty(0), np.empty(0)
         return self.centre + self.scale * np.concatenate(means), self.scale * np.concatenate(deviations)
 
 
-def _kernel(a: Tensor, b: Tensor, smooth: Tensor, linear: Tensor, height: Any) -> Tensor:
-    """``[n, f]`` and ``[m, f]`` to ``[n, m]``."""
+def _kernel(a: Tensor, b: Tensor, smooth: Tensor, linear: Tensor, variance: Tensor | float) -> Tensor:
+    """Covariance of ``a`` ``[n, f]`` and ``b`` ``[m, f]``: ``[n, m]``."""
     root = smooth.sqrt()
     x, y = a * root, b * root
     squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2.0 * x @ y.T
-    kernel: Tensor = height * (-0.5 * squares.clamp_min(0.0)).exp() + (a * linear) @ b.T + 1.0
+    kernel: Tensor = variance * (-0.5 * squares.clamp_min(0.0)).exp() + (a * linear) @ b.T + 1.0
     return kernel
 
 
-def _strangeness(log_weights: Tensor, kind: Tensor) -> Tensor:
-    """Negative log prior: weights of genes of one kind (all kernel sizes) differ by about a factor of e."""
+def _negative_log_prior(log_weights: Tensor, kind: Tensor) -> Tensor:
+    """The prior: weights of genes of one kind (such as all kernel sizes) differ by about a factor of e."""
     import torch
 
     sums = torch.zeros(int(kind.max()) + 1, dtype=log_weights.dtype).index_add(0, kind, log_weights)
@@ -108,15 +111,15 @@ def _strangeness(log_weights: Tensor, kind: Tensor) -> Tensor:
 
 @one_torch_thread()
 def fit_process(
-    features: NDArray[Any], percent: FloatArray, columns: Sequence[str], rng: np.random.Generator
+    features: Features, percent: FloatArray, columns: Sequence[str], rng: np.random.Generator
 ) -> Process:
-    """Fit to measured subnets.
+    """Fit a process to measured subnets.
 
     Args:
-        features: ``[n, f]``, at least two rows.
-        percent: their top-1, ``[n]``, not all equal.
-        columns: names of the features; those alike up to the ``=`` (a gene's choices) share a weight.
-        rng: chooses subnets where there are too many for all to be used.
+        features: their features, ``[n, f]``, at least two rows.
+        percent: their top-1 in percent, float64 ``[n]``, not all equal.
+        columns: names of the features; those equal up to the ``=`` (a gene's choices) share a weight.
+        rng: chooses the subnets to use where there are too many.
     """
     import torch
 
@@ -133,23 +136,23 @@ def fit_process(
         return torch.full(shape, value, dtype=torch.float64, requires_grad=True)
 
     smooth, linear = start(_START["smooth"], count), start(_START["linear"], count)
-    height, noise = start(0.0), start(-2.0)
+    variance, noise = start(0.0), start(-2.0)
     kind = torch.tensor([sorted(set(kinds)).index(k) for k in kinds])
     eye = torch.eye(len(y), dtype=torch.float64)
 
     def factor_of(some: int) -> Tensor:
-        kernel = _kernel(x[:some], x[:some], smooth.exp()[group], linear.exp()[group], height.exp())
+        kernel = _kernel(x[:some], x[:some], smooth.exp()[group], linear.exp()[group], variance.exp())
         factor: Tensor = torch.linalg.cholesky(kernel + (noise.exp() + 1e-6) * eye[:some, :some])
         return factor
 
-    optimizer = torch.optim.Adam([smooth, linear, height, noise], lr=_STEP_SIZE)
+    optimizer = torch.optim.Adam([smooth, linear, variance, noise], lr=_STEP_SIZE)
     some = min(len(y), _MOST_FOR_WEIGHTS)
     for _ in range(_STEPS):
         optimizer.zero_grad()
         factor = factor_of(some)
         white = torch.linalg.solve_triangular(factor, y[:some, None], upper=False)
         loss = 0.5 * white.square().sum() + factor.diagonal().log().sum()
-        loss = loss + sum(_strangeness(part, kind) for part in (smooth, linear))
+        loss = loss + sum(_negative_log_prior(part, kind) for part in (smooth, linear))
         loss.backward()
         optimizer.step()
     with torch.no_grad():
@@ -158,7 +161,7 @@ def fit_process(
             features=x.numpy(),
             smooth=smooth.exp()[group].numpy(),
             linear=linear.exp()[group].numpy(),
-            height=float(height.exp()),
+            variance=float(variance.exp()),
             noise_points=scale * float(noise.exp().sqrt()),
             centre=centre,
             scale=scale,

@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fault(path: Path, sha256: str | None, git_blob_id: str | None) -> str | None:
-    """What is wrong with the file's content, or ``None``."""
+    """The fault of the file's content; ``None`` for the right file."""
     size = path.stat().st_size
     wanted = [("sha256", sha256, hashlib.sha256())]
     blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)

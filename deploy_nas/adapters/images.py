@@ -195,7 +195,7 @@ def resize(images: UInt8Array, image_size: int) -> UInt8Array:
 
 
 def normalise(images: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> Float32Array:
-    """uint8 ``[n, 3, h, w]`` to float32: scaled to 0..1, less ``mean``, over ``std``, a channel."""
+    """uint8 ``[n, 3, h, w]`` to float32: scaled to 0..1, less ``mean``, over ``std``, per channel."""
     result = images.astype(np.float32)
     result /= np.float32(255.0)
     result -= np.asarray(mean, dtype=np.float32).reshape(1, 3, 1, 1)

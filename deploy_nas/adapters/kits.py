@@ -14,6 +14,7 @@ from typing import Protocol
 from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.check import CHECK_FILE, CheckedFile, CheckPlan, KitSentinel
 from deploy_nas.device.kit import PLAN_FILE
 from deploy_nas.device.measure import MeasureSettings
@@ -30,6 +31,7 @@ _CORE_FILES = (
     "plan_arguments",
     "precision",
     "settings",
+    "tensors",
 )
 _PROGRAM_FILES = (
     "__init__",
@@ -78,7 +80,7 @@ class SentinelGraph:
     """A profile's sentinel: its graph, the tensors it only names, its quiet latency, ms."""
 
     graph: bytes
-    tensors: Mapping[str, tuple[int, ...]]
+    tensors: Mapping[str, TensorSpec]
     quiet_ms: float
 
 

@@ -96,7 +96,7 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
 
 
 def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, object]]:
-    """What :func:`write_mlp` wrote, and its metadata; raises :class:`RecordError` for anything else."""
+    """The perceptron that :func:`write_mlp` wrote, and its metadata; else raises :class:`RecordError`."""
     held = read_onnx(data, subject)
     tensors = held.tensors
     try:

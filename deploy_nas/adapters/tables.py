@@ -44,7 +44,7 @@ def read_ofa_tables(folder: Path) -> dict[int, TableFile]:
     """Image size to table, of all files ``SIZE_lookup_table.yaml`` in ``folder``, ascending.
 
     Raises:
-        RecordError: no such folder, no such file in it, or one that is no table; names file and key.
+        RecordError: no such folder, no table in it, or a file that is not a table; names file and key.
     """
     try:
         named = {int(m[1]): p for p in sorted(folder.iterdir()) if (m := _NAME.fullmatch(p.name))}

@@ -12,7 +12,7 @@ from deploy_nas.cli import show
 
 if TYPE_CHECKING:
     from deploy_nas.accuracy.collect import Progress
-    from deploy_nas.accuracy.judge import HeldOut
+    from deploy_nas.accuracy.heldout import HeldOut
 
 
 @click.group("accuracy")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What `profile` and `kit make` have in common; see :func:`request_of`."""
+    """Options that `profile` and `kit make` share; see :func:`request_of`."""
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What search, pareto and explain have in common; see :func:`request_of`."""
+    """Options that search and pareto share; see :func:`request_of`."""
     options = [
         click.option(
             "--profile",

@@ -1,4 +1,4 @@
-"""What commands share: progress bars, tables, JSON."""
+"""Shared by the commands: progress bars, tables, JSON."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Floor 0: pure values. Only numpy and the standard library are imported here."""
+"""Floor 0: pure values; imports only numpy and the standard library."""

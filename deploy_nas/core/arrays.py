@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
+# numpy's own name for numbers of any type holds an Any
+Array = NDArray[np.generic]  # type: ignore[explicit-any]
 """Numbers of any type."""
 
 Float32Array = NDArray[np.float32]

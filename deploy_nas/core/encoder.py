@@ -1,8 +1,8 @@
-"""Drawing and changing architectures: the encoder of the seed's notebooks, for any space.
+"""Drawing and mutating architectures of any space, as the ``arch_encoder`` of OFA's tutorial and lab 3 does.
 
-``ArchEncoder`` offers what OFA's tutorial and lab ask of an ``arch_encoder``; its semantics agree with
-``ofa.nas.accuracy_predictor.MobileNetArchEncoder``: every redraw is uniform over all choices (the old
-one included), a block's kernel size and expand ratio are redrawn together, each depth by itself.
+The semantics are those of ``ofa.nas.accuracy_predictor.MobileNetArchEncoder``: a redraw is uniform over all
+choices, the current one included; a block's kernel size and expand ratio are redrawn together, each depth
+by itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ONLY_IN_MUTATE_WIDTH = "wid"
 def gene_groups(space: Space) -> IntArray:
     """Group number of each gene, int64 ``[genes]``: genes of one group are redrawn together.
 
-    Genes that stand in exactly the same slots are one block's own choices (``ks[i]`` and ``e[i]``).
+    Genes that occur in exactly the same slots are one block's own choices (``ks[i]`` and ``e[i]``).
     """
     numbers: dict[tuple[int, ...], int] = {}
     groups = []
     for gene in range(len(space.genes)):
         where = tuple(s for s, slot in enumerate(space.slots) if gene in slot.genes)
-        # a gene of no slot is a group of its own
+        # a gene that occurs in no slot is a group of its own
         groups.append(numbers.setdefault(where or (-1, gene), len(numbers)))
     return np.array(groups, dtype=np.int64)
 
@@ -43,16 +43,16 @@ def redraw_genes(
     genes: Sequence[int] | None = None,
     in_place: bool = False,
 ) -> IntArray:
-    """A copy in which each group of genes is drawn anew with ``probability``.
+    """A copy in which each group of genes is redrawn with ``probability``.
 
     Args:
-        encoded: int64 ``[n, 1 + genes]``.
+        encoded: architectures, int64 ``[n, 1 + genes]``.
         rng: source of all randomness.
-        probability: of a redraw, a group and row.
-        counts: choices of each gene, int64 ``[genes]``.
+        probability: probability of a redraw, per group and row.
+        counts: number of choices of each gene, int64 ``[genes]``.
         groups: group number of each gene, int64 ``[genes]``.
-        genes: only these may change; ``None``: all.
-        in_place: change ``encoded`` itself, and return it.
+        genes: the genes that may change; ``None``: all.
+        in_place: change ``encoded`` itself and return it.
     """
     if not len(groups):
         return encoded.copy()
@@ -70,7 +70,7 @@ def redraw_genes(
 def redraw_image_sizes(
     encoded: IntArray, rng: np.random.Generator, probability: float, *, allowed: IntArray
 ) -> IntArray:
-    """A copy in which each row's image size is drawn anew, with ``probability``, from ``allowed`` indices."""
+    """A copy in which each row's image size is redrawn with ``probability`` from the ``allowed`` indices."""
     hit = rng.random(len(encoded)) < probability
     result = encoded.copy()
     result[hit, 0] = allowed[rng.integers(0, len(allowed), size=int(hit.sum()))]
@@ -78,17 +78,16 @@ def redraw_image_sizes(
 
 
 class ArchEncoder:
-    """Random architectures of a space, and changes of them, as dicts in OFA's keys.
+    """Draws and mutates architectures of a space, as dicts in OFA's keys.
 
     Args:
         space: the search space.
-        rng: a generator, or the seed of one: the same seed gives the same draws.
-        image_sizes: those drawn from; ``None``: those the space is profiled for unless asked otherwise
-            (``space.profile_image_sizes``).
+        rng: a generator, or a seed; the same seed gives the same draws.
+        image_sizes: image sizes to draw from; ``None``: ``space.profile_image_sizes``.
 
     Raises:
-        ArchitectureError: an image size that the space does not offer.
-        OptionError: no image size at all.
+        ArchitectureError: the space does not offer an image size.
+        OptionError: ``image_sizes`` is empty.
     """
 
     def __init__(
@@ -102,30 +101,30 @@ class ArchEncoder:
             raise OptionError("must name at least one", subject="image_sizes")
         self._groups = gene_groups(space)
         self._counts = space.choice_counts[1:]
-        self._widths = [g for g, gene in enumerate(space.genes) if gene.key in WIDTH_KEYS]
-        self._rest = [g for g, gene in enumerate(space.genes) if gene.key != _ONLY_IN_MUTATE_WIDTH]
+        self._width_genes = [g for g, gene in enumerate(space.genes) if gene.key in WIDTH_KEYS]
+        self._arch_genes = [g for g, gene in enumerate(space.genes) if gene.key != _ONLY_IN_MUTATE_WIDTH]
 
     def random_sample_arch(self) -> Architecture:
-        """One architecture, every choice uniform."""
+        """A random architecture, every choice uniform."""
         return self.space.decode(self.space.sample_encoded(self.rng, 1, self.image_sizes))[0]
 
     def mutate_resolution(self, arch: Architecture, mutate_prob: float) -> Architecture:
-        """With ``mutate_prob`` draw the image size anew; changes ``arch`` and returns it."""
+        """Redraw the image size with ``mutate_prob``, in place; returns ``arch``."""
         if self.rng.random() < mutate_prob:
             arch["image_size"] = self.image_sizes[int(self.rng.integers(len(self.image_sizes)))]
         return arch
 
     def mutate_width(self, arch: Architecture, mutate_prob: float) -> Architecture:
-        """Draw each width (``wid``, ``w``) anew with ``mutate_prob``; nothing in spaces without widths."""
-        return self._redraw(arch, mutate_prob, self._widths) if self._widths else arch
+        """Redraw each width (``wid``, ``w``) with ``mutate_prob``, in place; returns ``arch``."""
+        return self._redraw(arch, mutate_prob, self._width_genes) if self._width_genes else arch
 
     def mutate_arch(self, arch: Architecture, mutate_prob: float) -> Architecture:
-        """Draw each block's choices, and each depth, anew with ``mutate_prob``; changes and returns ``arch``.
+        """Redraw each block's choices and each depth with ``mutate_prob``, in place; returns ``arch``.
 
         Raises:
-            ArchitectureError: ``arch`` is not one of the space.
+            ArchitectureError: ``arch`` is not an architecture of the space.
         """
-        return self._redraw(arch, mutate_prob, self._rest)
+        return self._redraw(arch, mutate_prob, self._arch_genes)
 
     def _redraw(self, arch: Architecture, probability: float, genes: Sequence[int]) -> Architecture:
         encoded = self.space.encode([arch])

@@ -3,24 +3,24 @@
 ::
 
     DeployNASError                  something the user can act on; carries its subject
-    ├── InputError                  what was given is not usable              (exit 2)
+    ├── InputError                  the input cannot be used                  (exit 2)
     │   ├── UnknownSpaceError       no space of that id
     │   ├── ArchitectureError       not an architecture of its space
-    │   ├── BudgetError             a budget that is no budget (NaN, negative)
+    │   ├── BudgetError             an invalid budget (NaN, negative)
     │   │   └── InfeasibleBudgetError   no architecture meets it; names the nearest
-    │   ├── OptionError             an option or hyper-parameter that is not one
+    │   ├── OptionError             an option or hyper-parameter, unknown or out of range
     │   ├── RecordError             a file that cannot be read as what it should be
     │   │   ├── VersionError        written by a newer deploy-nas
     │   │   └── MismatchError       of another space, device or run
-    │   ├── OutputError             a place that cannot be written, or holds a file already
+    │   ├── OutputError             a file that cannot be written, or exists already
     │   ├── WeightsError            a checkpoint that does not fit its supernet
     │   ├── ImagesError             a set of images that cannot be used
-    │   ├── ProviderError           an execution provider or runtime that is not there
-    │   ├── DownloadError           a download that failed or was not what it should be
+    │   ├── ProviderError           a missing execution provider or runtime
+    │   ├── DownloadError           a download that failed, or whose content is wrong
     │   └── TargetError             a device that cannot be reached or used
     └── AnswerNo                    the work was done and the answer is no     (exit 1)
         ├── BudgetMissedError       measured slower than the budget
-        ├── CheckFailedError        outputs or figures that do not agree
+        ├── CheckFailedError        outputs or figures that disagree
         └── UnstableDeviceError     the device is too noisy to be measured
 """
 
@@ -51,7 +51,7 @@ class DeployNASError(Exception):
 
 
 class InputError(DeployNASError):
-    """What was given is not usable."""
+    """The input cannot be used."""
 
 
 class UnknownSpaceError(InputError):
@@ -63,13 +63,13 @@ class ArchitectureError(InputError):
 
 
 class BudgetError(InputError):
-    """A budget that is no budget."""
+    """An invalid budget."""
 
 
 class InfeasibleBudgetError(BudgetError):
     """No architecture of the space meets the budget.
 
-    ``nearest`` is the value of the binding figure that was found nearest to it, where it is a number.
+    ``nearest`` is the nearest value of the binding figure that was found; ``None`` where it is not a number.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class MismatchError(RecordError):
 
 
 class OutputError(InputError):
-    """A place that cannot be written, or that holds a file already."""
+    """A file that cannot be written, or that exists already."""
 
 
 class WeightsError(InputError):
@@ -108,11 +108,11 @@ class ImagesError(InputError):
 
 
 class ProviderError(InputError):
-    """An execution provider or a runtime that is not there."""
+    """A missing execution provider or runtime."""
 
 
 class DownloadError(InputError):
-    """A download that failed, or that was not what it should be."""
+    """A download that failed, or whose content is wrong."""
 
 
 class TargetError(InputError):
@@ -130,7 +130,7 @@ class BudgetMissedError(AnswerNo):
 
 
 class CheckFailedError(AnswerNo):
-    """Outputs or figures that do not agree."""
+    """Outputs or figures that disagree."""
 
 
 class UnstableDeviceError(AnswerNo):

@@ -1,7 +1,6 @@
-"""JSON objects read with types: every error names the file and the key.
+"""JSON objects read with types; every error names the file and the key.
 
-A dict lives only where a file is read or written. What reads one turns it into a value through
-:class:`Fields`, at the file's edge.
+Dicts exist only where a file is read or written: its reader turns them into values through :class:`Fields`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ JsonObject = Mapping[str, object]
 
 
 class Fields:
-    """A JSON object, its values read by type.
+    """A JSON object whose values are read by type.
 
     Args:
-        value: what was read; anything but an object is an error.
-        where: file and key path so far.
+        value: the parsed JSON; anything but an object raises :class:`RecordError`.
+        where: file and key path of the object, for errors.
     """
 
     def __init__(self, value: object, where: str) -> None:
@@ -30,7 +29,7 @@ class Fields:
         self.where = where
 
     def wrong(self, key: str, wanted: str) -> RecordError:
-        """The error for a key that is missing or is not what was ``wanted``."""
+        """The error for a key that is missing or is not ``wanted``, a noun phrase."""
         if key not in self.value:
             return RecordError(f"has no {key!r}", subject=self.where)
         found = repr(self.value[key])
@@ -83,7 +82,7 @@ class Fields:
         return [self.at(key, i).text("value") for i in range(len(self.items(key)))]
 
     def items(self, key: str) -> Sequence[object]:
-        """A list of anything."""
+        """A list of any values."""
         value = self.value.get(key)
         if not isinstance(value, list):
             raise self.wrong(key, "a list")
@@ -105,7 +104,7 @@ class Fields:
         return [Fields(v, f"{self.where}: {key}[{i}]") for i, v in enumerate(self.items(key))]
 
     def holds(self, key: str) -> bool:
-        """Whether the key is there with a value other than null."""
+        """Whether the key is present with a value other than null."""
         return self.value.get(key) is not None
 
     def optional_text(self, key: str) -> str | None:
@@ -136,14 +135,14 @@ class Fields:
 
 
 def parse_json(data: bytes) -> object:
-    """JSON as anyone can read and write it again; ``ValueError`` for NaN, infinity and half characters."""
+    """Portable JSON; raises ``ValueError`` for NaN, infinity and lone surrogates."""
     try:
         text = data.decode("utf-8")
         value: object = json.loads(text, parse_constant=_no_constant)
-        if "\\ud" in text.lower():  # an escape may be half a character, which no output can take
+        if "\\ud" in text.lower():  # an escape may be a lone surrogate, which cannot be encoded again
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("nested too deeply") from error
     return value
 
 
@@ -151,11 +150,11 @@ def check_format(fields: Fields, name: str, newest: int) -> int:
     """The format version of a file that says ``{"format": name, "version": n}``.
 
     Raises:
-        RecordError: it says something else.
-        VersionError: a version above ``newest``: a newer deploy-nas wrote it.
+        RecordError: the file is of another format.
+        VersionError: its version is above ``newest``: a newer deploy-nas wrote it.
     """
     if fields.value.get("format") != name:
-        raise RecordError(f"is no file of the format {name!r}", subject=fields.where)
+        raise RecordError(f"is not a file of the format {name!r}", subject=fields.where)
     version = fields.integer("version", 1)
     if version > newest:
         raise VersionError(
@@ -167,7 +166,7 @@ def check_format(fields: Fields, name: str, newest: int) -> int:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a finite number")
 
 
 def _is_finite(value: int | float) -> bool:

@@ -1,7 +1,7 @@
-"""Every figure that an architecture has and a search may bound, once: name, unit, option, wording.
+"""The table of figures that a search may bound: name, unit, option, wording.
 
-Budgets, the command line, the report and the files read this table. A new budget is one entry here and
-one function in ``search.efficiency``.
+Budgets, the command line, the report and the files read this table. A new figure is one entry here and one
+function in ``search.efficiency``.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One figure.
+    """A figure.
 
     Args:
-        name: as efficiency dicts, budgets and files have it.
-        label: its heading.
-        unit: as people read it.
-        option: of the command line that bounds it.
-        help: of that option.
-        decimals: shown to people.
-        what: leads to the value in a sentence; empty where the unit says it.
-        least: leads to the lowest value found, in the error for a budget that nothing meets.
+        name: its name in efficiency dicts, budgets and files.
+        label: its heading in tables.
+        unit: its unit as displayed.
+        option: option of the command line that bounds it.
+        help: help text of that option.
+        decimals: number of decimals displayed.
+        least: words before the lowest value found, in the error for a budget that nothing meets.
+        what: words before a value in a sentence; empty where the unit suffices.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Figure:
         return self.option.removeprefix("--").replace("-", "_")
 
     def shown(self, value: float) -> str:
-        """A value for people: ``312.4 million MACs``."""
+        """A value with its unit: ``312.4 million MACs``."""
         return f"{value:.{self.decimals}f} {self.unit}"
 
     def worded(self, value: float) -> str:
@@ -96,16 +96,16 @@ MODEL_SIZE = Figure(
 )
 
 ANALYTICAL = (MACS, PARAMS, PEAK_MEMORY, MODEL_SIZE)
-"""Those that follow from the architecture alone, in the order in which they are shown."""
+"""The figures that follow from the architecture alone, in the order in which they are shown."""
 
 FIGURES = {figure.name: figure for figure in (LATENCY, *ANALYTICAL)}
 
 
 def figure_of(name: str) -> Figure | None:
-    """The figure of that name; a further device's latency (``latency_ms@NAME``) is a latency."""
+    """The figure of that name; ``latency_ms@NAME``, the latency on a further device, is a latency."""
     return FIGURES.get(name.partition("@")[0])
 
 
 def on_device(name: str) -> str:
-    """The name of a further device's latency."""
+    """Name of the latency on a further device."""
     return f"{LATENCY.name}@{name}"

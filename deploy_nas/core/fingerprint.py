@@ -1,4 +1,4 @@
-"""Fingerprints: what ran where. Times of two fingerprints that differ are times of two devices."""
+"""Fingerprints: the device, runtime and settings behind a time. Times compare only between equal ones."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ IDENTITY = (
     "provider_options",
     "precision",
 )
-"""Fields that must agree before a latency measured under one fingerprint is held against another's."""
+"""Fields that must agree before latencies measured under two fingerprints are compared."""
 
 EVERYTHING = (*IDENTITY, "os", "pinned", "governor", "build", "graphs")
 
 PROCESSOR = frozenset({"imported", "cpu", "machine"})
-"""Differences that make it another device altogether."""
+"""Differences that mean another processor."""
 
-# The file's key of a field, where it is another than the field's own name.
+# Keys in files that differ from the field's name.
 _KEYS = {"runtime_version": ONNXRUNTIME}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One field in which two fingerprints differ; ``sentence`` is all there is to say where it is set.
+    """A field in which two fingerprints differ.
 
     Args:
-        name: of the field, or "imported" where the times are not ours.
+        name: name of the field, or "imported" for times from another tool.
         profiled: its value in the first.
         found: its value in the second.
-        where: the second is, "here" or "there".
-        sentence: the whole wording, for a difference that is no pair of values.
+        where: location of the second, "here" or "there".
+        sentence: the complete wording of a difference that is not a pair of values; else empty.
     """
 
     name: str
@@ -60,31 +60,31 @@ class Difference:
         return f"{key}: profiled {_shown(self.profiled)!r}, {self.where} {_shown(self.found)!r}"
 
     def against(self) -> str:
-        """The two values side by side, of neither of which the other is a copy."""
+        """Wording for two fingerprints of equal standing."""
         key = _KEYS.get(self.name, self.name)
         return f"{key}: {_shown(self.profiled)!r} against {_shown(self.found)!r}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
-    """What makes a time this device's.
+    """The device, runtime and settings that a time was measured under.
 
-    Fields that an older file does not hold are ``None``: nothing is known of them.
+    A field that an older file lacks is ``None``: unknown.
 
     Args:
         cpu: the processor's name.
         cpu_features: vector instruction sets that decide which kernels run.
-        cores: of the machine.
+        cores: number of cores of the machine.
         machine: architecture, as ``platform.machine()`` has it.
         os: operating system and release.
-        runtime: what runs the model, "onnxruntime".
+        runtime: the inference runtime, such as "onnxruntime".
         runtime_version: its version.
-        build: what the runtime says of its build.
+        build: the runtime's description of its build.
         provider: execution provider of the runtime.
         provider_options: its options.
         threads: intra-op threads.
-        pinned: the threads are kept on cores of their own.
-        precision: of the networks timed.
+        pinned: whether the threads are pinned to cores of their own.
+        precision: precision of the networks timed.
         governor: frequency governor.
         graphs: digest of the form of the graphs timed (``adapters.graphs.graph_form``).
     """
@@ -108,7 +108,7 @@ class Fingerprint:
     def differences(
         self, found: Fingerprint, names: Iterable[str] = IDENTITY, *, where: str = "here"
     ) -> tuple[Difference, ...]:
-        """Fields of ``names`` in which ``found`` (measured ``where``) is not this one."""
+        """The fields among ``names`` in which ``found``, a fingerprint ``where``, differs from this one."""
         return tuple(
             Difference(name=n, profiled=getattr(self, n), found=getattr(found, n), where=where)
             for n in names
@@ -124,7 +124,7 @@ class Fingerprint:
         return f"{self.cpu}, {threads}, {self.provider}, {self.runtime} {self.runtime_version}"
 
     def to_json(self) -> dict[str, object]:
-        """The object in files; ONNX Runtime's version stands under its own name."""
+        """The object in files, where the version of ONNX Runtime has the key ``onnxruntime``."""
         version = (
             {ONNXRUNTIME: self.runtime_version}
             if self.runtime == ONNXRUNTIME

@@ -7,12 +7,37 @@ up) its ONNX nodes. Nothing here knows weights or a framework.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-Activation = Literal["", "relu", "relu6", "hard_swish"]
-PoolKind = Literal["max", "average"]
+from deploy_nas.core.operator_base import Operator, PlainOperator
+from deploy_nas.core.operators import (
+    Activation,
+    Conv,
+    GlobalPool,
+    Linear,
+    Pool,
+    PoolKind,
+    SqueezeExcite,
+    Visitor,
+)
+
+__all__ = [
+    "Activation",
+    "Conv",
+    "GlobalPool",
+    "Layer",
+    "Linear",
+    "Operator",
+    "PlainOperator",
+    "Pool",
+    "PoolKind",
+    "SqueezeExcite",
+    "Step",
+    "Visitor",
+    "make_divisible",
+]
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -25,87 +50,10 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Conv:
-    """A square convolution with "same" padding ``kernel // 2``, its batch norm folded in.
-
-    ``norm`` says that the supernet has a batch norm after it (for the parameter count and for
-    folding). A convolution with neither norm nor ``bias`` exports without a bias.
-    """
-
-    role: str
-    in_channels: int
-    out_channels: int
-    kernel: int = 1
-    stride: int = 1
-    depthwise: bool = False
-    norm: bool = True
-    activation: Activation = ""
-
-    def out_size(self, in_size: int) -> int:
-        """Side of the output for an input of side ``in_size``."""
-        return (in_size - 1) // self.stride + 1
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the weight, as ONNX and PyTorch have it."""
-        inner = 1 if self.depthwise else self.in_channels
-        return (self.out_channels, inner, self.kernel, self.kernel)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SqueezeExcite:
-    """Global pool, two 1x1 convolutions (ReLU, hard sigmoid), and a gate on the image."""
-
-    role: str
-    channels: int
-    mid_channels: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pool:
-    """Largest or mean of square windows.
-
-    A maximum has "same" padding ``kernel // 2``; the windows of an average (``kernel == stride``) do not
-    overlap, and one past the border is over the pixels there are.
-    """
-
-    role: str
-    channels: int
-    kind: PoolKind
-    kernel: int
-    stride: int
-
-    def out_size(self, in_size: int) -> int:
-        """Side of the output for an input of side ``in_size``."""
-        return (in_size - 1) // self.stride + 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GlobalPool:
-    """Mean over the image."""
-
-    role: str
-    channels: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Linear:
-    """The classifier: flatten and a matrix product with a bias."""
-
-    role: str
-    in_channels: int
-    out_channels: int
-
-
-Op = Conv | SqueezeExcite | Pool | GlobalPool | Linear
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """An operator where it stands: channels and side of its input, side of its output."""
+    """An operator in its layer: sides of its input and output, pixels."""
 
-    op: Op
-    channels: int
+    op: Operator
     in_size: int
     out_size: int
 
@@ -127,9 +75,9 @@ class Layer:
     kind: str
     in_channels: int
     in_size: int
-    ops: tuple[Op, ...]
+    ops: tuple[Operator, ...]
     residual: bool = False
-    shortcut: tuple[Op, ...] = ()
+    shortcut: tuple[Operator, ...] = ()
     activation: Activation = ""
 
     @cached_property
@@ -142,18 +90,12 @@ class Layer:
         """The way around."""
         return self._steps(self.shortcut)
 
-    def _steps(self, ops: tuple[Op, ...]) -> tuple[Step, ...]:
+    def _steps(self, ops: tuple[Operator, ...]) -> tuple[Step, ...]:
         steps = []
-        channels, size = self.in_channels, self.in_size
+        size = self.in_size
         for op in ops:
-            after = size
-            if isinstance(op, Conv | Pool):
-                after = op.out_size(size)
-            elif not isinstance(op, SqueezeExcite):
-                after = 1
-            steps.append(Step(op=op, channels=channels, in_size=size, out_size=after))
-            channels = op.out_channels if isinstance(op, Conv | Linear) else channels
-            size = after
+            steps.append(Step(op=op, in_size=size, out_size=op.out_size(size)))
+            size = steps[-1].out_size
         return tuple(steps)
 
     @property
@@ -174,48 +116,35 @@ class Layer:
     @property
     def out_channels(self) -> int:
         """Channels (or classes) of the output."""
-        last = self.ops[-1]
-        return last.out_channels if isinstance(last, Conv | Linear) else last.channels
+        return self.ops[-1].out_channels
+
+    @property
+    def flat(self) -> bool:
+        """Whether the output is ``[n, out_channels]`` instead of an image."""
+        return self.ops[-1].flat
+
+    # -- figures ---------------------------------------------------------------------------------
 
     @cached_property
     def key(self) -> str:
         """The row's name in a profile: equal for layers that are the same work."""
-        parts = [self.kind, f"in{self.in_size}x{self.in_size}x{self.in_channels}", *map(_op_key, self.ops)]
+        parts = [self.kind, f"in{self.in_size}x{self.in_size}x{self.in_channels}"]
+        parts += [op.key for op in self.ops]
         if self.residual:
             if self.shortcut:
-                parts += ["skip", *map(_op_key, self.shortcut)]
+                parts += ["skip", *(op.key for op in self.shortcut)]
             parts.append(f"add+{self.activation}" if self.activation else "add")
         return "-".join(parts)
 
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates, convolutions and the classifier; as OFA's ``count_flops_given_config``."""
-        total = 0
-        for step in self.all_steps:
-            op = step.op
-            if isinstance(op, Conv):
-                out, inner, k, _ = op.weight_shape
-                total += out * inner * k * k * step.out_size * step.out_size
-            elif isinstance(op, SqueezeExcite):
-                total += 2 * op.channels * op.mid_channels
-            elif isinstance(op, Linear):
-                total += op.in_channels * op.out_channels
-        return total
+        return sum(step.op.macs(step.out_size) for step in self.all_steps)
 
     @cached_property
     def params(self) -> int:
-        """Trainable parameters of the supernet's layer (a batch norm has two a channel)."""
-        total = 0
-        for step in self.all_steps:
-            op = step.op
-            if isinstance(op, Conv):
-                out, inner, k, _ = op.weight_shape
-                total += out * inner * k * k + (2 * out if op.norm else 0)
-            elif isinstance(op, SqueezeExcite):
-                total += 2 * op.channels * op.mid_channels + op.channels + op.mid_channels
-            elif isinstance(op, Linear):
-                total += op.in_channels * op.out_channels + op.out_channels
-        return total
+        """Trainable parameters of the supernet's layer (a batch norm has two per channel)."""
+        return sum(step.op.params for step in self.all_steps)
 
     @cached_property
     def peak_elements(self) -> int:
@@ -223,25 +152,48 @@ class Layer:
 
         Inside a layer with a shortcut a depthwise convolution also holds the layer's input, unless that
         is its own input. This is the definition of MIT's TinyML lab 3 (spaces' ``KBPeakMemory`` is this
-        at one byte an element); a bottleneck's 3x3 convolution counts as a depthwise one does.
+        at one byte per element); a bottleneck's 3x3 convolution counts as a depthwise one does.
         """
         largest = 0
         for step in self.all_steps:
-            if isinstance(step.op, Conv | Linear):
-                elements = step.channels * step.in_size**2 + step.op.out_channels * step.out_size**2
-                spatial = isinstance(step.op, Conv) and step.op.kernel > 1
-                if self.residual and spatial and step is not self.steps[0]:
-                    elements += self.in_channels * self.in_size**2
-                largest = max(largest, elements)
+            op = step.op
+            if not op.counts_for_peak:
+                continue
+            elements = op.in_channels * step.in_size**2 + op.out_channels * step.out_size**2
+            if self.residual and op.spatial and step is not self.steps[0]:
+                elements += self.in_channels * self.in_size**2
+            largest = max(largest, elements)
         return largest
 
+    # -- shape, for drawing and for tables of others -----------------------------------------------
 
-def _op_key(op: Op) -> str:
-    if isinstance(op, Conv):
-        text = f"{'dw' if op.depthwise else 'conv'}{op.kernel}s{op.stride}o{op.out_channels}"
-        return f"{text}+{op.activation}" if op.activation else text
-    if isinstance(op, SqueezeExcite):
-        return f"se{op.mid_channels}"
-    if isinstance(op, Pool):
-        return f"{op.kind}pool{op.kernel}s{op.stride}"
-    return "pool" if isinstance(op, GlobalPool) else f"linear{op.out_channels}"
+    @property
+    def convs(self) -> tuple[Conv, ...]:
+        """Convolutions of the chain (those inside squeeze-and-excitation are not counted)."""
+        return tuple(conv for op in self.ops for conv in op.convs)
+
+    @property
+    def depthwise(self) -> Conv | None:
+        """The first depthwise convolution of the chain, if it has one."""
+        return next((conv for conv in self.convs if conv.depthwise), None)
+
+    @property
+    def kernel(self) -> int:
+        """Kernel of the depthwise convolution, else the largest of all; 0 without convolutions."""
+        return self.depthwise.kernel if self.depthwise else max((c.kernel for c in self.convs), default=0)
+
+    @property
+    def middle_channels(self) -> int:
+        """Channels of the depthwise convolution, else of the widest; 0 without convolutions."""
+        widest = max((conv.out_channels for conv in self.convs), default=0)
+        return self.depthwise.out_channels if self.depthwise else widest
+
+    @property
+    def squeezes(self) -> bool:
+        """Whether the chain has squeeze-and-excitation."""
+        return any(op.squeezes for op in self.ops)
+
+    @property
+    def stride(self) -> int:
+        """Product of the chain's strides."""
+        return math.prod(op.stride for op in self.ops)

@@ -1,4 +1,4 @@
-"""One process at a time has a file."""
+"""File locks: one process at a time writes a file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from deploy_nas.core.errors import OutputError
 
 
 def lock(file: IO[bytes], path: Path, wait_s: float = 0.0) -> None:
-    """Take an open file for this process; the system frees it however the process ends.
+    """Lock an open file for this process; the system releases the lock when the process ends.
 
-    On a system without such locks (Windows) a second process is not noticed.
+    Does nothing on systems without such locks (Windows).
+
+    Args:
+        file: the open file.
+        path: its path, for errors.
+        wait_s: how long to wait for another process.
 
     Raises:
-        OutputError: another process has it and kept it for ``wait_s``, or its disk has no locks.
+        OutputError: another process still holds the lock after ``wait_s``, or the disk has no locks.
     """
     try:
         import fcntl

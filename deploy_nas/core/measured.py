@@ -1,4 +1,4 @@
-"""What was measured of one model: its latency on a device, and its top-1 on images."""
+"""Measurements of one model: its latency on a device, and its top-1 on images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Z_95 = 1.959964
 
 
 def latency_of(points_ms: Sequence[float] | NDArray[np.float64]) -> float:
-    """The one statistic called latency: the lower quartile of the times of single runs, ms."""
+    """The definition of latency: the lower quartile of the times of single runs, ms."""
     return float(np.quantile(np.asarray(points_ms, dtype=np.float64), LATENCY_QUANTILE))
 
 
@@ -27,9 +27,9 @@ class Measured:
     Args:
         latency_ms: their lower quartile (:func:`latency_of`).
         p50_ms, p90_ms, p99_ms: quantiles.
-        runs: how many were timed.
-        sentinel_ms: what the sentinel took in between; ``None`` where none was timed.
-        busy: share of the processor time that the runs had; ``None`` where nobody looked.
+        runs: number of runs.
+        sentinel_ms: time of the sentinel between the runs; ``None`` where none was timed.
+        busy: share of the processor time that the runs had; ``None`` where it was not recorded.
     """
 
     latency_ms: float
@@ -49,7 +49,7 @@ class Measured:
         sentinel_ms: float | None = None,
         busy: float | None = None,
     ) -> Measured:
-        """The figures of pooled times, ms."""
+        """Statistics of pooled times of single runs, ms."""
         p50, p90, p99 = (float(q) for q in np.quantile(np.asarray(points_ms), [0.5, 0.9, 0.99]))
         return cls(
             latency_ms=latency_of(points_ms),
@@ -62,7 +62,7 @@ class Measured:
         )
 
     def to_json(self) -> dict[str, object]:
-        """The object in files; what is not known is left out."""
+        """The object in files; unknown values are left out."""
         value = {
             "latency_ms": self.latency_ms,
             "p50_ms": self.p50_ms,
@@ -90,14 +90,14 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Top1:
-    """How many of ``images`` were classified right."""
+    """``right`` of ``images`` were classified correctly."""
 
     right: int
     images: int
 
     @property
     def percent(self) -> float:
-        """Share of images classified right."""
+        """Share of images classified correctly."""
         return 100.0 * self.right / self.images
 
     @property

@@ -1,4 +1,4 @@
-"""Precisions of a network, and the number formats of INT8 that a processor multiplies well."""
+"""Precisions of a network, and the INT8 number formats that suit a processor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PRECISIONS = (FP32, INT8)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scheme:
-    """Number formats that a processor multiplies well.
+    """INT8 number formats that suit a processor.
 
     Args:
         activations: "uint8" or "int8".
-        weight_bits: 8, or 7 where products of two are summed in 16 bits, which 8 would overflow.
-        why: the instructions it was chosen for.
+        weight_bits: 8, or 7 where the processor adds two products in 16 bits, which 8 bits would overflow.
+        why: the instructions that it was chosen for.
     """
 
     activations: Literal["uint8", "int8"] = "uint8"
@@ -38,24 +38,27 @@ PROCESSORS = (THIS_PROCESSOR, *_SCHEMES)
 
 
 def processor_of(features: Sequence[str], machine: str) -> str:
-    """Which of :data:`PROCESSORS` one with these instruction sets is; arguments as for :func:`scheme_for`."""
+    """The kind of a processor, one of :data:`PROCESSORS`; arguments as for :func:`scheme_for`."""
     if any(f in features for f in _VNNI):
         return "vnni"
     return "arm" if machine.lower() in ("aarch64", "arm64") else "x86"
 
 
 def sums_exactly(weight_bits: int, features: Sequence[str], machine: str) -> bool:
-    """Whether a processor adds up products of such weights without overflow; else as :func:`scheme_for`."""
+    """Whether a processor sums products of such weights without overflow; see :func:`scheme_for`."""
     return weight_bits < 8 or processor_of(features, machine) != "x86"
 
 
 def scheme_for(processor: str, features: Sequence[str], machine: str) -> Scheme:
-    """The scheme for a kind of processor.
+    """The number formats for a kind of processor.
 
     Args:
-        processor: one of :data:`PROCESSORS`; "auto" means the one that the others describe.
+        processor: one of :data:`PROCESSORS`; "auto": the one that ``features`` and ``machine`` describe.
         features: its instruction sets (``device.machine.cpu_features``).
-        machine: as ``platform.machine()`` has it.
+        machine: the value of ``platform.machine()``.
+
+    Raises:
+        OptionError: an unknown kind; the subject is ``int8_for``.
     """
     if processor != THIS_PROCESSOR:
         if processor not in _SCHEMES:

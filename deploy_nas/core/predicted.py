@@ -1,4 +1,4 @@
-"""What is promised of an architecture: accuracy, latency with its bound and budget, and on which device."""
+"""The prediction for an architecture: accuracy, latency with bound and budget, and the device."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MOST_THREADS = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Elsewhere:
-    """What is promised on a further device, and the budget there.
+    """The prediction on a further device, and the budget there.
 
     Args:
         device: its name.
         profile: id of its profile.
-        latency_ms: predicted.
-        bound_ms: upper bound of the measured latency; ``None`` where there is none.
-        budget_ms: asked for; ``None``: reported only.
+        latency_ms: predicted latency.
+        bound_ms: upper bound of the measured latency; ``None``: unknown.
+        budget_ms: latency budget; ``None``: no budget.
     """
 
     device: str
@@ -59,27 +59,27 @@ class Elsewhere:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predicted:
-    """What is promised; ``None`` stands for what nobody predicted or asked.
+    """A prediction; ``None`` where a value was not predicted or asked for.
 
     Args:
         figures: figures that follow from the architecture (``core.figures.ANALYTICAL``) by name.
-        latency_ms: predicted on the first device.
+        latency_ms: predicted latency on the first device.
         bound_ms: upper bound of its measured latency, at ``confidence``.
-        budget_ms: latency budget that was searched for.
-        confidence: of the bound.
-        measured_ms: measured by the search itself.
-        accuracy: top-1 in ``accuracy_unit``.
+        budget_ms: latency budget of the search.
+        confidence: confidence of the bound.
+        measured_ms: latency measured by the search.
+        accuracy: predicted top-1 in ``accuracy_unit``.
         accuracy_spread: standard deviation of an ensemble, in the same unit.
         accuracy_note: a known bias of the predictor.
-        profile: id of the profile the latency comes from.
-        device: its name, where it is known by one.
-        provider, provider_options: that were profiled, and so must be measured.
-        threads: intra-op threads that were profiled.
-        precision: that was profiled.
-        seed: of the search.
-        picked: how it was picked from a front: "knee" or a budget in ms.
-        others: on further devices.
-        extra: keys of the file that this deploy-nas does not know; they are kept.
+        profile: id of the profile behind the latency.
+        device: name of the device, where it has one.
+        provider, provider_options: profiled execution provider and its options; a measurement must use them.
+        threads: profiled number of intra-op threads.
+        precision: profiled precision.
+        seed: seed of the search.
+        picked: choice of the point on a front: "knee" or a budget in ms.
+        others: predictions on further devices.
+        extra: unknown keys of the file, kept when it is written again.
     """
 
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -108,20 +108,20 @@ class Predicted:
 
     @property
     def accuracy_percent(self) -> float | None:
-        """Top-1 in percent, whatever the unit."""
+        """Predicted top-1 in percent, whatever the unit."""
         if self.accuracy is None:
             return None
         return self.accuracy * (100.0 if self.accuracy_unit == "fraction" else 1.0)
 
     @property
     def measured_provider(self) -> str:
-        """The provider that a measurement must use to be held against this."""
+        """The execution provider that a measurement must use to be comparable."""
         return self.provider or CPU_PROVIDER
 
     def promise_for(self, precision: str) -> Predicted:
-        """What of this holds for a file of that precision: another's latency would be a wrong promise.
+        """The part of the prediction that holds for a file of that precision: latencies hold for their own.
 
-        A budget holds for the file that ships, so an INT8 file has it from the fp32 search it comes from.
+        A budget is meant for the file that ships, so an INT8 file inherits that of the fp32 search.
         """
         if (self.precision or FP32) == precision:
             return self
@@ -136,13 +136,13 @@ class Predicted:
         )
 
     def without_latency(self) -> Predicted:
-        """The same, with nothing promised of its speed."""
+        """The prediction without latency, bound and budget."""
         return replace(
             self, latency_ms=None, bound_ms=None, budget_ms=None, measured_ms=None, confidence=None
         )
 
     def to_json(self) -> dict[str, object]:
-        """The object in files: what is not known is left out, but for the bound of a latency."""
+        """The object in files; unknown values are left out, except for the bound of a known latency."""
         value: dict[str, object] = {
             "latency_ms": self.latency_ms,
             **self.figures,
@@ -173,7 +173,7 @@ class Predicted:
         """From a file's object.
 
         Raises:
-            RecordError: a figure of another type, infinite, or below what it can be; names it.
+            RecordError: a value of a wrong type or out of range; names the key.
         """
         unit = fields.optional_text("accuracy_unit")
         if unit not in (None, "percent", "fraction"):

@@ -1,4 +1,4 @@
-"""How a plan is timed: the settings that a journal and a profile carry."""
+"""Settings of a measurement run, as a journal and a profile record them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from deploy_nas.core.precision import FP32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How a plan is timed: in ``rounds`` bursts of about ``burst_ms``, rows alone in fewer and shorter ones.
+    """Settings of a measurement run.
 
-    Rounds are dealt out to ``passes`` over all units, so that no unit's times are of one moment.
-    A unit whose middle round lies ``unstable_percent`` above its quickest gets up to ``extra_rounds``
-    more. The sentinel is timed before a burst where it was not within ``sentinel_every_ms``; while it
-    takes over ``slow_factor`` of its quiet time the run waits, ``wait_s`` in all.
+    Each unit of the plan is timed in ``rounds`` bursts of about ``burst_ms``, single rows in ``row_rounds``
+    shorter ones. The rounds are spread over ``passes`` over all units, so that the times of a unit come from
+    several moments. A unit whose median round is ``unstable_percent`` slower than its fastest gets up to
+    ``extra_rounds`` more. The sentinel is timed before a burst unless it was within ``sentinel_every_ms``;
+    while it takes longer than ``slow_factor`` times its quiet time, the run waits, up to ``wait_s`` in total.
     """
 
     threads: int = 1
@@ -47,7 +48,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, given: Fields) -> Settings:
-        """From a file's object, which must hold all of them; raises :class:`RecordError` naming the key."""
+        """From a file's object, which must have every key; raises :class:`RecordError` naming the key."""
         values: dict[str, object] = {}
         for one in fields(cls):
             if one.name == "provider_options":

@@ -26,6 +26,9 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 Choice = int | float
 Architecture = dict[str, Choice | list[Choice]]
+# Builders name the values of their genes, as many as their slot has.
+LayerBuilder = Callable[..., Layer | None]  # type: ignore[explicit-any]
+"""``build(image_size, *values of genes)``: the layer of a slot, or ``None`` where the slot is empty."""
 
 _IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
 
@@ -35,12 +38,12 @@ class Gene:
     """One choice of an architecture: ``architecture[key][index]`` is one of ``choices``.
 
     Args:
-        key: in the architecture's dict.
-        index: in that key's list; ``None``: the key holds the value itself, no list.
+        key: key of the architecture's dict.
+        index: index into that key's list; ``None``: the key holds a single value instead of a list.
         choices: values, ascending.
-        gate: ``(gene, least)``: the gene matters only where that other gene's chosen index is at least
-            ``least`` (a block past its stage's depth is absent). ``None``: always.
-        same: further values read as the first choice: what the supernet makes no difference of.
+        gate: ``(gene, least)``: the gene is active only where the chosen index of that other gene is at least
+            ``least`` (a block past its stage's depth is absent). ``None``: always active.
+        same: further values that are read as the first choice, because the supernet treats them alike.
     """
 
     key: str
@@ -51,40 +54,41 @@ class Gene:
 
     @property
     def name(self) -> str:
-        """As messages and columns have it: ``ks[3]``, ``wid``."""
+        """Its name in messages and feature columns, such as ``ks[3]`` or ``wid``."""
         return self.key if self.index is None else f"{self.key}[{self.index}]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A place in the network. ``build(image_size, values of genes)`` gives its layer or ``None``."""
+    """A place in the network; ``build`` gives the layer that stands there."""
 
     name: str
     genes: tuple[int, ...]
-    build: Callable[..., Layer | None]
+    build: LayerBuilder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """A file that comes with a package: its path below that package's folder."""
+    """A file that ships with a package, by its path below the package's folder."""
 
     package: str
     name: str
 
     @property
     def path(self) -> Path:
-        """Where it lies; the file may be missing."""
+        """Path of the file, which may be missing."""
         return Path(str(importlib.resources.files(self.package))) / self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """A file that its authors publish, with what it is checked by.
+    """A published file, with the digest that checks it.
 
     Args:
-        url: where it is.
+        url: its address.
         filename: its name in the cache.
-        sha256, git_blob_id: of its content; with neither it cannot be checked, and is not downloaded.
+        sha256, git_blob_id: digests of its content; without either it cannot be checked and is not
+            downloaded.
     """
 
     url: str
@@ -99,18 +103,19 @@ class Space:
 
     Args:
         id: as in commands and files.
-        summary: one line for people.
-        supernet: how the ``ofa`` package makes it: class name and arguments (see ``adapters.supernets``).
-        image_sizes: sides an architecture may take, ascending.
-        profile_image_sizes: those profiled unless asked otherwise.
+        summary: a one-line description.
+        supernet: class name and arguments of the supernet in the ``ofa`` package (see
+            ``adapters.supernets``).
+        image_sizes: image sizes of the architectures, pixels, ascending.
+        profile_image_sizes: image sizes that are profiled by default.
         classes: outputs of the classifier.
         mean, std: per channel, of pixels scaled to 0..1.
         genes, slots: see :class:`Gene`, :class:`Slot`. Genes with one key are in index order.
-        labels: names of the classes, in the order of the logits; empty where it names none.
-        default_weights: weights that come with it, known to commands as "embedded".
-        default_predictor: an accuracy predictor that comes with it, likewise.
-        published_weights: a checkpoint that its authors publish, known to commands as "pretrained".
-        published_predictor: whether OFA's published accuracy predictor was made for this very space.
+        labels: names of the classes in the order of the logits; empty: unknown.
+        default_weights: weights that ship with it, named "embedded" in commands.
+        default_predictor: accuracy predictor that ships with it, named "embedded" in commands.
+        published_weights: checkpoint published by its authors, named "pretrained" in commands.
+        published_predictor: whether OFA published an accuracy predictor for exactly this space.
     """
 
     id: str
@@ -141,27 +146,27 @@ class Space:
 
     @cached_property
     def _plain_keys(self) -> frozenset[str]:
-        """Keys that hold one value instead of a list."""
+        """Keys that hold a single value instead of a list."""
         return frozenset(gene.key for gene in self.genes if gene.index is None)
 
     @cached_property
     def choice_counts(self) -> IntArray:
-        """Choices of each encoded column, int64 ``[1 + genes]``."""
+        """Number of choices of each encoded column, int64 ``[1 + genes]``."""
         return np.array([len(self.image_sizes), *(len(g.choices) for g in self.genes)], dtype=np.int64)
 
     @cached_property
     def size(self) -> int:
-        """Architectures there are, absent blocks' choices counted."""
+        """Number of encoded rows; rows that differ only in absent blocks count separately."""
         return int(np.prod(self.choice_counts.astype(object)))
 
     # -- encoded and back ----------------------------------------------------------------------
 
     def validate(self, architecture: Mapping[str, object]) -> None:
-        """Raise :class:`ArchitectureError`, naming the key, unless this is one of the space."""
+        """Raise :class:`ArchitectureError`, naming the key, unless this is an architecture of the space."""
         self.encode([architecture])
 
     def encode(self, architectures: Iterable[Mapping[str, object]]) -> IntArray:
-        """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` at the first fault."""
+        """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` for the first invalid one."""
         rows = [self._encode_one(a) for a in architectures]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.genes) + 1)
 
@@ -175,7 +180,7 @@ class Space:
         for key in architecture:
             if key not in expected and key not in _IGNORED_KEYS:
                 raise ArchitectureError(
-                    f"is no key of {self.id}", subject=str(key), hint=_keys_hint(expected)
+                    f"is not a key of {self.id}", subject=str(key), hint=_keys_hint(expected)
                 )
         row = [self._index("image_size", architecture.get("image_size"), self.image_sizes)]
         for key, columns in self.gene_columns.items():
@@ -195,7 +200,7 @@ class Space:
         for gene, index in zip(self.genes, row[1:], strict=True):
             if index < 0 and gene.gate is not None and row[1 + gene.gate[0]] >= gene.gate[1]:
                 raise ArchitectureError(
-                    f"must be one of {list(gene.choices)}, is 0 though its block is there",
+                    f"must be one of {list(gene.choices)}, is 0 though its block is present",
                     subject=gene.name,
                 )
         return [max(index, 0) for index in row]
@@ -226,20 +231,20 @@ class Space:
         return result
 
     def active(self, encoded: IntArray) -> NDArray[np.bool_]:
-        """Which genes matter, bool ``[n, genes]``."""
+        """Activity of each gene, bool ``[n, genes]``."""
         columns, least = self._gates
         active: NDArray[np.bool_] = np.atleast_2d(encoded)[:, columns] >= least
         return active
 
     @cached_property
     def _gates(self) -> tuple[IntArray, IntArray]:
-        """Column to look at and least index of each gene; without a gate column 0 and 0: always."""
+        """Gate of each gene as encoded column and least index; 0 and 0 for a gene without a gate."""
         gates = [(0, 0) if g.gate is None else (1 + g.gate[0], g.gate[1]) for g in self.genes]
         columns, least = zip(*gates, strict=True) if gates else ((), ())
         return np.array(columns, dtype=np.int64), np.array(least, dtype=np.int64)
 
     def canonical(self, encoded: IntArray) -> IntArray:
-        """A copy in which genes that do not matter are 0: equal rows are equal networks."""
+        """A copy in which inactive genes are 0: equal rows are equal networks."""
         encoded = np.atleast_2d(encoded).copy()
         gated = self._gated
         if len(gated):
@@ -249,7 +254,7 @@ class Space:
 
     @cached_property
     def _gated(self) -> IntArray:
-        """Genes that do not always matter."""
+        """Genes that have a gate."""
         return np.array([i for i, gene in enumerate(self.genes) if gene.gate is not None], dtype=np.int64)
 
     # -- drawing -------------------------------------------------------------------------------
@@ -265,19 +270,19 @@ class Space:
         return encoded
 
     def image_size_indices(self, image_sizes: Sequence[int]) -> IntArray:
-        """Indices of the sides given; raises :class:`ArchitectureError` for one not offered."""
+        """Indices of image sizes, int64; raises :class:`ArchitectureError` for one not in the space."""
         return np.array([self._index("image_size", s, self.image_sizes) for s in image_sizes], dtype=np.int64)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """One random architecture (OFA's ``sample_active_subnet``, with an image size)."""
+        """A random architecture (OFA's ``sample_active_subnet``, with an image size)."""
         return self.decode(self.sample_encoded(rng, 1))[0]
 
     def smallest(self, image_size: int | None = None) -> Architecture:
-        """Every choice its first (lab 3's ``sample_active_subnet(min, image_size)``)."""
+        """The first choice of every gene (lab 3's ``sample_active_subnet(min, image_size)``)."""
         return self._extreme(0, min(self.image_sizes) if image_size is None else image_size)
 
     def largest(self, image_size: int | None = None) -> Architecture:
-        """Every choice its last (lab 3's ``sample_active_subnet(max, image_size)``)."""
+        """The last choice of every gene (lab 3's ``sample_active_subnet(max, image_size)``)."""
         return self._extreme(-1, max(self.image_sizes) if image_size is None else image_size)
 
     def _extreme(self, which: int, image_size: int) -> Architecture:
@@ -288,7 +293,7 @@ class Space:
     # -- layers --------------------------------------------------------------------------------
 
     def layers(self, architecture: Mapping[str, object]) -> list[tuple[str, Layer]]:
-        """The network as ``(slot name, layer)``, absent slots left out."""
+        """The network as ``(slot name, layer)`` pairs, without absent slots."""
         row = self.encode([architecture])[0]
         image_size = self.image_sizes[int(row[0])]
         built = []
@@ -328,7 +333,7 @@ class Space:
     def row_ids(self, encoded: IntArray) -> IntArray:
         """Row number in each slot, int64 ``[n, slots]``; -1 where a slot is absent.
 
-        A value array with one extra last element (the absent row's) can be indexed with it.
+        Indexes an array of values per row that has one more element at its end, for absent slots.
         """
         rows: IntArray = self.place_rows[self.places(encoded)]
         return rows
@@ -336,7 +341,7 @@ class Space:
     def places(self, encoded: IntArray) -> IntArray:
         """Number of the choice made in each slot, image size included, int64 ``[n, slots]``.
 
-        Indexes :attr:`place_rows`, and any figure laid out like it: pricing is then one gather and a sum.
+        Indexes :attr:`place_rows` and any array of its layout, so that pricing is one gather and a sum.
         """
         strides, starts, _ = self._row_index
         places: IntArray = (np.atleast_2d(encoded) @ strides + starts).astype(np.int64)
@@ -357,7 +362,7 @@ class Space:
     def _row_index(self) -> tuple[FloatArray, FloatArray, IntArray]:
         """Slots' tables laid end to end, and the product that finds a place in them.
 
-        In float64, exact for integers of this size, because that product goes through BLAS.
+        In float64, which is exact for integers of this size, because BLAS then computes the product.
         """
         strides = np.zeros((1 + len(self.genes), len(self.slots)))
         for number, slot in enumerate(self.slots):
@@ -371,7 +376,7 @@ class Space:
         return strides, starts, np.concatenate(tables)
 
     def row_sizes(self) -> IntArray:
-        """For each row the bit mask of image-size indices it occurs in, int64 ``[rows]``."""
+        """Bit mask of the image-size indices at which each row occurs, int64 ``[rows]``."""
         mask = np.zeros(len(self.rows), dtype=np.int64)
         for slot_table in self._row_table[1]:
             per_size = slot_table.reshape(len(self.image_sizes), -1)
@@ -381,7 +386,7 @@ class Space:
 
 
 def image_size_of(architecture: Mapping[str, object]) -> int:
-    """Side of an architecture's images, pixels; raises :class:`ArchitectureError` where it has none."""
+    """Image size of an architecture, pixels; raises :class:`ArchitectureError` if missing or invalid."""
     size = architecture.get("image_size")
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
         raise ArchitectureError(f"must be a whole number, is {_found(size)}", subject="image_size")
@@ -399,5 +404,5 @@ def _found(value: object) -> str:
 
 
 def _is_zero(value: object) -> bool:
-    """As files of ``ofa`` write the choice of an absent block."""
+    """Whether it is 0, which files of ``ofa`` hold for an absent block."""
     return isinstance(value, int | float | np.integer | np.floating) and value == 0 and value is not False

@@ -1,8 +1,8 @@
-"""The spaces deploy-nas knows, by id: its own, and those that other packages bring.
+"""The known spaces by id: those of deploy-nas, and those of other packages.
 
-A package brings a space by an entry point of the group ``deploy_nas.spaces``: its name is the space's
-id, its object a function that returns the :class:`Space` (docs/guide/own-space.md). The ids of
-deploy-nas cannot be taken.
+A package adds a space by an entry point of the group ``deploy_nas.spaces``: its name is the space's id, its
+object a function that returns the :class:`Space` (docs/guide/own-space.md). It cannot replace a space of
+deploy-nas.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import cache, partial
 
 from deploy_nas.core.errors import UnknownSpaceError
-from deploy_nas.core.mobilenet import mobilenet_v3
-from deploy_nas.core.mobilenet_v2 import mcunet, proxyless
-from deploy_nas.core.resnet import resnet50
+from deploy_nas.core.families.mobilenet import mobilenet_v3
+from deploy_nas.core.families.mobilenet_v2 import mcunet, proxyless
+from deploy_nas.core.families.resnet import resnet50
 from deploy_nas.core.space import Download, Resource, Space
 
 _EMBEDDED = "ofa-mbv3-cifar10"
@@ -26,7 +26,7 @@ _IMAGENET_SIZES = (128, 144, 160, 176, 192, 208, 224)
 _TUTORIAL_SIZES = (160, 176, 192, 208, 224)
 # Published by the authors of OFA (Cai et al., ICLR 2020).
 _CHECKPOINTS = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/"
-_RESNET_SIZES = (128, 144, 160, 176, 192, 224, 240, 256)  # those of its published accuracy predictor
+_RESNET_SIZES = (128, 144, 160, 176, 192, 224, 240, 256)  # the sizes of its published accuracy predictor
 
 
 def _checkpoint(filename: str, git_blob_id: str) -> Download:
@@ -107,7 +107,7 @@ def _resnet50() -> Space:
             image_sizes=_RESNET_SIZES,
             profile_image_sizes=(128, 160, 192, 224),
         ),
-        # no digest of it is known, and what cannot be checked is not downloaded
+        # Without a known digest it cannot be checked, so it is not downloaded.
         published_weights=Download(
             url="https://huggingface.co/han-cai/ofa/resolve/main/ofa_supernet_resnet50",
             filename="ofa_supernet_resnet50",
@@ -145,12 +145,12 @@ def space_ids() -> list[str]:
 
 
 def embedded_space() -> Space:
-    """The space whose supernet comes with deploy-nas, weights and accuracy predictor included."""
+    """The space whose weights and accuracy predictor ship with deploy-nas."""
     return get_space(_EMBEDDED)
 
 
 def known_spaces() -> list[Space]:
-    """All spaces that can be loaded; one whose package is at fault is left out."""
+    """All spaces that can be loaded; a space whose package fails is left out."""
     found = []
     for name in space_ids():
         with contextlib.suppress(UnknownSpaceError):
@@ -163,13 +163,13 @@ def get_space(id: str) -> Space:
     """The space of that id.
 
     Raises:
-        UnknownSpaceError: there is none (names those there are), or its package cannot be used.
+        UnknownSpaceError: the id is unknown (names the known ones), or its package cannot be used.
     """
     if id in _SPACES:
         return _SPACES[id]()
     others = _others()
     if id not in others:
-        raise UnknownSpaceError(f"no search space {id!r}", hint=f"there are {', '.join(space_ids())}")
+        raise UnknownSpaceError(f"no search space {id!r}", hint=f"known are {', '.join(space_ids())}")
     return _load(others[id])
 
 
@@ -198,8 +198,8 @@ def _others() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _load(point: importlib.metadata.EntryPoint) -> Space:
-    """Another package's space; whatever that package raises becomes one message."""
-    what = f"space {point.name} (entry point {point.value})"
+    """The space of another package; any exception of that package becomes an ``UnknownSpaceError``."""
+    subject = f"space {point.name} (entry point {point.value})"
     try:
         space = point.load()()
         if not isinstance(space, Space):
@@ -210,7 +210,7 @@ def _load(point: importlib.metadata.EntryPoint) -> Space:
     except Exception as error:
         raise UnknownSpaceError(
             f"cannot be used: {type(error).__name__}: {error}",
-            subject=what,
-            hint="mend or uninstall that package",
+            subject=subject,
+            hint="repair or uninstall that package",
         ) from error
     return space

@@ -1,4 +1,4 @@
-"""Small statistics, each with its definition."""
+"""Statistics, each with its definition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ranks(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's rank correlation; NaN where one side is constant or there are fewer than two."""
+    """Spearman's rank correlation; NaN for fewer than two values, or where one side is constant."""
     x, y = ranks(a), ranks(b)
     if len(x) < 2 or x.std() == 0 or y.std() == 0:
         return math.nan
@@ -33,9 +33,9 @@ def relative_errors(predicted: ArrayLike, measured: ArrayLike) -> NDArray[np.flo
 def upper_ratio(ratios: ArrayLike, confidence: float) -> float:
     """Split-conformal bound of ``measured / predicted``.
 
-    The ``ceil((n + 1) * confidence)``-th smallest of ``n`` held-out ratios: a fresh one is at most
-    this with probability ``confidence`` (Vovk et al. 2005; Lei et al., JASA 2018). Where ``n`` is too
-    small for the confidence asked, the largest ratio, widened by the spread of the ratios.
+    The ``ceil((n + 1) * confidence)``-th smallest of ``n`` held-out ratios: a new ratio is at most this
+    with probability ``confidence`` (Vovk et al. 2005; Lei et al., JASA 2018). Where ``n`` is too small for
+    the confidence, the largest ratio plus the standard deviation of the ratios.
     """
     x = np.sort(np.asarray(ratios, dtype=np.float64))
     rank = math.ceil((len(x) + 1) * confidence)

@@ -39,7 +39,7 @@ Log = Callable[[str], None]
 
 
 class Images(Protocol):
-    """What calibration needs of a set of images (``adapters.images.ImageSet``)."""
+    """The part of a set of images (``adapters.images.ImageSet``) that calibration needs."""
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -48,7 +48,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportReport:
-    """What was written.
+    """The file that was written.
 
     Args:
         path: the file.
@@ -80,7 +80,7 @@ class ExportReport:
 
     @property
     def warning(self) -> str | None:
-        """What the user must be told, or ``None``."""
+        """A warning that the user must see; ``None`` where there is nothing to warn of."""
         return (
             None
             if self.weights.trained
@@ -210,7 +210,7 @@ def export_onnx(
 
 
 def promise(given: object) -> Predicted:
-    """What is promised of an fp32 file: given as a value, or as a dict of figures.
+    """The promise for an fp32 file, from a value or from a dict of figures.
 
     Raises:
         OptionError: neither, or figures that no file can hold.

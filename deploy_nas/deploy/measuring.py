@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deploy_nas.adapters.int8 import timed_graph
+from deploy_nas.adapters.graphs import timed_graph
 from deploy_nas.adapters.kits import SentinelGraph
 from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.measured import Measured

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_nas.adapters import graphs, images, int8
+from deploy_nas.adapters import graphs, images
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError
 from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.measured import Top1
@@ -35,7 +35,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizeReport:
-    """What was written, and what it costs and gives beside the float file.
+    """The INT8 file that was written, compared with the float file.
 
     Args:
         path: the INT8 file.
@@ -219,7 +219,7 @@ def int8_of(
         agreement=None,
         certificate=None,
     )
-    made, _ = int8.build_int8(
+    made, _ = graphs.build_int8(
         layers,
         weights,
         calibrate(layers, weights, prepared),
@@ -233,7 +233,7 @@ def int8_of(
 
 def calibrate(
     layers: graphs.NamedLayers, weights: graphs.Weights, prepared: NDArray[np.float32]
-) -> dict[str, int8.Range]:
+) -> dict[str, graphs.Range]:
     """The range of every activation: least and largest of each batch of images, then their means.
 
     The mean leaves out what one image in hundreds reaches, which would make every step coarser.
@@ -242,7 +242,7 @@ def calibrate(
         layers, weights: of the network.
         prepared: float32 ``[n, 3, s, s]``, in mixed order.
     """
-    tensors = int8.range_tensors(layers)
+    tensors = graphs.range_tensors(layers)
     asked = list(tensors.values())
     inner = [name for name in asked if name != graphs.INPUT]
     model = graphs.with_outputs(graphs.build_model(layers, weights, batch=None), inner)

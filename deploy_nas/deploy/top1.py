@@ -19,7 +19,7 @@ _CHUNK = 1000
 
 
 class LabelledImages(Protocol):
-    """What is needed of a set of images (``adapters.images.ImageSet``)."""
+    """The part of a set of images (``adapters.images.ImageSet``) that measuring top-1 needs."""
 
     @property
     def images(self) -> NDArray[np.uint8]:

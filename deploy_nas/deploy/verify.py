@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy_nas.adapters.int8 import spelling as graph_form
+from deploy_nas.adapters.graphs import graph_form
 from deploy_nas.core.errors import BudgetError, MismatchError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
@@ -19,7 +19,7 @@ DEFAULT_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promise:
-    """What a model is held against, and how it must be measured for that.
+    """A prediction and a budget to hold a model against, and how it must be measured for that.
 
     Args:
         threads: intra-op threads.
@@ -48,7 +48,7 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What was measured beside what was promised. Figures that are not known are ``None``.
+    """A measurement beside the promise. Figures that are not known are ``None``.
 
     Args:
         measured: the latency.
@@ -94,7 +94,7 @@ def promise_of(
     confidence: float | None = DEFAULT_CONFIDENCE,
     threads: int | None = None,
 ) -> Promise:
-    """What a model is to be held against: a profile's prediction, else its own metadata's.
+    """The promise to hold a model against: a profile's prediction, else its own metadata's.
 
     Args:
         model: the model.
@@ -211,7 +211,7 @@ def changed_graphs(profile: Profile) -> tuple[Difference, ...]:
 
 
 def certificate_of(model: ModelFile, found: Verification, top1: Top1 | None = None) -> Certificate:
-    """What a verified file says of itself; ``found`` must know the device it was measured on."""
+    """The certificate of a verified file; ``found`` must know the device it was measured on."""
     assert found.measured_on is not None  # noqa: S101 - every measurement has one
     on, metadata = found.measured_on, model.metadata
     return Certificate(

@@ -20,6 +20,7 @@ from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.run import time_plan
 from deploy_nas.device.runner import Unit
@@ -67,7 +68,7 @@ def read_unit(fields: Fields) -> Unit:
     return Unit(
         id=fields.text("id"),
         kind=fields.text("kind"),
-        tensors={name: tuple(tensors.integers(name)) for name in tensors.value},
+        tensors={name: TensorSpec.from_json(tensors.fields(name)) for name in tensors.value},
     )
 
 

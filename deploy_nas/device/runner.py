@@ -13,6 +13,7 @@ from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import JsonObject
 from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.measure import Progress, Watch, one_round
 from deploy_nas.device.runtime import Runtime
@@ -32,11 +33,11 @@ class Unit:
 
     id: str
     kind: str
-    tensors: Mapping[str, tuple[int, ...]]
+    tensors: Mapping[str, TensorSpec]
 
     def to_json(self) -> JsonObject:
         """The object in kits."""
-        tensors = {name: list(shape) for name, shape in self.tensors.items()}
+        tensors = {name: spec.to_json() for name, spec in self.tensors.items()}
         return {"id": self.id, "kind": self.kind, "tensors": tensors}
 
 

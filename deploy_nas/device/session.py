@@ -12,6 +12,7 @@ import numpy as np
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device import machine
 from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
 
@@ -190,24 +191,22 @@ def open_session(
     )
 
 
-def random_initializers(shapes: Mapping[str, Sequence[int]], rng: np.random.Generator) -> dict[str, Array]:
+def random_initializers(tensors: Mapping[str, TensorSpec], rng: np.random.Generator) -> dict[str, Array]:
     """Values for timing: He's variance for weights, zero for biases, so that nothing overflows.
 
-    Of a graph in INT8, names ending in ``_int8`` and ``_int32`` are its weights and biases.
+    int8 tensors are weights, int32 tensors biases; a float32 tensor with one dimension is a bias.
     """
     values: dict[str, Array] = {}
-    largest = max((int(np.prod(s)) for s in shapes.values()), default=1)
+    largest = max((int(np.prod(spec.shape)) for spec in tensors.values()), default=1)
     noise = rng.standard_normal(min(largest, 1 << 22), dtype=np.float32)
-    for name, shape in shapes.items():
-        if name.endswith("_int8"):
-            values[name] = np.clip(np.resize(noise, tuple(shape)) * 40.0, -127, 127).astype(np.int8)
-        elif name.endswith("_int32"):
-            values[name] = np.zeros(tuple(shape), dtype=np.int32)
-        elif len(shape) == 1:
-            values[name] = np.zeros(tuple(shape), dtype=np.float32)
+    for name, spec in tensors.items():
+        if spec.type == "int8":
+            values[name] = np.clip(np.resize(noise, spec.shape) * 40.0, -127, 127).astype(np.int8)
+        elif spec.type == "int32" or len(spec.shape) == 1:
+            values[name] = np.zeros(spec.shape, dtype=spec.type)
         else:
-            scale = np.float32(np.sqrt(2.0 / np.prod(shape[1:])))
-            values[name] = np.resize(noise, tuple(shape)) * scale
+            scale = np.float32(np.sqrt(2.0 / np.prod(spec.shape[1:])))
+            values[name] = np.resize(noise, spec.shape) * scale
     return values
 
 

@@ -9,11 +9,11 @@ alone, so whatever space has such layers can be imported.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
-from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, SqueezeExcite
+from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear
 from deploy_nas.core.space import Space
 from deploy_nas.records.profile import Imported, Noise, Profile, Row
 
@@ -25,19 +25,31 @@ FORMAT = "OFA latency tables"
 
 def ofa_keys(layer: Layer) -> tuple[str, ...] | None:
     """The keys whose times add up to a layer's; ``None`` for a layer that OFA's tables cannot name."""
-    convs = [op for op in layer.ops if isinstance(op, Conv)]
-    depthwise = [op for op in convs if op.depthwise]
-    if len(layer.ops) == 1 and convs and not depthwise:
-        return (_key("Conv", _shape(layer.in_size, 3), _shape(layer.out_size, layer.out_channels)),)
-    if len(depthwise) == 1:
-        return (_block_key(layer, depthwise[0], convs[-1]),)
-    last = layer.ops[-1]
-    if not isinstance(last, Linear) or not any(isinstance(op, GlobalPool) for op in layer.ops):
-        return None
-    return _tail_keys(layer.in_size, convs, last)
+    size = layer.in_size
+    match layer.ops:
+        case (Conv(depthwise=False),):
+            return (_key("Conv", _shape(size, 3), _shape(layer.out_size, layer.out_channels)),)
+        case (Conv(depthwise=False) as wide, GlobalPool(), Linear() as last):
+            return _wide_key(wide, size), _key(
+                "Logits", _shape(size, wide.out_channels), str(last.out_channels)
+            )
+        case (Conv(depthwise=False) as wide, GlobalPool(), Conv(depthwise=False) as mix, Linear() as last):
+            channels = wide.out_channels
+            return (
+                _wide_key(wide, size),
+                _key("AvgPool2D", _shape(size, channels), _shape(1, channels)),
+                _key("Conv_2", _shape(1, channels), _shape(1, mix.out_channels)),
+                _key("Logits", _shape(1, last.in_channels), str(last.out_channels)),
+            )
+    depthwise = [conv for conv in layer.convs if conv.depthwise]
+    return (_block_key(layer, depthwise[0]),) if len(depthwise) == 1 else None
 
 
-def _block_key(layer: Layer, depthwise: Conv, last: Conv) -> str:
+def _wide_key(wide: Conv, size: int) -> str:
+    return _key("Conv_1", _shape(size, wide.in_channels), _shape(size, wide.out_channels))
+
+
+def _block_key(layer: Layer, depthwise: Conv) -> str:
     # OFA's Proxyless blocks are told by the ratio, its MobileNetV3 blocks by the channels
     proxyless = depthwise.activation == "relu6"
     middle = depthwise.in_channels
@@ -48,25 +60,9 @@ def _block_key(layer: Layer, depthwise: Conv, last: Conv) -> str:
         f"idskip:{int(layer.residual)}",
     ]
     if not proxyless:
-        squeeze = any(isinstance(op, SqueezeExcite) for op in layer.ops)
-        parts += [f"se:{int(squeeze)}", f"hs:{int(depthwise.activation == 'hard_swish')}"]
-    shapes = _shape(layer.in_size, layer.in_channels), _shape(layer.out_size, last.out_channels)
+        parts += [f"se:{int(layer.squeezes)}", f"hs:{int(depthwise.activation == 'hard_swish')}"]
+    shapes = _shape(layer.in_size, layer.in_channels), _shape(layer.out_size, layer.out_channels)
     return "-".join([_key("expanded_conv", *shapes), *parts])
-
-
-def _tail_keys(size: int, convs: Sequence[Conv], last: Linear) -> tuple[str, ...] | None:
-    if not convs:
-        return None
-    wide = convs[0].out_channels
-    first = _key("Conv_1", _shape(size, convs[0].in_channels), _shape(size, wide))
-    if len(convs) == 1:
-        return first, _key("Logits", _shape(size, wide), str(last.out_channels))
-    return (
-        first,
-        _key("AvgPool2D", _shape(size, wide), _shape(1, wide)),
-        _key("Conv_2", _shape(1, wide), _shape(1, convs[1].out_channels)),
-        _key("Logits", _shape(1, last.in_channels), str(last.out_channels)),
-    )
 
 
 def _shape(size: int, channels: int) -> str:

@@ -10,14 +10,15 @@ from functools import cached_property
 
 import numpy as np
 
-from deploy_nas.adapters.graphs import NamedLayers, weight_shapes
-from deploy_nas.adapters.int8 import spelling, timed_graph
+from deploy_nas.adapters.graphs import graph_form, timed_graph
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.precision import FP32, INT8, PRECISIONS
 from deploy_nas.core.space import IntArray, Space
 from deploy_nas.core.spaces import get_space
+from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.core.walk import NamedLayers, weight_tensors
 from deploy_nas.device.runner import SAME, SENTINEL, Unit
 
 AA_UNITS = 6
@@ -69,14 +70,17 @@ class ProfilePlan:
             self.fit.tolist(),
             self.validation.tolist(),
             *([] if self.precision == FP32 else [self.precision, self.activations]),
-            self.spelling,
+            self.graph_form,
         ]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
 
     @cached_property
-    def spelling(self) -> str:
-        """How this deploy-nas spells the smallest network: another's timings are of other graphs."""
-        return spelling(self._layers[SENTINEL], self.precision)
+    def graph_form(self) -> str:
+        """Digest of the form in which this deploy-nas writes graphs, taken of the smallest network.
+
+        With another form, timings are of other graphs.
+        """
+        return graph_form(self._layers[SENTINEL], self.precision)
 
     @property
     def arguments(self) -> PlanArguments:
@@ -166,7 +170,7 @@ class ProfilePlan:
 
     def _unit(self, unit_id: str) -> Unit:
         int8 = self.precision == INT8
-        tensors = self._graph(unit_id)[1] if int8 else weight_shapes(self._layers[unit_id])
+        tensors = self._graph(unit_id)[1] if int8 else weight_tensors(self._layers[unit_id])
         return Unit(id=unit_id, kind=unit_id.partition(":")[0], tensors=tensors)
 
     @property
@@ -191,7 +195,7 @@ class ProfilePlan:
         """The graph of one unit, weights named only."""
         return self._graph(unit_id)[0]
 
-    def _graph(self, unit_id: str) -> tuple[bytes, Mapping[str, tuple[int, ...]]]:
+    def _graph(self, unit_id: str) -> tuple[bytes, Mapping[str, TensorSpec]]:
         return timed_graph(self._layers[unit_id], self.precision, self.activations)
 
 

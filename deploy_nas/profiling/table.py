@@ -221,7 +221,7 @@ def make_profile(
     unvalidated = Profile(
         space=plan.space,
         image_sizes=plan.image_sizes,
-        fingerprint=replace(fingerprint, graphs=plan.spelling),
+        fingerprint=replace(fingerprint, graphs=plan.graph_form),
         settings=settings,
         created=created,
         duration_s=round(duration_s, 1),

@@ -1,8 +1,7 @@
-"""Measured subnets: what ``collect`` writes line by line and ``train`` reads.
+"""Measured subnets: the file that ``accuracy collect`` writes and ``accuracy train`` reads.
 
-JSON lines: a header, then one architecture a line with its ``top1`` in percent. Lines are only ever
-appended, so a run cut short loses at most the line it was writing; a last line without its newline
-is such a cut and is dropped.
+JSON lines: a header, then one architecture per line with its ``top1`` in percent. Lines are only appended,
+so an interrupted run loses at most the line it was writing: a last line without a newline is dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -30,14 +29,14 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccuracyHeader:
-    """What makes two measurements comparable.
+    """The conditions of the measurements: only equal ones are comparable.
 
     Args:
         space: the search space.
         weights: hash of the supernet's weights.
         images: hash of the images accuracy was measured on.
-        image_count: how many those are.
-        calibration: hash of the images batch-norm statistics were recalibrated on; empty for none.
+        image_count: number of those images.
+        calibration: hash of the images that recalibrated batch norm; empty for none.
     """
 
     space: Space
@@ -46,8 +45,8 @@ class AccuracyHeader:
     image_count: int
     calibration: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """The first line's object."""
+    def to_json(self) -> dict[str, object]:
+        """The object of the first line."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -71,11 +70,11 @@ class AccuracyData:
         return len(self.top1_percent)
 
     def first(self, count: int) -> AccuracyData:
-        """The ``count`` measured first."""
+        """The first ``count`` subnets."""
         return replace(self, encoded=self.encoded[:count], top1_percent=self.top1_percent[:count])
 
     def last(self, count: int) -> AccuracyData:
-        """The ``count`` measured last."""
+        """The last ``count`` subnets."""
         start = max(0, len(self) - count)
         return replace(self, encoded=self.encoded[start:], top1_percent=self.top1_percent[start:])
 
@@ -84,15 +83,15 @@ def load_accuracy_data(path: Path) -> AccuracyData:
     """Read measured subnets.
 
     Raises:
-        RecordError: no such file, not one of these, or a bad line (NaN, a label outside 0..100, an
-            architecture of no such space), which is named.
-        VersionError: written by a newer deploy-nas.
+        RecordError: no such file, a file of another kind, or an invalid line (NaN, a top-1 outside 0 to 100,
+            not an architecture of the space), which is named.
+        VersionError: a newer deploy-nas wrote it.
     """
     return _parse(_complete(read_bytes(path)), str(path))
 
 
 def save_accuracy_data(data: AccuracyData, path: Path) -> None:
-    """Write measured subnets to a new file; raises :class:`OutputError` where there is one."""
+    """Write measured subnets to a new file; raises :class:`OutputError` if it exists."""
     check_output(path)
     with AccuracyWriter(path, data.header) as writer:
         for architecture, top1 in zip(data.header.space.decode(data.encoded), data.top1_percent, strict=True):
@@ -100,14 +99,15 @@ def save_accuracy_data(data: AccuracyData, path: Path) -> None:
 
 
 class AccuracyWriter:
-    """Appends measured subnets to a file, new or begun by an earlier run; a context manager.
+    """Appends measured subnets to a new or existing file; a context manager.
 
-    ``done`` is what the file held when it was opened. While it is open no other writer can have it.
+    ``done`` holds the subnets that the file had when it was opened. An open file is locked against other
+    writers.
 
     Raises:
-        MismatchError: the file was begun with another space, weights or images.
-        OutputError: it cannot be written, or another run is writing it.
-        RecordError: it is something else, or holds a bad line.
+        MismatchError: the file is of another space, weights or images.
+        OutputError: the file cannot be written, or another run is writing it.
+        RecordError: the file is of another kind, or has an invalid line.
     """
 
     def __init__(self, path: Path, header: AccuracyHeader) -> None:
@@ -145,7 +145,7 @@ class AccuracyWriter:
         self._file.truncate(len(complete))
         return data
 
-    def append(self, architecture: Mapping[str, Any], top1_percent: float) -> None:
+    def append(self, architecture: Mapping[str, object], top1_percent: float) -> None:
         """Add one subnet; it is on disk when this returns. Raises as :func:`load_accuracy_data`."""
         line = _line({**architecture, "top1": float(top1_percent)})
         _parse_line(line, self.header.space, str(self.path))
@@ -160,7 +160,7 @@ class AccuracyWriter:
             raise OutputError(f"cannot be written ({error.strerror})", subject=str(self.path)) from error
 
     def close(self) -> None:
-        """Close the file and let others have it."""
+        """Close and unlock the file."""
         self._file.close()
 
     def __enter__(self) -> AccuracyWriter:
@@ -172,20 +172,20 @@ class AccuracyWriter:
         self.close()
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
-    # NaN is written as such and refused by the parser, whose message names it.
+def _line(value: Mapping[str, object]) -> bytes:
+    # NaN is written as such; the parser refuses it with a message that names it.
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def _complete(content: bytes) -> bytes:
-    """Without a last line that was cut short."""
+    """The content without an incomplete last line."""
     return content[: content.rfind(b"\n") + 1]
 
 
 def _parse(content: bytes, where: str) -> AccuracyData:
     lines = content.splitlines()
     if not lines:
-        raise RecordError("is no file of measured subnets, or cut short", subject=where)
+        raise RecordError("is not a file of measured subnets, or is truncated", subject=where)
     header = _parse_header(lines[0], where)
     rows = [
         _parse_line(line, header.space, f"{where}: line {number}")
@@ -227,4 +227,4 @@ def _parse_line(line: bytes, space: Space, where: str) -> tuple[IntArray, float]
         architecture = {key: value for key, value in fields.value.items() if key != "top1"}
         return space.encode([architecture]), top1_percent
     except ArchitectureError as error:
-        raise RecordError(f"is no architecture of {space.id} ({error})", subject=where) from error
+        raise RecordError(f"is not an architecture of {space.id} ({error})", subject=where) from error

@@ -33,7 +33,7 @@ _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a bundle says of itself, but for the hashes of its files.
+    """The manifest of a bundle, without the hashes of its files.
 
     Args:
         made_with: name and version of what wrote it.

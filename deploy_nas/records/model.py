@@ -229,7 +229,7 @@ class MeasuredOn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Certificate:
-    """What was promised, measured and compared when the file was verified.
+    """The promise and the measurement of the time when the file was verified.
 
     Args:
         graph_sha256: of the file without its metadata.
@@ -294,7 +294,7 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelMetadata:
-    """All that an exported model says of itself.
+    """Everything that an exported model says of itself.
 
     Args:
         space, architecture: which subnet of which space it is.

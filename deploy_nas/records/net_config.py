@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.families.resnet import bottleneck
+from deploy_nas.core.families.stages import mbconv
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, Op, Pool, make_divisible
-from deploy_nas.core.mobilenet import mbconv
-from deploy_nas.core.resnet import bottleneck
+from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, Operator, Pool, make_divisible
 from deploy_nas.records.files import read_json
 
 _ACTIVATIONS: dict[str | None, Activation] = {
@@ -104,7 +104,7 @@ def _linear(fields: Fields) -> Linear:
     )
 
 
-def _plain(chain: _Chain, kind: str, *ops: Op, residual: bool = False) -> Layer:
+def _plain(chain: _Chain, kind: str, *ops: Operator, residual: bool = False) -> Layer:
     first = ops[0]
     assert isinstance(first, Conv | GlobalPool)  # noqa: S101 - all callers'
     channels = first.in_channels if isinstance(first, Conv) else first.channels
@@ -145,7 +145,11 @@ def _mobile(fields: Fields, image_size: int) -> list[Layer]:
     if fields.text("name") == "MobileNetV3":
         expand = fields.fields("final_expand_layer")
         wide = _conv(expand, "expand")
-        ops: tuple[Op, ...] = (wide, GlobalPool(role="pool", channels=wide.out_channels), _conv(mix, "mix"))
+        ops: tuple[Operator, ...] = (
+            wide,
+            GlobalPool(role="pool", channels=wide.out_channels),
+            _conv(mix, "mix"),
+        )
     else:
         expand = mix
         wide = _conv(mix, "mix")
@@ -160,7 +164,7 @@ def _resnet(fields: Fields, image_size: int) -> list[Layer]:
     for number, part in enumerate(stem):
         inner = part.fields("conv") if "conv" in part.value else part
         conv = _conv(inner, "conv")
-        ops: list[Op] = [conv]
+        ops: list[Operator] = [conv]
         if number == len(stem) - 1:
             ops.append(Pool(role="pool", channels=conv.out_channels, kind="max", kernel=3, stride=2))
         chain.add(part, _plain(chain, "stem", *ops, residual=inner is not part))

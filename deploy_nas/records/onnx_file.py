@@ -113,11 +113,8 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
             raise ValueError("its values lie in another file")
     if kind not in (_FLOAT, _DOUBLE) or len(dims) > _MOST_DIMS:
         raise ValueError("a tensor of a type that is not read here")
-    array: Tensor
-    if kind == _FLOAT:
-        array = np.frombuffer(raw or floats, dtype="<f4")
-    else:
-        array = np.frombuffer(raw, dtype="<f8")
+    floats32 = np.frombuffer(raw or floats if kind == _FLOAT else b"", dtype="<f4")
+    array: Tensor = floats32 if kind == _FLOAT else np.frombuffer(raw, dtype="<f8")
     if array.size != int(np.prod(dims, dtype=np.float64)):
         raise ValueError("cut short")
     return name, array.reshape(dims)

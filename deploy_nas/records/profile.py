@@ -64,7 +64,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
-    """What the machine could resolve, and how steady it was.
+    """How small a difference the machine could resolve, and how steady it was.
 
     ``resolution_percent``: two timings of one model differ by less in 95 of 100 cases (A/A test).
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
@@ -246,7 +246,7 @@ class Profile:
         )
 
     def differences(self, found: Fingerprint, *, where: str = "here") -> tuple[Difference, ...]:
-        """What of this profile's device the one measured ``where`` is not; empty where they are the same.
+        """Differences between this profile's device and the one measured ``where``; empty where they agree.
 
         An imported profile is of no device that was measured here.
         """

@@ -20,7 +20,7 @@ SEARCH, FRONT = "search", "front"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
-    """What the measured finish took of one candidate, ms, and whether its budget was kept."""
+    """Latency of one candidate as the measured finish timed it, ms, and whether its budget was kept."""
 
     latency_ms: float
     within_budget: bool
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What makes a search's or a front's answer repeatable.
+    """The question that a search or a front answered: with it the answer can be repeated.
 
     Args:
         profiles: id of each device's profile by the name of its latency.
@@ -119,7 +119,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRecord:
-    """What was asked and what was found.
+    """A question and its answer.
 
     Args:
         kind: "search" (candidates best first) or "front" (cheapest first).
@@ -175,7 +175,7 @@ def load_result(path: Path) -> SearchRecord:
     Raises:
         RecordError: no such file, cut short, or something else; names the key.
         VersionError: written by a newer deploy-nas.
-        ArchitectureError: a candidate that is none of its space.
+        ArchitectureError: a candidate that does not belong to its space.
     """
     fields = read_json(path)
     if fields.value.get("format") != FORMAT:

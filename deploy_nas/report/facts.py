@@ -1,4 +1,4 @@
-"""What a report says in words: the tiles of the winner, the profile's facts, and what must be read first."""
+"""The words of a report: the winner's tiles, the profile's facts, and the warnings to read first."""
 
 from __future__ import annotations
 

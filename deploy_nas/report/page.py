@@ -1,7 +1,7 @@
 """The report: one HTML file that needs no network, in light and dark, wide and narrow.
 
-What it shows is plain values (:class:`ReportData`); drawing is done by a small script in the page, so
-the file stays near 200 KB. Everything that is text also stands there without the script.
+It shows plain values (:class:`ReportData`). A small script in the page draws them, so the file stays near
+200 KB; all text is readable without the script.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from deploy_nas.adapters.html import render
 from deploy_nas.core.figures import ANALYTICAL
+from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import Architecture, Space
 
 
@@ -92,11 +92,8 @@ class ReportData:
     max_slots: dict[str, int] = field(default_factory=dict)
 
 
-def block_of(place: str, layer: Any, latency_ms: float) -> Block:
-    """A layer as it is drawn; operators of kinds unknown here are only named."""
-    convs = [op for op in layer.ops if hasattr(op, "kernel")]
-    depthwise = [op for op in convs if getattr(op, "depthwise", False)]
-    widest = max((op.out_channels for op in convs), default=0)
+def block_of(place: str, layer: Layer, latency_ms: float) -> Block:
+    """A layer as it is drawn."""
     return Block(
         place=place,
         kind=layer.kind,
@@ -105,15 +102,15 @@ def block_of(place: str, layer: Any, latency_ms: float) -> Block:
         in_size=layer.in_size,
         out_size=layer.out_size,
         channels=layer.out_channels,
-        middle=depthwise[0].out_channels if depthwise else widest,
-        kernel=max((op.kernel for op in (depthwise or convs)), default=0),
-        squeeze=any("Squeeze" in type(op).__name__ for op in layer.ops),
-        stride=max((op.stride for op in convs), default=1),
+        middle=layer.middle_channels,
+        kernel=layer.kernel,
+        squeeze=layer.squeezes,
+        stride=layer.stride,
     )
 
 
 def run_block(place: str, latency_ms: float) -> Block:
-    """What a run costs beside its layers."""
+    """The share of a run that no layer accounts for."""
     return Block(place=place, kind="run", key="", latency_ms=latency_ms)
 
 

@@ -1,4 +1,4 @@
-"""Room: a latency table and an accuracy predictor in, architectures out. Knows no framework."""
+"""The search room: a latency table and an accuracy predictor in, architectures out; free of frameworks."""
 
 from deploy_nas.search.efficiency import (
     AnalyticalEfficiencyPredictor,

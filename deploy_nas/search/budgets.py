@@ -1,77 +1,69 @@
-"""Budgets: names and upper bounds, checked once, and how far an architecture is from meeting them."""
+"""Budgets: upper bounds on figures, checked once, and how far an architecture is from meeting them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
 from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError, OptionError
+from deploy_nas.core.figures import LATENCY, MACS, figure_of
 from deploy_nas.core.space import FloatArray
 
 Budgets = dict[str, float]
 
 
-class Figures(Mapping[str, FloatArray]):
-    """Figures by name, float64 ``[n]`` each, worked out when first asked for: budgets need few of them.
+class LazyFigures(Mapping[str, FloatArray]):
+    """Figures by name, float64 ``[n]`` each, computed on first access: budgets need few of them.
 
     Args:
-        ways: name to what works it out.
+        functions: name to the function that computes the figure.
     """
 
-    def __init__(self, ways: Mapping[str, Callable[[], FloatArray]]) -> None:
-        self._ways, self._known = dict(ways), dict[str, FloatArray]()
+    def __init__(self, functions: Mapping[str, Callable[[], FloatArray]]) -> None:
+        self._functions, self._computed = dict(functions), dict[str, FloatArray]()
 
     def __getitem__(self, name: str) -> FloatArray:
-        if name not in self._known:
-            self._known[name] = self._ways[name]()
-        return self._known[name]
+        if name not in self._computed:
+            self._computed[name] = self._functions[name]()
+        return self._computed[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ways)
+        return iter(self._functions)
 
     def __len__(self) -> int:
-        return len(self._ways)
-
-
-# what the least of a figure is called, for people
-_LEAST = {
-    "latency_ms": ("the fastest architecture found takes", "ms"),
-    "millionMACs": ("the smallest architecture found has", "million MACs"),
-    "params_million": ("the smallest architecture found has", "million parameters"),
-    "KBPeakMemory": ("the leanest architecture found has a peak memory of", "KB"),
-    "model_mb": ("the smallest architecture found has a file of", "MB"),
-}
+        return len(self._functions)
 
 
 def parse_budgets(constraint: object, names: Iterable[str]) -> Budgets:
     """Checked upper bounds by name.
 
-    A bare number is OFA's way: it bounds ``latency_ms`` where that is among ``names``, else
+    A bare number, as OFA takes it, bounds ``latency_ms`` where that is among ``names``, else
     ``millionMACs``. An empty mapping bounds nothing.
 
     Raises:
-        BudgetError: a bound that is no positive finite number, or a constraint that is neither a
+        BudgetError: a bound that is not a positive finite number, or a constraint that is neither a
             mapping nor a number; names the key.
         OptionError: a key that is not among ``names``.
     """
     known = list(names)
     if not isinstance(constraint, Mapping):
-        scalar = "latency_ms" if "latency_ms" in known else "millionMACs"
-        constraint = {scalar: constraint}
+        constraint = {LATENCY.name if LATENCY.name in known else MACS.name: constraint}
     return {_name(key, known): _bound(str(key), value) for key, value in constraint.items()}
 
 
 def _name(key: object, known: list[str]) -> str:
     if key not in known:
-        raise OptionError("is no figure to bound", subject=str(key), hint=f"there are {', '.join(known)}")
+        raise OptionError("unknown figure", subject=str(key), hint=f"known are {', '.join(known)}")
     return str(key)
 
 
-def _bound(key: str, value: Any) -> float:
+def _bound(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise BudgetError(f"the budget must be a number, is {value!r}", subject=key)
     bound = float(value)
@@ -93,28 +85,31 @@ def excess(figures: Mapping[str, FloatArray], budgets: Budgets) -> FloatArray:
 
 
 def meets(efficiency: Mapping[str, float], budgets: Budgets) -> bool:
-    """Whether one architecture's figures keep every budget; NaN does not."""
+    """Whether one architecture's figures meet every budget; NaN meets none."""
     return all(efficiency[name] <= bound for name, bound in budgets.items())
 
 
 def infeasible(budgets: Budgets, nearest: Mapping[str, float], *, alone: bool) -> InfeasibleBudgetError:
-    """The error that says which budget binds and what was found nearest to it.
+    """The error for budgets that nothing meets: names the binding budget and the nearest value found.
 
     Args:
         budgets: all of them.
         nearest: figures of the nearest architecture.
-        alone: the binding budget cannot be met even by itself, and ``nearest`` holds its least value.
+        alone: the binding budget cannot be met even by itself, and ``nearest`` holds its lowest value.
     """
     binding = max(budgets, key=lambda name: nearest[name] / budgets[name])
     value, bound = nearest[binding], budgets[binding]
-    figure = binding.partition("@")[0]  # latency_ms@DEVICE is a latency
-    lead, unit = _LEAST.get(figure, (f"the lowest {binding} found is", ""))
     if alone:
-        found = f"{lead} {value:.4g} {unit}".rstrip()
+        figure = figure_of(binding)
+        found = (
+            f"the lowest {binding} found is {value:.4g}"
+            if figure is None
+            else f"{figure.least} {value:.4g} {figure.unit}"
+        )
     else:
         others = [f"{name} {nearest[name]:.4g}" for name in budgets if name != binding]
         found = f"the nearest found has {binding} {value:.4g} with {', '.join(others)}"
-        found += "; each budget can be met by itself, not all at once"
+        found += "; each budget can be met by itself, but not all at once"
     return InfeasibleBudgetError(
         f"no architecture found within {bound:g}: {found}",
         subject=binding,
@@ -124,5 +119,5 @@ def infeasible(budgets: Budgets, nearest: Mapping[str, float], *, alone: bool) -
 
 
 def allow_at_least(value: float) -> str:
-    """The hint, rounded up so that it is true."""
+    """The hint for a budget below ``value``, rounded up so that following it succeeds."""
     return f"allow at least {math.ceil(value * 1000) / 1000:g}"

@@ -1,7 +1,8 @@
-"""Efficiency predictors: what an architecture costs, as a pure function of its layers.
+"""Efficiency predictors: the cost of an architecture as a pure function of its layers.
 
-The interface of MIT's TinyML lab 3 (``get_efficiency``, ``satisfy_constraint``), and a batch form for
-whole populations: one gather over the figures of the space's rows, no supernet touched.
+They have the interface of MIT's TinyML lab 3 (``get_efficiency``, ``satisfy_constraint``) and a batch form
+for whole populations: one gather over the figures of the space's rows, without a supernet. To add a figure,
+add its entry to ``core.figures`` and its function to :data:`PRICING`.
 """
 
 from __future__ import annotations
@@ -13,46 +14,102 @@ from typing import Protocol
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
-from deploy_nas.core.layers import Conv, Layer
+from deploy_nas.core.figures import LATENCY, MACS, MODEL_SIZE, PARAMS, PEAK_MEMORY, on_device
+from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.search.budgets import Figures, meets, parse_budgets
+from deploy_nas.search.budgets import LazyFigures, meets, parse_budgets
 
-# What an exported file holds besides weights, at most: metadata, a class's label, and a few nodes an operator
-# with the shapes of what they make (a test compares).
+Price = Callable[[IntArray], FloatArray]
+"""Choices by slot, int64 ``[n, slots]`` (see ``Space.places``), to a figure, float64 ``[n]``."""
+
+# Upper bounds of what an exported file holds besides weights: metadata, a label per class, and a few nodes
+# per operator with the shapes of their outputs (a test compares with real files).
 _FILE_BYTES, _LABEL_BYTES, _OPERATOR_BYTES = 8192, 48, 640
 
 
 def file_bytes(layer: Layer) -> int:
-    """Bytes that a layer takes in an exported fp32 file, at most: batch norms are folded to biases."""
-    folded = sum(op.out_channels for op in layer.ops if isinstance(op, Conv) and op.norm)
+    """Upper bound of a layer's bytes in an exported fp32 file: batch norms are folded into biases."""
+    folded = sum(conv.out_channels for conv in layer.convs if conv.norm)
     return 4 * (layer.params - folded) + _OPERATOR_BYTES * (len(layer.ops) + 1)
 
 
+# -- one function per figure -----------------------------------------------------------------------
+
+
+def by_choice(space: Space, cost: Callable[[Layer], float]) -> FloatArray:
+    """``cost`` of every choice of every slot, float64 ``[places]``; an absent block costs nothing."""
+    rows = np.array([*(cost(row) for row in space.rows), 0], dtype=np.float64)
+    values: FloatArray = rows[space.place_rows]
+    return values
+
+
+def total(costs: FloatArray, constant: float, places: IntArray) -> FloatArray:
+    """Sum over the slots, plus ``constant``."""
+    values: FloatArray = costs[places].sum(axis=1) + constant
+    return values
+
+
+def largest(costs: FloatArray, places: IntArray) -> FloatArray:
+    """Maximum over the slots."""
+    values: FloatArray = costs[places].max(axis=1)
+    return values
+
+
+def _macs(space: Space, bytes_per_element: int) -> Price:
+    return partial(total, by_choice(space, lambda layer: layer.macs / 1e6), 0.0)
+
+
+def _params(space: Space, bytes_per_element: int) -> Price:
+    return partial(total, by_choice(space, lambda layer: layer.params / 1e6), 0.0)
+
+
+def _peak_memory(space: Space, bytes_per_element: int) -> Price:
+    elements = by_choice(space, lambda layer: layer.peak_elements)
+    return partial(largest, elements * bytes_per_element / 1024)
+
+
+def _model_size(space: Space, bytes_per_element: int) -> Price:
+    besides = _FILE_BYTES + _LABEL_BYTES * space.classes
+    return partial(total, by_choice(space, file_bytes) / 1e6, besides / 1e6)
+
+
+PRICING: dict[str, Callable[[Space, int], Price]] = {
+    MACS.name: _macs,
+    PARAMS.name: _params,
+    PEAK_MEMORY.name: _peak_memory,
+    MODEL_SIZE.name: _model_size,
+}
+"""Each figure of ``core.figures.ANALYTICAL`` by name: space and bytes per element to its price."""
+
+
+# -- predictors ------------------------------------------------------------------------------------
+
+
 class LatencyProfile(Protocol):
-    """What the search needs of a measured profile."""
+    """The part of a measured profile that a search uses."""
 
     @property
     def space(self) -> Space:
-        """The space profiled."""
+        """The profiled space."""
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Sides profiled, pixels."""
+        """Profiled image sizes, pixels."""
 
     def latency_ms(self, encoded: IntArray) -> FloatArray:
-        """Predicted latency, float64 ``[n]``; raises ``MismatchError`` for a size not profiled."""
+        """Predicted latency, float64 ``[n]``; raises ``MismatchError`` for an image size not profiled."""
 
 
 class AnalyticalEfficiencyPredictor:
     """Figures that follow from the layers alone.
 
     * ``millionMACs``: multiply-accumulates / 1e6, as OFA's ``Mbv3FLOPsModel`` counts them.
+    * ``params_million``: trainable parameters of the subnet / 1e6.
     * ``KBPeakMemory``: the largest input + output of a convolution or the classifier, in elements, times
       ``bytes_per_element``, / 1024 (within a residual block the depthwise convolution also holds the
-      block's input): lab 3's definition, which takes int8, one byte an element.
-    * ``params_million``: trainable parameters of the subnet / 1e6.
-    * ``model_mb``: size of the exported fp32 file, at most, in 10^6 bytes.
+      block's input): lab 3's definition, which assumes int8, one byte per element.
+    * ``model_mb``: upper bound of the size of the exported fp32 file, in 10^6 bytes.
 
     Args:
         space: a space or its id.
@@ -74,29 +131,19 @@ class AnalyticalEfficiencyPredictor:
             )
         self.space = get_space(space) if isinstance(space, str) else space
         self.bytes_per_element = bytes_per_element
-        self._macs = self._by_place(lambda layer: layer.macs / 1e6)
-        self._params = self._by_place(lambda layer: layer.params / 1e6)
-        self._bytes = self._by_place(file_bytes) / 1e6
-        self._file_bytes = _FILE_BYTES + _LABEL_BYTES * self.space.classes
-        self._peak = self._by_place(lambda layer: layer.peak_elements) * bytes_per_element / 1024
-
-    def _by_place(self, figure: Callable[[Layer], float]) -> FloatArray:
-        """A figure of every choice of every slot; the absent row costs nothing."""
-        rows = np.array([*(figure(row) for row in self.space.rows), 0], dtype=np.float64)
-        values: FloatArray = rows[self.space.place_rows]
-        return values
+        self._prices = {name: make(self.space, bytes_per_element) for name, make in PRICING.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the figures: what may be bounded."""
-        return ("millionMACs", "KBPeakMemory", "params_million", "model_mb")
+        """Names of the figures, each of which may be bounded."""
+        return tuple(self._prices)
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Sides that can be priced, pixels."""
+        """Image sizes that can be priced, pixels."""
         return self.space.image_sizes
 
-    def get_efficiency_batch(self, encoded: IntArray) -> Figures:
+    def get_efficiency_batch(self, encoded: IntArray) -> LazyFigures:
         """Figures of encoded architectures ``[n, 1 + genes]``: name to float64 ``[n]``.
 
         Raises:
@@ -108,23 +155,22 @@ class AnalyticalEfficiencyPredictor:
                 f"encoded architectures have {1 + len(self.space.genes)} columns, not {encoded.shape[1]}",
                 subject=self.space.id,
             )
-        return Figures(self._ways(encoded))
+        return LazyFigures(self._functions(encoded))
 
-    def _ways(self, encoded: IntArray) -> dict[str, Callable[[], FloatArray]]:
-        """How each figure is worked out, by name."""
+    def _functions(self, encoded: IntArray) -> dict[str, Callable[[], FloatArray]]:
+        """Name to the function that computes the figure of ``encoded``."""
         places = cache(lambda: self.space.places(encoded))
-        return {
-            "millionMACs": lambda: self._macs[places()].sum(axis=1),
-            "KBPeakMemory": lambda: self._peak[places()].max(axis=1),
-            "params_million": lambda: self._params[places()].sum(axis=1),
-            "model_mb": lambda: self._bytes[places()].sum(axis=1) + self._file_bytes / 1e6,
-        }
+
+        def priced(price: Price) -> FloatArray:
+            return price(places())
+
+        return {name: partial(priced, price) for name, price in self._prices.items()}
 
     def get_efficiency(self, arch: Architecture) -> dict[str, float]:
-        """Figures of one architecture.
+        """Figures of one architecture by name.
 
         Raises:
-            ArchitectureError: not one of the space; names the key.
+            ArchitectureError: not an architecture of the space; names the key.
         """
         return {name: float(v[0]) for name, v in self.get_efficiency_batch(self.space.encode([arch])).items()}
 
@@ -134,24 +180,24 @@ class AnalyticalEfficiencyPredictor:
         """Whether every figure bounded by ``constraint`` is at most its bound.
 
         Raises:
-            BudgetError: a bound that is no positive finite number.
+            BudgetError: a bound that is not a positive finite number.
             OptionError: a bound on a figure that ``efficiency`` does not have.
         """
         return meets(efficiency, parse_budgets(constraint, efficiency))
 
 
 class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
-    """The analytical figures and ``latency_ms`` as a profile of a real device predicts it.
+    """The analytical figures, and ``latency_ms`` as predicted from a profile measured on a device.
 
-    Pricing an image size that was not profiled raises ``MismatchError``.
+    Asking for the latency at an image size that was not profiled raises ``MismatchError``.
 
     Args:
-        profile: a loaded profile, or anything like it.
+        profile: a loaded profile, or an object with its interface.
         bytes_per_element: of activations, for ``KBPeakMemory``.
         others: profiles of further devices by name; each adds a figure ``latency_ms@NAME``.
 
     Raises:
-        MismatchError: the profiles are of different spaces, or share no image size.
+        MismatchError: the profiles are of different spaces, or have no image size in common.
     """
 
     def __init__(
@@ -171,26 +217,21 @@ class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
                     subject=f"profile {name}",
                 )
         if not self.image_sizes:
-            raise MismatchError("they hold no image size in common", subject="profiles")
+            raise MismatchError("have no image size in common", subject="profiles")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the figures: what may be bounded."""
-        return ("latency_ms", *map(on_device, self.others), *super().names)
+        """Names of the figures, each of which may be bounded."""
+        return (LATENCY.name, *map(on_device, self.others), *super().names)
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Sides that all devices were profiled for, pixels."""
-        held = [set(p.image_sizes) for p in self.others.values()]
-        return tuple(s for s in self.profile.image_sizes if all(s in sizes for sizes in held))
+        """Image sizes that were profiled on every device, pixels."""
+        profiled = [set(p.image_sizes) for p in self.others.values()]
+        return tuple(s for s in self.profile.image_sizes if all(s in sizes for sizes in profiled))
 
-    def _ways(self, encoded: IntArray) -> dict[str, Callable[[], FloatArray]]:
-        """Raises ``MismatchError`` when a latency is asked for of an image size that was not profiled."""
-        profiles = {"latency_ms": self.profile, **{on_device(n): p for n, p in self.others.items()}}
+    def _functions(self, encoded: IntArray) -> dict[str, Callable[[], FloatArray]]:
+        """A latency's function raises ``MismatchError`` for an image size that was not profiled."""
+        profiles = {LATENCY.name: self.profile, **{on_device(n): p for n, p in self.others.items()}}
         latencies = {name: partial(p.latency_ms, encoded) for name, p in profiles.items()}
-        return {**latencies, **super()._ways(encoded)}
-
-
-def on_device(name: str) -> str:
-    """The figure that is a further device's latency."""
-    return f"latency_ms@{name}"
+        return {**latencies, **super()._functions(encoded)}

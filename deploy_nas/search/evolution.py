@@ -1,12 +1,13 @@
-"""Evolution over whole generations: the seed's search (regularised by elitism, OFA's ``EvolutionFinder``),
-vectorised, without duplicates, and finished by local refinement."""
+"""Evolution over whole generations: OFA's ``EvolutionFinder`` (elitist), vectorised and without duplicates.
+
+Local refinement finishes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -20,27 +21,27 @@ from deploy_nas.search.refine import refine as refine_pool
 Progress = Callable[[int, int, float], None]
 
 _MAX_ROUNDS = 6
-# By experiment with OFA's published predictor and Note10 table, 50,000 evaluations, 5 seeds, at 20, 25 and
-# 30 ms: the worst seed trails the best by 0.11, 0.22 and 0.12 points without restarts, by 0.08, 0.09 and
-# 0.04 with them and the joint last leg.
+# Restarts were chosen by experiment with OFA's published predictor and Note10 table (50,000 evaluations, 5
+# seeds). At 20, 25 and 30 ms the worst seed trails the best by 0.11, 0.22 and 0.12 points without restarts,
+# and by 0.08, 0.09 and 0.04 points with restarts and a final phase on the joint population.
 _STALL = 15
-_LAST_LEG = 0.8
+_FINAL_PHASE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HyperParameters:
-    """The seed's six, by its names.
+    """The six hyper-parameters of OFA's ``EvolutionFinder``, under its names.
 
     Args:
-        arch_mutate_prob: of a redraw, a block's choices or a depth.
-        resolution_mutate_prob: of a redraw of the image size.
-        population_size: children a generation.
-        max_time_budget: generations.
-        parent_ratio: share of the population that breeds and survives.
-        mutation_ratio: share of the children that are mutants; the rest are crossovers.
+        arch_mutate_prob: probability of redrawing each block's choices and each depth.
+        resolution_mutate_prob: probability of redrawing the image size.
+        population_size: children per generation.
+        max_time_budget: number of generations.
+        parent_ratio: share of the population that survives and breeds.
+        mutation_ratio: share of the children made by mutation; the others are crossovers.
 
     Raises:
-        OptionError: out of range; names the hyper-parameter.
+        OptionError: a value out of range; names the hyper-parameter.
     """
 
     arch_mutate_prob: float = 0.1
@@ -66,43 +67,43 @@ class HyperParameters:
         if self.max_time_budget < 0:
             raise OptionError(f"must be at least 0, is {self.max_time_budget}", subject="max_time_budget")
 
-    def updated(self, changes: Mapping[str, Any]) -> HyperParameters:
-        """A copy with ``changes``; raises :class:`OptionError` for a name that is none of the six."""
+    def updated(self, changes: Mapping[str, object]) -> HyperParameters:
+        """A copy with ``changes``; raises :class:`OptionError` for an unknown name or invalid value."""
         known = asdict(self)
         for name in changes:
             if name not in known:
                 raise OptionError(
-                    "is no hyper-parameter", subject=str(name), hint=f"there are {', '.join(known)}"
+                    "unknown hyper-parameter", subject=str(name), hint=f"known are {', '.join(known)}"
                 )
-        return HyperParameters(**{**known, **changes})
+        return replace(self, **changes)  # type: ignore[arg-type]  # __post_init__ checks the values
 
     @property
     def parents(self) -> int:
-        """Rows that survive a generation."""
+        """Number of rows that survive a generation."""
         return max(1, round(self.parent_ratio * self.population_size))
 
     @property
     def mutants(self) -> int:
-        """Children a generation that are mutants."""
+        """Number of mutants per generation."""
         return round(self.mutation_ratio * self.population_size)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchResult:
-    """What a search found.
+    """The outcome of a search.
 
     Args:
-        space: searched.
+        space: the search space.
         architecture: the best, as a dict in OFA's keys.
         encoded: the best, int64 ``[1 + genes]``.
-        accuracy: predicted of the best.
-        efficiency: figures of the best.
-        budgets: asked for.
-        history: best accuracy after the first draw and each generation; refinement counts with the last.
-        evaluations: accuracies predicted.
+        accuracy: predicted accuracy of the best.
+        efficiency: figures of the best by name.
+        budgets: upper bounds by name.
+        history: best accuracy after the first draw and after each generation; the last includes refinement.
+        evaluations: number of accuracies predicted.
         candidates: distinct rows of the last population, best first, int64 ``[m, 1 + genes]``.
-        candidate_accuracy: float64 ``[m]``.
-        interrupted: stopped by the user before its end.
+        candidate_accuracy: their predicted accuracies, float64 ``[m]``.
+        interrupted: whether the user stopped the search early.
     """
 
     space: Space
@@ -122,7 +123,7 @@ def evolve(
     space: Space,
     efficiency: Efficiency,
     accuracy: Accuracy,
-    constraint: Mapping[str, float],
+    constraint: object,
     *,
     hyper: HyperParameters | None = None,
     rng: np.random.Generator,
@@ -132,29 +133,31 @@ def evolve(
 ) -> SearchResult:
     """Search for the highest accuracy within the budgets.
 
-    Each generation, the best ``parents`` survive and breed ``population_size`` children by mutation and
-    uniform crossover. Children that miss a budget or are there already are drawn again, all at once and a
-    bounded number of times; what is still missing then stays with the parents. Ties go by a fixed order.
+    In each generation the best ``parents`` survive and breed ``population_size`` children by mutation and
+    uniform crossover. Children that exceed a budget or are duplicates are redrawn, all at once and a bounded
+    number of times; a generation may end up smaller. Ties are broken by a fixed order.
 
-    A population that has not improved for 15 generations sits in a local optimum (as a rule: of one image
-    size); its parents are put by and a new one is drawn. For the last fifth they join the population again.
+    A population that has not improved for 15 generations is in a local optimum, usually that of one image
+    size: its parents are set aside and a new population is drawn. They rejoin it for the last fifth of the
+    generations.
 
     Args:
-        space: searched.
+        space: the search space.
         efficiency: encoded ``[n, 1 + genes]`` to figures, name to float64 ``[n]``.
         accuracy: encoded ``[n, 1 + genes]`` to predicted accuracy ``[n]``, higher is better.
-        constraint: upper bounds on figures, by name.
-        hyper: the seed's hyper-parameters.
+        constraint: upper bounds on figures by name, or one number; see
+            :func:`deploy_nas.search.budgets.parse_budgets`.
+        hyper: hyper-parameters; ``None``: the defaults.
         rng: source of all randomness.
-        image_sizes: sides to search; ``None``: all of the space.
+        image_sizes: image sizes to search; ``None``: all of the space.
         progress: called as ``(generation, generations, best accuracy)`` after each generation.
-        refine: finish with local refinement (see ``deploy_nas.search.refine``).
+        refine: finish with local refinement (:mod:`deploy_nas.search.refine`).
 
     Raises:
         BudgetError, OptionError: see :func:`deploy_nas.search.budgets.parse_budgets`.
-        InfeasibleBudgetError: nothing meets the budgets; names the one that binds and the nearest found.
+        InfeasibleBudgetError: nothing meets the budgets; names the binding one and the nearest value found.
 
-    Interrupted by the keyboard once a first population stands, it returns the best so far.
+    A keyboard interrupt after the first population has been drawn ends the search with the best so far.
     """
     hyper = hyper or HyperParameters()
     problem = Problem(Variation(space, image_sizes), efficiency, accuracy, constraint)
@@ -165,11 +168,11 @@ def evolve(
     with contextlib.suppress(KeyboardInterrupt):
         breeder = _Breeder(problem, hyper, rng)
         total, stalled, peak = hyper.max_time_budget, 0, pool.best_accuracy
-        last_leg = int(_LAST_LEG * total)
+        final_phase = int(_FINAL_PHASE * total)
         for generation in range(total):
-            if generation == last_leg:
+            if generation == final_phase:
                 pool = pool.merged(elites)
-            elif stalled >= _STALL and generation < last_leg:
+            elif stalled >= _STALL and generation < final_phase:
                 elites = elites.merged(pool.best(hyper.parents))
                 pool = Pool.of(problem, problem.begin(rng, hyper.population_size))
                 stalled, peak = 0, pool.best_accuracy
@@ -202,35 +205,35 @@ def evolve(
 
 
 class _Breeder:
-    """Children of a generation; remembers how many draws come to nothing, to draw enough at once."""
+    """Breeds children; tracks the share of draws that are kept, to draw enough at once."""
 
     def __init__(self, problem: Problem, hyper: HyperParameters, rng: np.random.Generator) -> None:
         self.problem, self.hyper, self.rng = problem, hyper, rng
-        self._rate = 0.5
+        self._kept_share = 0.5
 
     def children(self, parents: Pool) -> IntArray:
-        """Distinct canonical children within the budgets, none of ``parents``; at most a population."""
+        """Distinct canonical rows within the budgets that are not in ``parents``; at most one population."""
         vary, taken = self.problem.vary, np.sort(parents.keys)
         missing = np.array([self.hyper.mutants, self.hyper.population_size - self.hyper.mutants])
         kept: list[IntArray] = []
         for _ in range(_MAX_ROUNDS * (1 + self.hyper.population_size // BLOCK)):
-            wanted = np.minimum(np.ceil(missing / max(self._rate, 0.2)) + 4, BLOCK).astype(np.int64)
+            wanted = np.minimum(np.ceil(missing / max(self._kept_share, 0.2)) + 4, BLOCK).astype(np.int64)
             draws = np.where(missing > 0, wanted, 0)
             rows, kind = self._draw(parents.rows, draws)
             keys = vary.keys(rows)
             new = vary.first_new(keys, taken)
             new = new[self.problem.excess(rows[new]) <= 1]
-            self._rate = 0.8 * self._rate + 0.2 * len(new) / len(rows)
-            good = np.concatenate([new[kind[new] == k][: missing[k]] for k in (0, 1)])
-            kept.append(rows[good])
-            taken = np.sort(np.concatenate([taken, keys[good]]), kind="stable")
-            missing = missing - np.bincount(kind[good], minlength=2)
+            self._kept_share = 0.8 * self._kept_share + 0.2 * len(new) / len(rows)
+            accepted = np.concatenate([new[kind[new] == k][: missing[k]] for k in (0, 1)])
+            kept.append(rows[accepted])
+            taken = np.sort(np.concatenate([taken, keys[accepted]]), kind="stable")
+            missing = missing - np.bincount(kind[accepted], minlength=2)
             if not missing.any():
                 break
         return np.concatenate(kept)
 
     def _draw(self, parents: IntArray, draws: IntArray) -> tuple[IntArray, IntArray]:
-        """``draws[0]`` mutants then ``draws[1]`` crossovers, canonical, and which is which."""
+        """``draws[0]`` mutants, then ``draws[1]`` crossovers, canonical; and the kind of each, 0 or 1."""
         vary, rng, hyper = self.problem.vary, self.rng, self.hyper
         mutants, crossed = (int(n) for n in draws)
         picks = rng.integers(0, len(parents), size=mutants + 2 * crossed)

@@ -1,7 +1,8 @@
 """Variation operators over whole generations of encoded architectures.
 
-All take and give int64 ``[n, 1 + genes]`` (column 0 the index of the image size) and leave their inputs
-alone. Redraws follow OFA's encoders (see ``deploy_nas.core.encoder``), crossover OFA's ``EvolutionFinder``.
+All take and return int64 ``[n, 1 + genes]`` (column 0 is the index of the image size) and do not modify
+their inputs. Redraws follow OFA's encoders (see ``deploy_nas.core.encoder``), crossover follows OFA's
+``EvolutionFinder``.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from deploy_nas.core.space import IntArray, Space
 
 
 def crossover(a: IntArray, b: IntArray, rng: np.random.Generator) -> IntArray:
-    """Each value from either parent with equal chance: ``[n, columns]`` and ``[n, columns]`` to the same."""
+    """Uniform crossover of ``a`` and ``b``, both ``[n, columns]``: each value from either, equally likely."""
     return np.where(rng.integers(0, 2, size=a.shape, dtype=np.bool_), a, b)
 
 
 class Variation:
-    """The operators of one space, with what they need worked out once.
+    """The operators of one space, with their tables computed once.
 
     Args:
         space: the search space.
-        image_sizes: sides that may be drawn; ``None``: all of the space.
+        image_sizes: image sizes that may be drawn; ``None``: all of the space.
     """
 
     def __init__(self, space: Space, image_sizes: Sequence[int] | None = None) -> None:
@@ -35,7 +36,7 @@ class Variation:
         self._counts = space.choice_counts[1:]
         self._groups = gene_groups(space)
         self._edits = self._all_edits()
-        # fixed, so that ties are broken alike in every run
+        # fixed, so that every run breaks ties in the same order
         fixed = np.random.Generator(np.random.PCG64(20200426))
         self._multipliers = fixed.integers(1, 2**62, size=1 + len(self._counts), dtype=np.int64) * 2 + 1
 
@@ -44,15 +45,15 @@ class Variation:
         return self.space.sample_encoded(rng, count, self.image_sizes)
 
     def smallest(self) -> IntArray:
-        """First choices throughout, one row an image size: ``[sizes, 1 + genes]``."""
+        """The first choice of every gene, one row per image size: ``[sizes, 1 + genes]``."""
         return self.space.encode([self.space.smallest(size) for size in self.image_sizes])
 
     def mutate(
         self, parents: IntArray, rng: np.random.Generator, arch_prob: float, resolution_prob: float
     ) -> IntArray:
-        """Children of ``parents`` ``[n, 1 + genes]``, one each.
+        """One child of each of ``parents`` ``[n, 1 + genes]``.
 
-        Every group of genes is drawn anew with ``arch_prob``, the image size with ``resolution_prob``.
+        Every group of genes is redrawn with ``arch_prob``, the image size with ``resolution_prob``.
         """
         moved = redraw_image_sizes(parents, rng, resolution_prob, allowed=self._sizes)
         return redraw_genes(moved, rng, arch_prob, counts=self._counts, groups=self._groups, in_place=True)
@@ -64,7 +65,7 @@ class Variation:
     def neighbours(self, rows: IntArray) -> IntArray:
         """All canonical rows that differ from one of ``rows`` in one group of genes or the image size.
 
-        ``[k, 1 + genes]`` to ``[m, 1 + genes]``, distinct, without ``rows`` themselves.
+        ``[k, 1 + genes]`` to ``[m, 1 + genes]``, distinct, excluding ``rows`` themselves.
         """
         rows = np.atleast_2d(rows)
         edits = self._edits[None]
@@ -72,33 +73,33 @@ class Variation:
         return self.fresh(self.space.canonical(changed), self.keys(self.space.canonical(rows)))
 
     def keys(self, rows: IntArray) -> IntArray:
-        """A 64-bit number a row, int64 ``[n]``: equal for equal rows, and all but surely only for those."""
+        """A 64-bit hash per row, int64 ``[n]``."""
         return rows @ self._multipliers
 
     def fresh(self, rows: IntArray, taken: IntArray) -> IntArray:
-        """Rows whose key is not among ``taken``, each once, in order."""
+        """Distinct rows whose key is not among ``taken``, in order."""
         return rows[self.first_seen(self.keys(rows), taken)]
 
     @staticmethod
     def first_seen(keys: IntArray, taken: IntArray) -> IntArray:
-        """Indices, ascending, of the first of each key that is not among ``taken``."""
+        """Indices, ascending, of the first occurrence of each key that is not among ``taken``."""
         _, index = np.unique(np.concatenate([taken, keys]), return_index=True)
         index = np.sort(index) - len(taken)
         return index[index >= 0]
 
     @staticmethod
     def first_new(keys: IntArray, taken: IntArray) -> IntArray:
-        """As :meth:`first_seen`, of a ``taken`` in ascending order, which may be large: it is not sorted."""
+        """As :meth:`first_seen`, for ``taken`` in ascending order: saves sorting a large one again."""
         _, index = np.unique(keys, return_index=True)
         index = np.sort(index)
         if not len(taken):
             return index
-        place = np.minimum(np.searchsorted(taken, keys[index]), len(taken) - 1)
-        fresh: IntArray = index[taken[place] != keys[index]]
+        nearest = np.minimum(np.searchsorted(taken, keys[index]), len(taken) - 1)
+        fresh: IntArray = index[taken[nearest] != keys[index]]
         return fresh
 
     def _all_edits(self) -> IntArray:
-        """Every single change, ``[edits, 1 + genes]``; -1 where a column stays as it is."""
+        """Every single change, int64 ``[edits, 1 + genes]``; -1 where a column is unchanged."""
         width = 1 + len(self._counts)
         edits = []
         for size in self._sizes:

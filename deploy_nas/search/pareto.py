@@ -1,13 +1,13 @@
 """The whole accuracy-latency front in one run: evolution in niches of cost, finished by local refinement.
 
-Compared with pymoo's NSGA-II on the same work (``tools/benchmark_pareto``, docs/notes/search.md), this
-finds the larger hypervolume and needs no dependency.
+It finds a larger hypervolume than pymoo's NSGA-II for the same number of evaluations, without a dependency
+(``tools/benchmark_pareto``, docs/notes/search.md).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,30 +19,31 @@ from deploy_nas.search.operators import Variation
 from deploy_nas.search.pool import Pool
 from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 
-# By experiment (docs/notes/search.md): more niches or larger ones spread the work too thin, fewer lose steps.
+# Chosen by experiment (docs/notes/search.md): more or larger niches spread the work too thin, fewer leave
+# gaps.
 _NICHES, _PER_NICHE = 80, 3
-_ISLANDS, _ALONE = 2, 0.3
-_EXPLORING = 0.6
+_ISLANDS, _ISLAND_SHARE = 2, 0.3
+_EXPLORATION_SHARE = 0.6
 _REFINED_AT_ONCE = 40
 _ARCH_PROB, _SIZE_PROB = 0.06, 0.1
-_NEAR = 0.04
-# generations in a row without a child that is new: a small space, or budgets that leave little of it
+_MATING_RANGE = 0.04  # as a share of the archive
+# Consecutive generations without a new child: the space is small, or the budgets leave little of it.
 _MAX_BARREN = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Front:
-    """Architectures none of which another beats in both cost and accuracy, cheapest first.
+    """Architectures that do not dominate each other in cost and accuracy, cheapest first.
 
     Args:
-        space: searched.
+        space: the search space.
         encoded: int64 ``[n, 1 + genes]``.
-        accuracy: predicted, float64 ``[n]``, strictly ascending.
+        accuracy: predicted accuracies, float64 ``[n]``, strictly ascending.
         figures: name to float64 ``[n]``; ``figures[cost]`` is strictly ascending.
         cost: name of the figure traded against accuracy.
-        budgets: that all of them meet.
-        evaluations: accuracies predicted.
-        interrupted: stopped by the user before its end.
+        budgets: upper bounds by name; every point meets them.
+        evaluations: number of accuracies predicted.
+        interrupted: whether the user stopped the search early.
     """
 
     space: Space
@@ -58,14 +59,14 @@ class Front:
         return len(self.accuracy)
 
     def architecture(self, index: int) -> Architecture:
-        """One of them as a dict in OFA's keys."""
+        """The architecture at ``index`` as a dict in OFA's keys."""
         return self.space.decode(self.encoded[[index]])[0]
 
     def within(self, budget: float) -> int:
-        """Index of the most accurate whose cost is at most ``budget``.
+        """Index of the most accurate architecture whose cost is at most ``budget``.
 
         Raises:
-            BudgetError: none is; names the cheapest.
+            BudgetError: every one costs more; names the cheapest.
         """
         costs = self.figures[self.cost]
         count = int(np.searchsorted(costs, budget, side="right"))
@@ -81,7 +82,7 @@ class Front:
 def knee_of(cost: FloatArray, accuracy: FloatArray) -> int:
     """Index of the point farthest above the straight line between a front's ends.
 
-    Both axes scaled to the front's range (Satopaa et al., "Finding a 'Kneedle' in a Haystack", 2011).
+    Both axes are scaled to the front's range (Satopaa et al., "Finding a 'Kneedle' in a Haystack", 2011).
     """
     if len(cost) < 3:
         return len(cost) - 1
@@ -91,14 +92,14 @@ def knee_of(cost: FloatArray, accuracy: FloatArray) -> int:
 
 
 def nondominated(cost: FloatArray, accuracy: FloatArray) -> IntArray:
-    """Indices of the points that no other beats in both, cheapest first; of equals one."""
+    """Indices of the nondominated points, cheapest first; equal points count once."""
     order = np.lexsort((-accuracy, cost))
     best = np.maximum.accumulate(np.concatenate([[-np.inf], accuracy[order]]))
     return order[accuracy[order] > best[:-1]]
 
 
 def hypervolume(cost: FloatArray, accuracy: FloatArray, *, worst: tuple[float, float]) -> float:
-    """Area that points (cost, accuracy) dominate, up to ``worst`` (a highest cost, a lowest accuracy)."""
+    """Area dominated by the points, within ``worst`` (the highest cost, the lowest accuracy)."""
     inside = (cost < worst[0]) & (accuracy > worst[1])
     cost, accuracy = cost[inside], accuracy[inside]
     front = nondominated(cost, accuracy)
@@ -110,7 +111,7 @@ def pareto(
     space: Space,
     efficiency: Efficiency,
     accuracy: Accuracy,
-    constraint: Mapping[str, float] | None = None,
+    constraint: object = None,
     *,
     cost: str = "latency_ms",
     evaluations: int = 100_000,
@@ -121,43 +122,48 @@ def pareto(
 ) -> Front:
     """Search for the front of one cost against accuracy.
 
-    The range of the cost is cut into niches of equal ratio; each keeps its few most accurate, which breed
-    with others of about their cost. What remains of the evaluations goes into refinement: all single
-    changes of all points of the front, until nothing moves or the evaluations are spent.
+    The range of the cost is divided into niches of equal ratio. Each keeps its most accurate rows, which
+    breed with others of similar cost. The remaining evaluations are spent on refinement: all single changes
+    of all points of the front, until none improves it.
 
     Args:
-        space: searched.
+        space: the search space.
         efficiency: encoded ``[n, 1 + genes]`` to figures, name to float64 ``[n]``.
         accuracy: encoded ``[n, 1 + genes]`` to predicted accuracy ``[n]``, higher is better.
-        constraint: upper bounds on figures that every point must meet, by name.
+        constraint: upper bounds that every point must meet, as ``evolve`` takes them; ``None``: no bounds.
         cost: the figure traded against accuracy.
-        evaluations: accuracies to predict, at most.
-        population: children a generation.
+        evaluations: most accuracies to predict.
+        population: children per generation.
         rng: source of all randomness.
-        image_sizes: sides to search; ``None``: all of the space.
+        image_sizes: image sizes to search; ``None``: all of the space.
         progress: called as ``(evaluations, all evaluations, best accuracy)``.
 
     Raises:
         BudgetError, OptionError: see :func:`deploy_nas.search.budgets.parse_budgets`.
         InfeasibleBudgetError: nothing meets the constraint.
 
-    Interrupted by the keyboard once a first population stands, it returns the front so far.
+    A keyboard interrupt after the first population has been drawn ends the search with the front so far.
     """
-    if evaluations < 1 or population < 2:
-        raise OptionError("must be at least 2", subject="population" if population < 2 else "evaluations")
-    problem = Problem(Variation(space, image_sizes), efficiency, accuracy, dict(constraint or {}))
-    if cost not in problem.figures(problem.vary.smallest()[:1]):
-        raise OptionError("is no figure", subject=cost)
+    if evaluations < 1:
+        raise OptionError(f"must be at least 1, is {evaluations}", subject="evaluations")
+    if population < 2:
+        raise OptionError(f"must be at least 2, is {population}", subject="population")
+    problem = Problem(
+        Variation(space, image_sizes), efficiency, accuracy, {} if constraint is None else constraint
+    )
+    known = problem.figures(problem.vary.smallest()[:1])
+    if cost not in known:
+        raise OptionError("unknown figure", subject=cost, hint=f"known are {', '.join(known)}")
     run = _Run(problem=problem, rng=rng, evaluations=evaluations, population=population, progress=progress)
     archive = _Archive.begin(problem, rng, min(population, evaluations), cost)
     with run.until_stopped():
         for island in range(_ISLANDS):
-            alone = archive if island == 0 else _Archive.begin(problem, rng, population, cost)
-            alone = run.evolve(alone, (island + 1) * _ALONE / _ISLANDS)
-            archive = alone if island == 0 else archive.joined(alone)
+            island_archive = archive if island == 0 else _Archive.begin(problem, rng, population, cost)
+            island_archive = run.evolve(island_archive, (island + 1) * _ISLAND_SHARE / _ISLANDS)
+            archive = island_archive if island == 0 else archive.joined(island_archive)
             if run.stopped:
                 break
-        spent = _EXPLORING
+        spent = _EXPLORATION_SHARE
         while problem.evaluations < evaluations and not run.stopped:
             before = problem.evaluations
             archive = run.refine(run.evolve(archive, spent))
@@ -180,7 +186,7 @@ def pareto(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Archive:
-    """The best of every niche, and every point of the front; ``cost`` ``[n]``."""
+    """The best rows of every niche and every point of the front; ``cost`` is float64 ``[n]``."""
 
     problem: Problem
     name: str
@@ -189,7 +195,7 @@ class _Archive:
 
     @classmethod
     def begin(cls, problem: Problem, rng: np.random.Generator, count: int, name: str) -> _Archive:
-        """Random rows, and the smallest and largest of each image size where they meet the budgets."""
+        """Random rows, and each image size's smallest and largest that meet the budgets."""
         space = problem.vary.space
         ends = [space.encode([space.largest(size) for size in problem.vary.image_sizes])]
         ends.append(problem.vary.smallest())
@@ -199,25 +205,25 @@ class _Archive:
 
     @classmethod
     def of(cls, problem: Problem, name: str, rows: IntArray) -> _Archive:
-        """Rows with their accuracy and cost."""
+        """An archive of ``rows``, their accuracy and cost computed."""
         return cls(problem=problem, name=name, pool=Pool.of(problem, rows), cost=problem.figure(name, rows))
 
     def take(self, index: IntArray) -> _Archive:
-        """Those rows."""
+        """The rows at ``index``."""
         return _Archive(
             problem=self.problem, name=self.name, pool=self.pool.take(index), cost=self.cost[index]
         )
 
     def front(self) -> IntArray:
-        """Indices of the front."""
+        """Indices of the nondominated rows."""
         return nondominated(self.cost, self.pool.accuracy)
 
     def merged(self, rows: IntArray) -> _Archive:
-        """With new rows; see :meth:`joined`."""
+        """This archive with new rows; see :meth:`joined`."""
         return self.joined(_Archive.of(self.problem, self.name, rows)) if len(rows) else self
 
     def joined(self, new: _Archive) -> _Archive:
-        """Both, then the best of each niche and the front alone, cheapest first."""
+        """The best of each niche and the front of both archives, cheapest first."""
         both = self.pool.merged(new.pool)
         cost = np.concatenate([self.cost, new.cost])
         if len(both) < len(cost):
@@ -226,16 +232,16 @@ class _Archive:
         niche = ((np.log(cost) - low) / max(high - low, 1e-12) * _NICHES).astype(np.int64)
         order = np.lexsort((both.keys, -both.accuracy, niche))
         _, starts, counts = np.unique(niche[order], return_index=True, return_counts=True)
-        place = np.arange(len(order)) - np.repeat(starts, counts)
-        kept = np.union1d(order[place < _PER_NICHE], nondominated(cost, both.accuracy))
+        rank = np.arange(len(order)) - np.repeat(starts, counts)
+        kept = np.union1d(order[rank < _PER_NICHE], nondominated(cost, both.accuracy))
         kept = kept[np.lexsort((both.keys[kept], cost[kept]))]
         return _Archive(problem=self.problem, name=self.name, pool=both.take(kept), cost=cost[kept])
 
     def children(self, rng: np.random.Generator, count: int) -> IntArray:
-        """New canonical rows within the budgets: crossovers of rows of about one cost, mutated."""
+        """New canonical rows that meet the budgets: mutated crossovers of rows of similar cost."""
         vary, rows = self.problem.vary, self.pool.rows
         first = rng.integers(0, len(rows), size=count)
-        reach = max(2, int(_NEAR * len(rows)))
+        reach = max(2, int(_MATING_RANGE * len(rows)))
         second = np.clip(first + rng.integers(-reach, reach + 1, size=count), 0, len(rows) - 1)
         crossed = vary.crossover(rows[first], rows[second], rng)
         crossed = np.where(rng.random((count, 1)) < 0.5, crossed, rows[first])
@@ -245,7 +251,7 @@ class _Archive:
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Run:
-    """How far a run may go, how it reports, and whether the keyboard stopped it."""
+    """One run: its limits, its progress reports, and whether the keyboard interrupted it."""
 
     problem: Problem
     rng: np.random.Generator
@@ -256,7 +262,7 @@ class _Run:
 
     @contextlib.contextmanager
     def until_stopped(self) -> Iterator[None]:
-        """What the keyboard interrupts ends quietly; all that was merged before is kept."""
+        """Turn a keyboard interrupt into ``stopped``; everything merged before it is kept."""
         try:
             yield
         except KeyboardInterrupt:
@@ -268,10 +274,10 @@ class _Run:
             self.progress(done, self.evaluations, archive.pool.best_accuracy)
 
     def evolve(self, archive: _Archive, share: float) -> _Archive:
-        """Generations, until that share of the evaluations is spent or nothing new is bred."""
+        """Run generations until ``share`` of the evaluations is spent or no new child is found."""
         barren = 0
         with self.until_stopped():
-            while not self.stopped and self._left(share) > 0 and barren < _MAX_BARREN:
+            while not self.stopped and self._remaining(share) > 0 and barren < _MAX_BARREN:
                 children = archive.children(self.rng, self.population)
                 barren = 0 if len(children) else barren + 1
                 archive = archive.merged(children[: self.evaluations - self.problem.evaluations])
@@ -279,10 +285,10 @@ class _Run:
         return archive
 
     def refine(self, archive: _Archive) -> _Archive:
-        """All single changes of every point of the front, until nothing moves or all is spent."""
+        """Try all single changes of the front's points, until none is new or all evaluations are spent."""
         vary, expanded = self.problem.vary, np.empty(0, dtype=np.int64)
         with self.until_stopped():
-            while not self.stopped and (left := int(self._left(1.0))) > 0:
+            while not self.stopped and (remaining := int(self._remaining(1.0))) > 0:
                 front = archive.front()
                 todo = front[~np.isin(archive.pool.keys[front], expanded)]
                 if not len(todo):
@@ -290,9 +296,9 @@ class _Run:
                 todo = todo[np.linspace(0, len(todo) - 1, min(len(todo), _REFINED_AT_ONCE)).astype(np.int64)]
                 expanded = np.concatenate([expanded, archive.pool.keys[todo]])
                 near = vary.fresh(vary.neighbours(archive.pool.rows[todo]), archive.pool.keys)
-                archive = archive.merged(self.problem.feasible(near)[:left])
+                archive = archive.merged(self.problem.feasible(near)[:remaining])
                 self.report(archive)
         return archive
 
-    def _left(self, share: float) -> float:
+    def _remaining(self, share: float) -> float:
         return share * self.evaluations - self.problem.evaluations

@@ -1,4 +1,4 @@
-"""Populations as arrays."""
+"""Populations as arrays: rows, keys and predicted accuracies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pool:
 
     @classmethod
     def of(cls, problem: Problem, rows: IntArray) -> Pool:
-        """Rows and their predicted accuracy."""
+        """A pool of ``rows``, their accuracy predicted."""
         return cls(rows=rows, keys=problem.vary.keys(rows), accuracy=problem.accuracy(rows))
 
     def __len__(self) -> int:
@@ -32,16 +32,16 @@ class Pool:
         return float(self.accuracy.max())
 
     def best(self, count: int) -> Pool:
-        """The ``count`` best, best first; equals in the order of their keys."""
+        """The ``count`` best, best first; ties in the order of their keys."""
         order = np.lexsort((self.keys, -self.accuracy))[:count]
         return self.take(order)
 
     def take(self, index: IntArray) -> Pool:
-        """Those rows."""
+        """The rows at ``index``."""
         return Pool(rows=self.rows[index], keys=self.keys[index], accuracy=self.accuracy[index])
 
     def merged(self, other: Pool) -> Pool:
-        """Both; of equal rows the first."""
+        """The rows of both; of equal rows the first."""
         keys = np.concatenate([self.keys, other.keys])
         _, index = np.unique(keys, return_index=True)
         both = Pool(

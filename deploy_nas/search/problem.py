@@ -1,6 +1,6 @@
-"""What a search is asked: pricing, predicting and budgets as one value, and where to begin.
+"""The problem a search solves: pricing, prediction and budgets as one value, and its first population.
 
-Pricing and accuracy are plain callables over encoded arrays; nothing here knows what stands behind them.
+Pricing and prediction are plain callables over encoded arrays.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from deploy_nas.search.operators import Variation
 Efficiency = Callable[[IntArray], Mapping[str, FloatArray]]
 Accuracy = Callable[[IntArray], ArrayLike]
 
-# rows worked on at once: what stays in a processor's cache keeps large populations linear
+# Rows processed at once: blocks that fit a processor's cache keep large populations linear in time.
 BLOCK = 8192
 _MAX_DRAWS = 20_000
 _MAX_DESCENT_STEPS = 200
 
 
 class Problem:
-    """A search's question; counts the accuracies asked for.
+    """Pricing, prediction and budgets of one search; counts the accuracies predicted.
 
     Args:
-        vary: operators of the space.
+        vary: variation operators of the space.
         efficiency: encoded ``[n, 1 + genes]`` to figures, name to ``[n]``.
         accuracy: encoded ``[n, 1 + genes]`` to predicted accuracy ``[n]``, higher is better.
-        constraint: upper bounds by name; see :func:`parse_budgets` for what it raises.
+        constraint: upper bounds by name, or one number; see :func:`parse_budgets`.
+
+    Raises:
+        BudgetError, OptionError: see :func:`parse_budgets`.
     """
 
     def __init__(
@@ -43,34 +46,34 @@ class Problem:
         self._accuracy = accuracy
         self.budgets: Budgets = parse_budgets(constraint, self.figures(vary.smallest()[:1]))
         self.evaluations = 0
-        self._downhill: IntArray | None = None
+        self._descended: IntArray | None = None
 
     def figures(self, rows: IntArray) -> dict[str, FloatArray]:
-        """Name to float64 ``[n]``."""
+        """All figures of ``rows``, name to float64 ``[n]``."""
         return {name: np.asarray(v, dtype=np.float64) for name, v in self._efficiency(rows).items()}
 
     def figure(self, name: str, rows: IntArray) -> FloatArray:
-        """One of them, float64 ``[n]``."""
+        """One figure of ``rows``, float64 ``[n]``."""
         return np.asarray(self._efficiency(rows)[name], dtype=np.float64)
 
     def excess(self, rows: IntArray) -> FloatArray:
-        """Largest figure over budget, ``[n]``: at most 1 where all are met."""
+        """Largest ratio of figure to budget, float64 ``[n]``: at most 1 where all budgets are met."""
         if not self.budgets:
             return np.zeros(len(rows))
-        priced = self._efficiency(rows)  # of which only what is bounded need be worked out
+        priced = self._efficiency(rows)  # may be lazy: only bounded figures are read
         return excess(
             {name: np.asarray(priced[name], dtype=np.float64) for name in self.budgets}, self.budgets
         )
 
     def feasible(self, rows: IntArray) -> IntArray:
-        """Those of ``rows`` that meet all budgets, in order."""
+        """The ``rows`` that meet all budgets, in order."""
         return rows[self.excess(rows) <= 1] if self.budgets else rows
 
     def accuracy(self, rows: IntArray) -> FloatArray:
-        """Predicted accuracy, ``[n]``; NaN counts as minus infinity.
+        """Predicted accuracy, float64 ``[n]``; NaN counts as minus infinity.
 
         Raises:
-            MismatchError: the predictor gave another number of values.
+            MismatchError: the predictor returned another number of values.
         """
         if not len(rows):
             return np.empty(0)
@@ -84,36 +87,37 @@ class Problem:
         values = np.asarray(self._accuracy(rows), dtype=np.float64).reshape(-1)
         if len(values) != len(rows):
             raise MismatchError(
-                f"gave {len(values)} values for {len(rows)} architectures", subject="accuracy predictor"
+                f"returned {len(values)} values for {len(rows)} architectures", subject="accuracy predictor"
             )
         return values
 
-    # -- where to begin ------------------------------------------------------------------------
+    # -- first population ----------------------------------------------------------------------
 
     def begin(self, rng: np.random.Generator, count: int) -> IntArray:
-        """Distinct canonical rows that meet the budgets, ``[1 to count, 1 + genes]``.
+        """Distinct canonical rows that meet the budgets, int64 ``[m, 1 + genes]``, ``m`` from 1 to ``count``.
 
-        Drawn at random, a bounded number of times; where that finds none, by descent (found once, kept).
+        They are drawn at random, a bounded number of times; where no draw meets the budgets, descent from the
+        smallest architectures finds the rows, which are then reused.
 
         Raises:
-            InfeasibleBudgetError: descent finds none either; names the budget that binds and the nearest.
+            InfeasibleBudgetError: descent fails too; names the binding budget and the nearest value found.
         """
-        if self._downhill is not None:
-            return self._downhill[:count]
+        if self._descended is not None:
+            return self._descended[:count]
         vary, found = self.vary, np.empty((0, len(self.vary.space.choice_counts)), dtype=np.int64)
         drawn, size = 0, min(2 * count, BLOCK)
         while len(found) < count and drawn < max(_MAX_DRAWS, 4 * count):
             rows = vary.space.canonical(vary.sample(rng, size))
             drawn += size
             found = np.concatenate([found, vary.fresh(self.feasible(rows), vary.keys(found))])
-            rate = max(len(found) / drawn, 1 / 16)
-            size = min(max(int((count - len(found)) / rate), 64), BLOCK)
+            kept_share = max(len(found) / drawn, 1 / 16)
+            size = min(max(int((count - len(found)) / kept_share), 64), BLOCK)
         if not len(found):
-            self._downhill = found = self._descend_to_feasible()
+            self._descended = found = self._descend_to_feasible()
         return found[:count]
 
     def _descend_to_feasible(self) -> IntArray:
-        """One row or a few that meet the budgets, from the smallest of each image size downhill."""
+        """At least one row that meets the budgets, by descent from each image size's smallest."""
         ends = np.concatenate([self._descend(row, self.excess) for row in self.vary.smallest()])
         over = self.excess(ends)
         if (over <= 1).any():
@@ -121,7 +125,7 @@ class Problem:
         raise self._infeasible(ends[[int(np.argmin(over))]])
 
     def _infeasible(self, nearest: IntArray) -> InfeasibleBudgetError:
-        """Which budget binds: one that cannot be met alone, else the worst of the nearest row."""
+        """The error naming the binding budget: one that cannot be met alone, else the nearest row's worst."""
         least: dict[str, float] = {}
         for name in self.budgets:
             figure = partial(self.figure, name)
@@ -134,7 +138,7 @@ class Problem:
         )
 
     def _descend(self, row: IntArray, measure: Callable[[IntArray], FloatArray]) -> IntArray:
-        """Steepest descent of ``measure``, the image size kept; ``[1, 1 + genes]``."""
+        """Steepest descent of ``measure`` at a fixed image size; int64 ``[1, 1 + genes]``."""
         row = self.vary.space.canonical(row)
         value = float(measure(row)[0])
         for _ in range(_MAX_DESCENT_STEPS):

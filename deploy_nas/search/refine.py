@@ -1,4 +1,4 @@
-"""Local refinement: what makes two seeds agree."""
+"""Local refinement: it brings the answers of different seeds together."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MAX_EDITS_FOR_PAIRS = 400
 
 
 def refine(problem: Problem, pool: Pool) -> Pool:
-    """``pool`` and what is found around its best.
+    """``pool`` with the rows found by local search around its best.
 
-    All single changes (one block's choices, a depth, the image size) of the best few, again and again until
-    the best stays; then all pairs of changes of the best alone, for at a tight budget what one block gains
-    another has to give. Begins anew while pairs help.
+    Tries all single changes (one block's choices, a depth, the image size) of the best rows, repeatedly until
+    they no longer improve; then all pairs of changes of the best row, because within a tight budget a gain in
+    one block must be paid for in another. Repeats while pairs improve the best.
 
-    Earns, on OFA's published predictor and Note10 table, up to 0.15 points after 10,000 evaluations of
-    evolution and up to 0.07 after 50,000, for 2,000 to 6,000 evaluations more.
+    With OFA's published predictor and Note10 table this gains up to 0.15 points after 10,000 evaluations of
+    evolution and up to 0.07 after 50,000, at the price of 2,000 to 6,000 further evaluations.
     """
     for _ in range(_MAX_ROUNDS):
         before = pool.best_accuracy

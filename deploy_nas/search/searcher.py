@@ -1,48 +1,53 @@
-"""The seed's search class, for our predictors (whole generations) and for anyone's (one by one)."""
+"""The search class of lab 3 and OFA: whole generations with batch predictors, else one by one."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Generic
 
 import numpy as np
 
 from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
-from deploy_nas.core.space import Architecture, IntArray
+from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.search.budgets import infeasible
 from deploy_nas.search.evolution import HyperParameters, Progress, SearchResult, evolve
+from deploy_nas.search.interfaces import (
+    AccuracyPredictorLike,
+    Cost,
+    EfficiencyPredictor,
+    is_space_encoder,
+    predicts_batches,
+    prices_batches,
+)
 from deploy_nas.search.operators import Variation
 from deploy_nas.search.plain import PlainSearch, seeded_globals
-from deploy_nas.search.problem import Accuracy, Problem
-
-BestInfo = tuple[float, Architecture, Any]
+from deploy_nas.search.problem import Accuracy, Efficiency, Problem
 
 _log = logging.getLogger(__name__)
 _TRIES, _BATCH = 40, 64
 
 
-class EvolutionSearcher:
+class EvolutionSearcher(Generic[Cost]):
     """Evolutionary search with the interface of lab 3's ``EvolutionSearcher`` and OFA's ``EvolutionFinder``.
 
-    With predictors that have batch forms (``get_efficiency_batch``, an ``arch_encoder`` that knows its
-    ``space``; ``predict_encoded`` where there is one) whole generations are priced and predicted at once,
-    see :func:`deploy_nas.search.evolution.evolve`. With any others it asks as a notebook would, one
-    architecture at a time: ``get_efficiency``, ``satisfy_constraint`` (or ``efficiency <= constraint``),
-    ``predict_acc`` of lists, and the encoder's own drawing.
+    Predictors with batch forms (``get_efficiency_batch``, an ``arch_encoder`` that knows its ``space``, and
+    optionally ``predict_encoded``) price and predict whole generations at once; see
+    :func:`deploy_nas.search.evolution.evolve`. All others are called as a notebook would, one architecture
+    at a time: ``get_efficiency``, ``satisfy_constraint`` (or ``efficiency <= constraint``), ``predict_acc``
+    of lists, and the encoder's own draws.
 
     Args:
         efficiency_predictor: prices architectures.
         accuracy_predictor: predicts accuracy; has an ``arch_encoder``.
-        seed: the same seed gives the same run, each time it is run. Predictors of others that draw from
-            the global generators of ``random`` and numpy are covered: those are seeded for the run and
-            put back after it.
-        **hyper: the six hyper-parameters by name; see :class:`HyperParameters`. Each is an attribute too.
+        seed: the same seed gives the same result in every run. This covers predictors that draw from the
+            global generators of ``random`` and numpy, which are seeded for a run and restored after it.
+        **hyper: the six hyper-parameters by name; see :class:`HyperParameters`. Each is also an attribute.
 
     Raises:
-        OptionError: an unknown hyper-parameter, or one out of range, or a seed that is none.
-        MismatchError: the two predictors are of different spaces, or share no image size.
+        OptionError: an unknown hyper-parameter, a value out of range, or an invalid seed.
+        MismatchError: the predictors are of different spaces, or have no image size in common.
     """
 
     arch_mutate_prob: float
@@ -53,24 +58,29 @@ class EvolutionSearcher:
     mutation_ratio: float
 
     def __init__(
-        self, efficiency_predictor: Any, accuracy_predictor: Any, *, seed: int | None = None, **hyper: Any
-    ):
+        self,
+        efficiency_predictor: EfficiencyPredictor[Cost],
+        accuracy_predictor: AccuracyPredictorLike,
+        *,
+        seed: int | None = None,
+        **hyper: object,
+    ) -> None:
         self.efficiency_predictor = efficiency_predictor
         self.accuracy_predictor = accuracy_predictor
         self.seed = seed
         self._rng = _generator(seed)
         self._set(HyperParameters().updated(hyper))
-        self._vary = self._variation()
+        self._batch = self._batch_forms()
 
     # -- hyper-parameters ----------------------------------------------------------------------
 
     @property
     def hyper(self) -> HyperParameters:
-        """The six as they stand, checked."""
+        """The current values, checked."""
         return HyperParameters(**{name: getattr(self, name) for name in asdict(HyperParameters())})
 
-    def update_hyper_params(self, new_param_dict: Mapping[str, Any]) -> None:
-        """Change hyper-parameters by name; raises :class:`OptionError` for one unknown or out of range."""
+    def update_hyper_params(self, new_param_dict: Mapping[str, object]) -> None:
+        """Change hyper-parameters; raises :class:`OptionError` for an unknown name or invalid value."""
         self._set(self.hyper.updated(new_param_dict))
 
     def _set(self, hyper: HyperParameters) -> None:
@@ -80,93 +90,107 @@ class EvolutionSearcher:
     # -- search --------------------------------------------------------------------------------
 
     def search(
-        self, constraint: Any, *, seed: int | None = None, progress: Progress | None = None
+        self, constraint: object, *, seed: int | None = None, progress: Progress | None = None
     ) -> SearchResult:
-        """The whole answer of a run, for predictors with batch forms.
+        """Search, and return the full result; needs predictors with batch forms.
 
         Args:
-            constraint: upper bounds on figures by name, or OFA's single number (on ``latency_ms`` where
-                that is predicted, else on ``millionMACs``).
-            seed: of this run; ``None``: the searcher's.
+            constraint: upper bounds on figures by name, or a single number as OFA takes it (on
+                ``latency_ms`` where that is predicted, else on ``millionMACs``).
+            seed: seed of this run; ``None``: the searcher's.
             progress: see :func:`evolve`.
 
         Raises:
             BudgetError, OptionError, InfeasibleBudgetError: see :func:`evolve`.
             MismatchError: a predictor without batch forms.
         """
-        if self._vary is None:
+        if self._batch is None:
             raise MismatchError("the predictors have no batch forms", hint="use run_search")
+        vary, efficiency, accuracy = self._batch
         return evolve(
-            self._vary.space,
-            self.efficiency_predictor.get_efficiency_batch,
-            self._accuracy(),
+            vary.space,
+            efficiency,
+            accuracy,
             constraint,
             hyper=self.hyper,
             rng=self._run_rng(seed),
-            image_sizes=self._vary.image_sizes,
+            image_sizes=vary.image_sizes,
             progress=progress,
         )
 
-    def run_search(self, constraint: Any, verbose: bool = False, **kwargs: Any) -> BestInfo:
-        """Search, as lab 3's ``EvolutionSearcher.run_search`` does: the best of :meth:`run_evolution_search`.
-
-        Returns:
-            ``(accuracy, architecture, efficiency)`` of the best.
-        """
-        return self.run_evolution_search(constraint, verbose, **kwargs)[1]
-
-    def run_evolution_search(
+    def run_search(
         self,
-        constraint: Any,
+        constraint: object,
         verbose: bool = False,
         *,
         seed: int | None = None,
         progress: Progress | None = None,
-        **hyper: Any,
-    ) -> tuple[list[float], BestInfo]:
-        """Search, as OFA's ``EvolutionFinder.run_evolution_search`` does.
+        **hyper: object,
+    ) -> tuple[float, Architecture, Cost]:
+        """Search as lab 3's ``EvolutionSearcher.run_search`` does; see :meth:`run_evolution_search`.
+
+        Returns:
+            ``(accuracy, architecture, efficiency)`` of the best.
+        """
+        return self.run_evolution_search(constraint, verbose, seed=seed, progress=progress, **hyper)[1]
+
+    def run_evolution_search(
+        self,
+        constraint: object,
+        verbose: bool = False,
+        *,
+        seed: int | None = None,
+        progress: Progress | None = None,
+        **hyper: object,
+    ) -> tuple[list[float], tuple[float, Architecture, Cost]]:
+        """Search as OFA's ``EvolutionFinder.run_evolution_search`` does.
 
         Args:
-            constraint: see :meth:`search`; for predictors of others, whatever theirs take.
-            verbose: report every hundredth generation to the log (level INFO).
-            seed: of this run; ``None``: the searcher's.
+            constraint: see :meth:`search`; without batch forms, whatever the efficiency predictor accepts.
+            verbose: log every hundredth generation (level INFO).
+            seed: seed of this run; ``None``: the searcher's.
             progress: called as ``(generation, generations, best accuracy)``.
-            **hyper: hyper-parameters to change first, for good.
+            **hyper: hyper-parameters to change first; the change is permanent.
 
         Returns:
             Best accuracy by generation, and ``(accuracy, architecture, efficiency)`` of the best.
+
+        Raises:
+            BudgetError, OptionError, InfeasibleBudgetError: see :func:`evolve`.
         """
         self.update_hyper_params(hyper)
         report = _logged(progress) if verbose else progress
-        if self._vary is not None:
+        if self._batch is not None:
             result = self.search(constraint, seed=seed, progress=report)
-            return list(result.history), (result.accuracy, result.architecture, result.efficiency)
+            efficiency = self.efficiency_predictor.get_efficiency(result.architecture)
+            return list(result.history), (result.accuracy, result.architecture, efficiency)
         rng = self._run_rng(seed)
         encoder = self.accuracy_predictor.arch_encoder
         with seeded_globals(rng, encoder, active=seed is not None or self.seed is not None):
             return self._plain(rng).run(constraint, report)
 
-    # -- the seed's single steps ---------------------------------------------------------------
+    # -- single steps --------------------------------------------------------------------------
 
-    def random_valid_sample(self, constraint: Any) -> tuple[Architecture, Any]:
+    def random_valid_sample(self, constraint: object) -> tuple[Architecture, Cost]:
         """A random architecture that meets the constraint, and its efficiency.
 
         Raises:
-            InfeasibleBudgetError: none found; names the nearest.
+            InfeasibleBudgetError: none found; names the nearest value.
         """
-        if self._vary is None:
+        if self._batch is None:
             return self._plain(self._rng).random_valid_sample(constraint)
-        return self._priced(self._problem(constraint).begin(self._rng, 1))
+        problem = Problem(*self._batch, constraint)
+        return self._priced(problem, problem.begin(self._rng, 1))
 
-    def mutate_sample(self, sample: Architecture, constraint: Any) -> tuple[Architecture, Any]:
-        """A mutant of ``sample`` that meets the constraint, and its efficiency; ``sample`` stays as it is.
+    def mutate_sample(self, sample: Architecture, constraint: object) -> tuple[Architecture, Cost]:
+        """A mutant of ``sample`` that meets the constraint, and its efficiency; ``sample`` is not modified.
 
         Raises:
-            InfeasibleBudgetError: none among a bounded number; names the nearest.
+            InfeasibleBudgetError: none found in a bounded number of tries; names the nearest value.
         """
-        if self._vary is None:
+        if self._batch is None:
             return self._plain(self._rng).mutate_sample(sample, constraint)
-        problem, vary, hyper = self._problem(constraint), self._vary, self.hyper
+        problem, vary, hyper = Problem(*self._batch, constraint), self._batch[0], self.hyper
         parents = np.repeat(vary.space.encode([sample]), _BATCH, axis=0)
         return self._first_feasible(
             problem,
@@ -174,25 +198,26 @@ class EvolutionSearcher:
         )
 
     def crossover_sample(
-        self, sample1: Architecture, sample2: Architecture, constraint: Any
-    ) -> tuple[Architecture, Any]:
+        self, sample1: Architecture, sample2: Architecture, constraint: object
+    ) -> tuple[Architecture, Cost]:
         """A child of both that meets the constraint, and its efficiency.
 
         Raises:
-            InfeasibleBudgetError: none among a bounded number; names the nearest.
+            InfeasibleBudgetError: none found in a bounded number of tries; names the nearest value.
         """
-        if self._vary is None:
+        if self._batch is None:
             return self._plain(self._rng).crossover_sample(sample1, sample2, constraint)
-        problem, vary = self._problem(constraint), self._vary
+        problem, vary = Problem(*self._batch, constraint), self._batch[0]
         a, b = np.repeat(vary.space.encode([sample1, sample2])[:, None], _BATCH, axis=1)
         return self._first_feasible(problem, lambda: vary.crossover(a, b, self._rng))
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _variation(self) -> Variation | None:
-        """Operators, where both predictors can be asked for whole generations."""
-        encoder, efficiency = self.accuracy_predictor.arch_encoder, self.efficiency_predictor
-        if not hasattr(encoder, "space") or not hasattr(efficiency, "get_efficiency_batch"):
+    def _batch_forms(self) -> tuple[Variation, Efficiency, Accuracy] | None:
+        """Operators, pricing and prediction of whole generations, where both predictors support them."""
+        encoder: object = self.accuracy_predictor.arch_encoder
+        efficiency: object = self.efficiency_predictor
+        if not is_space_encoder(encoder) or not prices_batches(efficiency):
             return None
         if encoder.space.id != efficiency.space.id:
             raise MismatchError(
@@ -206,23 +231,20 @@ class EvolutionSearcher:
                 f"priced are {', '.join(map(str, efficiency.image_sizes))}",
                 subject="image sizes",
             )
-        return Variation(encoder.space, sizes)
-
-    def _accuracy(self) -> Accuracy:
-        predictor = self.accuracy_predictor
-        if hasattr(predictor, "predict_encoded"):
-            encoded: Accuracy = predictor.predict_encoded
-            return encoded
-        space = predictor.arch_encoder.space
-        return lambda rows: predictor.predict_acc(space.decode(rows))
-
-    def _problem(self, constraint: Any) -> Problem:
-        assert self._vary is not None  # noqa: S101 - for the type checker; callers asked
-        return Problem(
-            self._vary, self.efficiency_predictor.get_efficiency_batch, self._accuracy(), constraint
+        return (
+            Variation(encoder.space, sizes),
+            lambda rows: efficiency.get_efficiency_batch(rows),
+            lambda rows: self._predicted(encoder.space, rows),
         )
 
-    def _plain(self, rng: np.random.Generator) -> PlainSearch:
+    def _predicted(self, space: Space, rows: IntArray) -> FloatArray:
+        """Predicted accuracies of encoded rows, float64 ``[n]``."""
+        predictor: object = self.accuracy_predictor
+        if predicts_batches(predictor):
+            return predictor.predict_encoded(rows)
+        return np.asarray(self.accuracy_predictor.predict_acc(space.decode(rows)), dtype=np.float64)
+
+    def _plain(self, rng: np.random.Generator) -> PlainSearch[Cost]:
         return PlainSearch(
             efficiency=self.efficiency_predictor, accuracy=self.accuracy_predictor, hyper=self.hyper, rng=rng
         )
@@ -231,21 +253,22 @@ class EvolutionSearcher:
         seed = self.seed if seed is None else seed
         return self._rng if seed is None else _generator(seed)
 
-    def _first_feasible(self, problem: Problem, draw: Any) -> tuple[Architecture, Any]:
+    def _first_feasible(self, problem: Problem, draw: Callable[[], IntArray]) -> tuple[Architecture, Cost]:
+        """The first drawn row that meets the budgets, and its efficiency."""
         nearest, least = None, np.inf
         for _ in range(_TRIES):
-            rows: IntArray = draw()
+            rows = draw()
             over = problem.excess(rows)
             if (over <= 1).any():
-                return self._priced(rows[[int(np.argmax(over <= 1))]])
+                return self._priced(problem, rows[[int(np.argmax(over <= 1))]])
             if nearest is None or over.min() < least:
                 nearest, least = rows[[int(np.argmin(over))]], float(over.min())
         assert nearest is not None  # noqa: S101 - _TRIES is positive
         found = {name: float(v[0]) for name, v in problem.figures(nearest).items()}
         raise _no_child(infeasible(problem.budgets, found, alone=len(problem.budgets) == 1))
 
-    def _priced(self, rows: IntArray) -> tuple[Architecture, Any]:
-        architecture = self.accuracy_predictor.arch_encoder.space.decode(rows[:1])[0]
+    def _priced(self, problem: Problem, rows: IntArray) -> tuple[Architecture, Cost]:
+        architecture = problem.vary.space.decode(rows[:1])[0]
         return architecture, self.efficiency_predictor.get_efficiency(architecture)
 
 
@@ -253,11 +276,11 @@ def _generator(seed: int | None) -> np.random.Generator:
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"must be a whole number from 0 on, is {seed!r}", subject="seed") from error
+        raise OptionError(f"must be a whole number of at least 0, is {seed!r}", subject="seed") from error
 
 
 def _no_child(error: InfeasibleBudgetError) -> InfeasibleBudgetError:
-    hint = "the parents may be far over the budget: begin with random_valid_sample"
+    hint = "the parents may be far over the budget: start from random_valid_sample"
     return InfeasibleBudgetError(error.message, subject=error.subject, hint=hint)
 
 

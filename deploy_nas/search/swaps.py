@@ -1,4 +1,4 @@
-"""Single changes of one architecture, and what each saves and loses."""
+"""Single changes of one architecture, with the latency each saves and the accuracy it loses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ Batch = Callable[[IntArray], ArrayLike]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swap:
-    """One change: ``what`` in words, its saving (ms) and its loss of predicted accuracy (its unit)."""
+    """One change.
+
+    Args:
+        what: the change in words.
+        encoded: the changed architecture, int64 ``[1 + genes]``.
+        saved_ms: predicted latency saved.
+        lost: predicted accuracy lost, in the predictor's unit; negative for a gain.
+    """
 
     what: str
     encoded: IntArray
@@ -33,15 +40,15 @@ def swaps(
     image_sizes: tuple[int, ...],
     least_ms: float = 0.0,
 ) -> list[Swap]:
-    """All single changes that save more than ``least_ms``, the least accuracy lost a ms saved first.
+    """All single changes that save more than ``least_ms``, by accuracy lost per ms saved, ascending.
 
     Args:
-        space: of the architecture.
-        encoded: it, int64 ``[1 + genes]``.
-        latency_ms: encoded ``[n, 1 + genes]`` to ``[n]``.
-        accuracy: encoded ``[n, 1 + genes]`` to ``[n]``, higher is better.
-        image_sizes: sides that may be taken.
-        least_ms: smaller savings are left out.
+        space: space of the architecture.
+        encoded: the architecture, int64 ``[1 + genes]``.
+        latency_ms: encoded ``[n, 1 + genes]`` to predicted latency ``[n]``.
+        accuracy: encoded ``[n, 1 + genes]`` to predicted accuracy ``[n]``, higher is better.
+        image_sizes: image sizes that may be chosen, pixels.
+        least_ms: changes that save no more than this are left out.
     """
     base = space.canonical(encoded)
     near = Variation(space, image_sizes).neighbours(base)
@@ -54,7 +61,7 @@ def swaps(
     order = index[np.lexsort((-saved[index], _price(lost[index], saved[index])))]
     return [
         Swap(
-            what=_words(space, base[0], near[i]),
+            what=_description(space, base[0], near[i]),
             encoded=near[i],
             saved_ms=float(saved[i]),
             lost=float(lost[i]),
@@ -64,27 +71,27 @@ def swaps(
 
 
 def _price(lost: FloatArray, saved: FloatArray) -> FloatArray:
-    """Accuracy lost a ms saved; what gains accuracy comes first, the largest gain before others."""
+    """Accuracy lost per ms saved; negative where accuracy is gained, so that the largest gains sort first."""
     return np.where(lost > 0, lost / saved, lost)
 
 
-def _words(space: Space, before: IntArray, after: IntArray) -> str:
-    """``stage3.block2: ks 5 to 3, e 6 to 4``; ``stage3: d 4 to 3``; ``image size 192 to 176``."""
+def _description(space: Space, before: IntArray, after: IntArray) -> str:
+    """Such as ``stage3.block2: ks 5 to 3, e 6 to 4``, ``stage3: d 4 to 3`` or ``image size 192 to 176``."""
     if before[0] != after[0]:
         return f"image size {space.image_sizes[before[0]]} to {space.image_sizes[after[0]]}"
     active = np.logical_and(*space.active(np.stack([before, after])))
     changed = [g for g in range(len(space.genes)) if before[1 + g] != after[1 + g] and active[g]]
-    where = _where(space, changed)
+    location = _location(space, changed)
     parts = []
     for g in changed:
         gene = space.genes[g]
-        name = gene.key if where else f"{gene.key}[{gene.index}]"
+        name = gene.key if location else f"{gene.key}[{gene.index}]"
         parts.append(f"{name} {gene.choices[before[1 + g]]} to {gene.choices[after[1 + g]]}")
-    return f"{where}: {', '.join(parts)}" if where else ", ".join(parts)
+    return f"{location}: {', '.join(parts)}" if location else ", ".join(parts)
 
 
-def _where(space: Space, changed: list[int]) -> str:
-    """The one slot, or the one stage, that the genes are about; empty for more than one."""
+def _location(space: Space, changed: list[int]) -> str:
+    """The slot, else the stage, that holds all the genes; empty where several stages do."""
     slots = [slot.name for slot in space.slots if changed and set(changed) <= set(slot.genes)]
     if len(slots) == 1:
         return slots[0]

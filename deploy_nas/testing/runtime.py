@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, weight_shapes
+from deploy_nas.adapters.graphs import build_model
 from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
-from deploy_nas.core.spaces import get_space
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.core.walk import weight_tensors
 from deploy_nas.device.runtime import Initializers, Runnable, Runtime, first_output
 from deploy_nas.device.session import random_initializers
 
@@ -31,15 +32,15 @@ class RuntimeContract:
     @pytest.fixture
     def named_only(self) -> tuple[bytes, Initializers]:
         """A model that only names its weights, and the weights."""
-        space = get_space("ofa-mbv3-cifar10")
+        space = embedded_space()
         layers = space.layers(space.smallest(_SIDE))
-        weights = random_initializers(weight_shapes(layers), np.random.default_rng(0))
+        weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
         return build_model(layers, None), weights
 
     @pytest.fixture
     def model(self, named_only: tuple[bytes, Initializers]) -> bytes:
         """The same model with its weights."""
-        space = get_space("ofa-mbv3-cifar10")
+        space = embedded_space()
         weights = {name: value.astype(np.float32) for name, value in named_only[1].items()}
         return build_model(space.layers(space.smallest(_SIDE)), weights)
 

@@ -31,6 +31,7 @@ from deploy_nas.adapters.mlp import MLP
 from deploy_nas.cli import main
 from deploy_nas.core import spaces
 from deploy_nas.core.errors import ArchitectureError
+from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
@@ -39,12 +40,7 @@ from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 if TYPE_CHECKING:
     import torch
 
-_QUICK = {
-    **dict.fromkeys(("rounds", "row_rounds", "passes", "least_runs", "warmup_runs"), 1),
-    **dict.fromkeys(("burst_ms", "row_burst_ms", "sentinel_burst_ms"), 0.1),
-    **{"extra_rounds": 0, "warmup_ms": 0.0, "slow_factor": 1e9},
-}
-_CALIBRATION = 24
+_CALIBRATION = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,26 +72,30 @@ class SpaceContract:
     # -- what there is to test ---------------------------------------------------------------------
 
     @pytest.fixture(scope="class")
-    def space(self) -> Iterator[Space]:
+    @classmethod
+    def space(cls) -> Iterator[Space]:
         """The space at the contract's image sizes, under its own id meanwhile."""
-        whole = spaces.get_space(self.space_id)
-        sizes = self.image_sizes or whole.image_sizes
+        whole = spaces.get_space(cls.space_id)
+        sizes = cls.image_sizes or whole.image_sizes
         with spaces.registered(replace(whole, image_sizes=sizes, profile_image_sizes=sizes)) as small:
             yield small
 
     @pytest.fixture(scope="class")
-    def net(self, space: Space) -> torch.nn.Module:
+    @classmethod
+    def net(cls, space: Space) -> torch.nn.Module:
         """Its supernet, with random weights that keep a signal alive."""
         return randomised(supernets.build_supernet(space))
 
     @pytest.fixture(scope="class")
-    def architectures(self, space: Space) -> list[Architecture]:
+    @classmethod
+    def architectures(cls, space: Space) -> list[Architecture]:
         """Random subnets."""
         rng = np.random.default_rng(0)
-        return [space.sample(rng) for _ in range(self.samples)]
+        return [space.sample(rng) for _ in range(cls.samples)]
 
     @pytest.fixture(scope="class")
-    def quick(self, space: Space) -> Iterator[None]:
+    @classmethod
+    def quick(cls, space: Space) -> Iterator[None]:
         """Timings of a few runs each, and plans of a few networks."""
         from deploy_nas.deploy import quantize
         from deploy_nas.workflows import profile as profiling
@@ -103,15 +103,16 @@ class SpaceContract:
         settings_for = profiling.settings_for
         plan = ProfilePlan(space=space, image_sizes=space.image_sizes, fit_per_size=4, validation_per_size=3)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(profiling, "settings_for", lambda asked: replace(settings_for(asked), **_QUICK))
+            patch.setattr(profiling, "settings_for", lambda asked: few_runs(settings_for(asked)))
             patch.setattr(profiling, "make_plan", lambda *a, **k: plan)
             # INT8 of a network this small need not pay
             patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
             yield
 
     @pytest.fixture(scope="class")
+    @classmethod
     def files(
-        self, space: Space, net: torch.nn.Module, quick: None, tmp_path_factory: pytest.TempPathFactory
+        cls, space: Space, net: torch.nn.Module, quick: None, tmp_path_factory: pytest.TempPathFactory
     ) -> Files:
         """A profile, the best subnet by an arbitrary predictor, and its exported file: by the commands."""
         folder = tmp_path_factory.mktemp(space.id)
@@ -293,6 +294,24 @@ def run(*arguments: object, code: int = 0) -> str:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == code, f"{arguments[0]}: {result.output} {result.exception!r}"
     return result.stdout
+
+
+def few_runs(settings: Settings) -> Settings:
+    """Settings that time everything once, for an instant."""
+    return replace(
+        settings,
+        rounds=1,
+        row_rounds=1,
+        passes=1,
+        extra_rounds=0,
+        least_runs=1,
+        warmup_runs=1,
+        warmup_ms=0.0,
+        burst_ms=0.1,
+        row_burst_ms=0.1,
+        sentinel_burst_ms=0.1,
+        slow_factor=1e9,
+    )
 
 
 def arbitrary_predictor(space: Space) -> AccuracyPredictor:

@@ -73,7 +73,7 @@ def _fits(
 
 
 def _quick(x: torch.Tensor, weight: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-    """What is the same in every call that fits needs no saying."""
+    """Arguments that are the same in every call that fits are left out."""
     return cast("torch.Tensor", _Depthwise5.apply(x, weight))
 
 

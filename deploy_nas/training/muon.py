@@ -60,7 +60,7 @@ class Muon:
         torch._foreach_add_(self.matrices, list(self.steps), alpha=lr)
 
     def written(self) -> list[torch.Tensor]:
-        """What :meth:`orthogonalise` writes into."""
+        """Buffers that :meth:`orthogonalise` writes into."""
         moments = [value for state in self.optimizer.state.values() for value in state.values()]
         return [*self.steps, *moments]
 

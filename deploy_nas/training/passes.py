@@ -1,4 +1,4 @@
-"""What is done with one batch: subnets learn from it, or gather statistics; a teacher answers."""
+"""Passes over one batch: subnets learn from it or gather statistics, and a teacher answers it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Masked(Protocol):
     """All subnets in the shapes of the largest, as ``adapters.supernets.Masked``."""
 
     def genes(self, architecture: dict[str, Any]) -> np.ndarray[Any, Any]:
-        """What makes that subnet of the largest."""
+        """The genes that mask the largest subnet into that one."""
 
     def __call__(self, x: torch.Tensor, genes: torch.Tensor) -> torch.Tensor:
         """Its logits."""
@@ -141,7 +141,7 @@ class Passes:
         return functional.kl_div(log_probabilities, target, reduction="batchmean") * self.temperature**2
 
     def answers(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """What the largest subnet learns: the teacher's probabilities, or the labels."""
+        """The targets of the largest subnet: the teacher's probabilities, or the labels."""
         if (teacher := self.teacher) is None:
             return labels
 
@@ -164,7 +164,7 @@ class Passes:
         return not any(norm.training for norm in self.norms)
 
     def written(self) -> list[torch.Tensor]:
-        """What a pass writes into."""
+        """Buffers that a pass writes into."""
         return [*(p.grad for p in self.net.parameters() if p.grad is not None), *self.net.buffers()]
 
 

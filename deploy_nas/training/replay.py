@@ -34,7 +34,7 @@ class Replay:
     def __call__(
         self, key: Hashable | None, function: Function, *inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """What ``function(*inputs)`` returns. ``key`` stands for the function, its modes and its shapes;
+        """Return ``function(*inputs)``. ``key`` stands for the function, its modes and its shapes;
         without one it is called and not recorded."""
         if not self.records or key is None:
             return function(*inputs)

@@ -47,7 +47,7 @@ _STATISTICS_MOMENTUM = 0.03
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """What a training run is: the same recipe, data and seed give the same weights on one machine."""
+    """A training run in numbers: the same recipe, data and seed give the same weights on one machine."""
 
     largest_epochs: float = 16.0
     sandwich_epochs: float = 20.0

@@ -12,7 +12,7 @@ from deploy_nas.accuracy.best import Percent
 from deploy_nas.accuracy.collect import Progress, collect
 from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.accuracy.judge import HeldOut
+from deploy_nas.accuracy.heldout import HeldOut
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
@@ -50,7 +50,7 @@ class CollectRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What a run did: subnets measured now, what the file holds, and images that could not be read.
+    """The outcome of a run: subnets measured now, subnets in the file, and images that could not be read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
     ``promised_points`` is how much too much ``best_of`` promised of those measured now, on average; ``None``

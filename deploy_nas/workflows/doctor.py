@@ -1,4 +1,4 @@
-"""What this machine offers and what would spoil its timings."""
+"""Examine this machine: its versions and providers, and anything that would spoil its timings."""
 
 from __future__ import annotations
 

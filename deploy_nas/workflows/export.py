@@ -20,7 +20,7 @@ from deploy_nas.records.files import check_output, read_bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRequest:
-    """What to export; ``weights`` as :func:`deploy_nas.export_onnx` takes them."""
+    """An export to make; ``weights`` as :func:`deploy_nas.export_onnx` takes them."""
 
     architecture: Path
     output: Path

@@ -26,7 +26,7 @@ def import_network(
         space: only this one; ``None``: whichever has it.
 
     Raises:
-        RecordError: a file that is none, cut short, or of a family not known.
+        RecordError: a file that is not a net.config, is cut short, or is of an unknown family.
         MismatchError: a network that no space has; names the nearest space and the layer it lacks.
         OptionError: no image size is known.
         ArchitectureError: an image size that the space does not offer.
@@ -63,7 +63,7 @@ def find_space(
     match, space = nearest
     odd = layers[match.matched].key if match.matched < len(layers) else "fewer layers"
     raise MismatchError(
-        f"is no network of a space known here; nearest is {space.id}, which at {match.place} has no {odd}",
+        f"is no network of a space known here; nearest is {space.id}, which at {match.slot} has no {odd}",
         subject=where,
         hint="'deploy-nas spaces' lists them",
     )

@@ -1,4 +1,4 @@
-"""What a search, a front or an explanation is asked: devices, budgets and predictor as one checked value."""
+"""The question that a search, a front or an explanation answers: devices, budgets and predictor, checked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OtherDevice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """What to search for.
+    """A search to make.
 
     ``budgets`` are upper bounds by figure (``latency_ms`` on the first device, ``millionMACs``,
     ``params_million``, ``KBPeakMemory``, ``model_mb``). Latency budgets are kept by each profile's bound
@@ -136,7 +136,7 @@ class Question:
         )
 
     def _bound(self, figure: str, latency_ms: float) -> float | None:
-        """``None`` for a profile that was never validated, which has no bound, and where none is wanted."""
+        """``None`` for an unvalidated profile, and where the plain prediction is wanted."""
         if self.request.confidence is None or not self.profiles[figure].validated:
             return None
         return round(latency_ms * self.ratios[figure], 6)
@@ -173,7 +173,7 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
     Raises:
         MismatchError: without ``allow_unstable`` an unstable profile, or one of graphs as they were once
             written; profiles of different spaces, or image sizes that one does not hold.
-        OptionError: a confidence that is none.
+        OptionError: a confidence outside 0 to 1.
     """
     from deploy_nas.deploy.verify import changed_graphs
 

@@ -45,7 +45,7 @@ def search(
     """Find the best subnet; returns its record (with what was predicted) and the whole result.
 
     Raises:
-        BudgetError: a budget that is none; no budget at all.
+        BudgetError: an invalid budget, or no budget at all.
         InfeasibleBudgetError: nothing meets them; names the one that binds and the nearest found.
         MismatchError, OptionError: see :func:`deploy_nas.workflows.question.ask`.
     """

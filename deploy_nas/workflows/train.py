@@ -15,7 +15,7 @@ import numpy as np
 from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.accuracy.judge import judge
+from deploy_nas.accuracy.heldout import held_out_figures
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet, at_sizes, with_mirrored
@@ -189,7 +189,7 @@ def check_images(space: Space, images: ImageSet) -> None:
 def origin(
     training: ImageSet, start: Path | None = None, teacher: Path | None = None
 ) -> dict[str, str | None]:
-    """What training begins with, as its record and its checkpoint keep it."""
+    """The start of a training, as its record and its checkpoint keep it."""
     return {
         "started_from_sha256": supernets.weights_hash(start) if start is not None else None,
         "taught_by_sha256": supernets.weights_hash(teacher) if teacher is not None else None,
@@ -198,7 +198,7 @@ def origin(
 
 
 def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]) -> bool:
-    """Whether the record is of this recipe; one that began with something else is no step of this run."""
+    """Whether the record is of this recipe; one that began with something else belongs to another run."""
     if not record.exists():
         return False
     facts = read_json(record).value
@@ -214,7 +214,7 @@ def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Data:
-    """What every stage sees."""
+    """The part that all stages share."""
 
     space: Space
     training: ImageSet
@@ -336,6 +336,6 @@ def train_predictor(
         figures["of_the_best"] = {
             "subnets": len(data),
             "promised_points": round(promised_points(predictor, data), 3),
-            "mae_points": round(judge(predictor, data).mae_points, 3),
+            "mae_points": round(held_out_figures(predictor, data).mae_points, 3),
         }
     return figures

@@ -33,7 +33,7 @@ _TOLERANCE = 1e-3  # another processor sums in another order
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyRequest:
-    """What to verify and against what.
+    """A file to verify, and what to hold it against.
 
     Args:
         path: an exported file, or a bundle.

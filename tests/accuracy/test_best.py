@@ -33,12 +33,12 @@ def test_each_is_the_best_of_its_neighbours_at_some_price(space: Space) -> None:
 
 
 def test_a_climb_ends_where_no_step_is_better(space: Space) -> None:
-    looked: list[IntArray] = []
-    tops = climb(space, by_choices, 3, rng(), looked)
+    visited: list[IntArray] = []
+    tops = climb(space, by_choices, 3, rng(), visited)
     assert len(tops) == 3
-    assert all(rows.shape[1] == 1 + len(space.genes) for rows in looked)
+    assert all(rows.shape[1] == 1 + len(space.genes) for rows in visited)
     # The last step of all looks at a top and every neighbour of it.
-    last = looked[-1]
+    last = visited[-1]
     assert any((top == last).all(axis=1).any() for top in tops)
     np.testing.assert_array_equal(last, space.canonical(last))
 
@@ -50,7 +50,7 @@ def test_what_is_known_is_left_out(space: Space) -> None:
 
 
 def test_more_than_there_are(tiny_space: Space) -> None:
-    with pytest.raises(OptionError, match=r"4 more were asked for, only [123] are the best"):
+    with pytest.raises(OptionError, match=r"found only [123] further best subnets, 4 were asked for"):
         plan_best(tiny_space, by_choices, 4, rng())
     with pytest.raises(OptionError, match="at least 1"):
         plan_best(tiny_space, by_choices, 0, rng())

@@ -93,5 +93,5 @@ def test_depths_that_gate_nothing_keep_their_columns() -> None:
 def test_layouts_that_do_not_fit(space: Space) -> None:
     with pytest.raises(MismatchError, match="is not for ofa-mbv3-cifar10"):
         tutorial_layout(space)
-    with pytest.raises(MismatchError, match="feature layout 'x' is not known"):
+    with pytest.raises(MismatchError, match="unknown feature layout 'x'"):
         feature_layout(space, "x")

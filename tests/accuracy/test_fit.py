@@ -10,7 +10,7 @@ import pytest
 
 from deploy_nas.accuracy import fit
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.accuracy.judge import judge
+from deploy_nas.accuracy.heldout import held_out_figures
 from deploy_nas.accuracy.predictor import load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import Space
@@ -26,35 +26,35 @@ def test_300_noisy_subnets_rank_fresh_ones(space: Space, synthetic: Synthetic, t
     predictor, held_out = fit_accuracy(data, QUICK, log=lines.append)
     assert len(held_out.pairs) == 60 and "noise" in lines[0] and "member 1/1" in lines[-1]
     assert held_out.rank_correlation > 0.93 and held_out.mae_points < 0.6
-    fresh = judge(predictor, synthetic(space, 300, seed=1, noise=0.0))
+    fresh = held_out_figures(predictor, synthetic(space, 300, seed=1, noise=0.0))
     assert fresh.rank_correlation > 0.95 and fresh.mae_points < 0.5
     about = predictor.about
-    assert about["samples"] == 240 and about["weights"] == "w" and about["held_out"]["subnets"] == 60
+    assert (about.samples, about.weights, about.held_out) == (240, "w", held_out)
     path = tmp_path / "p.onnx"
     save_accuracy_predictor(predictor, path)
     read = load_accuracy_predictor(space, path)
     np.testing.assert_array_equal(read.predict_encoded(data.encoded), predictor.predict_encoded(data.encoded))
-    assert read.about["held_out"]["pairs"] == about["held_out"]["pairs"]
+    assert read.about.to_json() == about.to_json() and read.about.image_count == 5000
 
 
 def test_the_perceptron_learns_what_it_thinks_best_too(
     space: Space, synthetic: Synthetic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a first one looked at on the way to its best is added to what the next one learns."""
-    ways, learn = fit._ways, fit._learn
+    climbs, train = fit._visited_by_climbs, fit._train
     found: list[tuple[Any, Any]] = []
     learnt: list[Any] = []
 
-    def noted_ways(space: Space, percent: Any, count: int, rng: Any) -> Any:
-        found.append((percent, ways(space, percent, count, rng)))
+    def noted_climbs(space: Space, percent: Any, count: int, rng: Any) -> Any:
+        found.append((percent, climbs(space, percent, count, rng)))
         return found[-1][1]
 
-    def noted_learn(features: Any, *rest: Any) -> Any:
+    def noted_train(features: Any, *rest: Any) -> Any:
         learnt.append(features)
-        return learn(features, *rest)
+        return train(features, *rest)
 
-    monkeypatch.setattr(fit, "_ways", noted_ways)
-    monkeypatch.setattr(fit, "_learn", noted_learn)
+    monkeypatch.setattr(fit, "_visited_by_climbs", noted_climbs)
+    monkeypatch.setattr(fit, "_train", noted_train)
     predictor, _ = fit_accuracy(synthetic(space, 200), replace(QUICK, taught=900, epochs=2))
     (_, of_process), (by_first, of_first) = found
     first, last = learnt
@@ -86,7 +86,7 @@ def test_seed_settles_all(space: Space, synthetic: Synthetic) -> None:
 def test_ensemble_gives_a_spread(space: Space, synthetic: Synthetic) -> None:
     data = synthetic(space, 80)
     predictor, held_out = fit_accuracy(data, replace(QUICK, ensemble=3, epochs=5))
-    assert len(predictor.mlp.members) == 3 and predictor.about["ensemble"] == 3
+    assert len(predictor.mlp.members) == 3 and predictor.about.ensemble == 3
     assert min(held_out.spread_points) > 0.0
     assert -1.0 <= held_out.spread_correlation <= 1.0 and 0.0 <= held_out.within_two_spreads <= 1.0
     assert len(held_out.to_json()["spread_points"]) == len(held_out.pairs) == 16

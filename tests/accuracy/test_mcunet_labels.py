@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.core.mobilenet_v2 import PROXYLESS_WIDTHS, mcunet
+from deploy_nas.core.families.mobilenet_v2 import PROXYLESS_WIDTHS, mcunet
 from deploy_nas.core.stats import rank_correlation
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader
 

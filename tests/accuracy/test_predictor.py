@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 
 from deploy_nas.accuracy.encoding import feature_layout
+from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.predictor import (
     AccuracyPredictor,
     load_accuracy_predictor,
@@ -55,7 +56,7 @@ def random_mlp(features: int, hidden: int = 16, members: int = 1) -> MLP:
 def make(space: Space, members: int = 1) -> AccuracyPredictor:
     layout = feature_layout(space)
     mlp = random_mlp(len(layout.columns), members=members)
-    return AccuracyPredictor(space=space, layout=layout, mlp=mlp, note="a note", about={"samples": 7})
+    return AccuracyPredictor(space=space, layout=layout, mlp=mlp, note="a note", about=Making(samples=7))
 
 
 def torch_module() -> "torch.nn.Sequential":  # noqa: F821
@@ -109,7 +110,7 @@ def test_round_trip_and_onnx_runtime_agree(space: Space, tmp_path: Path, members
     read = load_accuracy_predictor(space, path)
     encoded = space.sample_encoded(np.random.default_rng(0), 300)
     np.testing.assert_array_equal(read.predict_encoded(encoded), predictor.predict_encoded(encoded))
-    assert (read.unit, read.note, dict(read.about)) == ("percent", "a note", {"samples": 7})
+    assert (read.unit, read.note, read.about) == ("percent", "a note", Making(samples=7))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     value, spread = session.run(None, {"features": predictor.layout.features(encoded)})
     np.testing.assert_allclose(value[:, 0], predictor.predict_encoded(encoded), rtol=1e-5)
@@ -163,9 +164,9 @@ def metadata(space: Space, **changes: object) -> dict:
     ("changes", "error", "message"),
     [
         ({"version": 99}, VersionError, "format version 99"),
-        ({"format": "x"}, RecordError, "no file of the format 'deploy-nas accuracy predictor'"),
+        ({"format": "x"}, RecordError, "not a file of the format 'deploy-nas accuracy predictor'"),
         ({"unit": "points"}, RecordError, "'unit' must be percent or fraction"),
-        ({"layout": "x"}, MismatchError, "layout 'x' is not known"),
+        ({"layout": "x"}, MismatchError, "unknown feature layout 'x'"),
         ({"columns": ["a"]}, MismatchError, "other choices than"),
         ({"note": 3}, RecordError, "'note' must be a string"),
     ],
@@ -287,7 +288,7 @@ def test_published_resnet_predictor_agrees_with_ofas_own(shared: Callable[[str],
 
 def test_predictor_of_another_net_names_its_first_key(shared: Callable[[str], Path]) -> None:
     with pytest.raises(
-        WeightsError, match=r"0\.weight must be finite numbers of shape \(400, 128\), is not there"
+        WeightsError, match=r"0\.weight must be finite numbers of shape \(400, 128\), is missing"
     ):
         load_accuracy_predictor("ofa-mbv3-w1.2", shared("ofa/ofa_resnet50_acc_predictor.pth"))
     with pytest.raises(WeightsError, match=r"layers\.0\.0\.weight .*another net than OFA's ResNet50"):
@@ -306,7 +307,7 @@ def test_pytorch_files_that_do_not_fit(tmp_path: Path) -> None:
     cases = [
         (good | {"2.bias": torch.zeros(3)}, r"2\.bias .*is \(3,\)"),
         (good | {"2.bias": torch.full((400,), float("nan"))}, r"2\.bias must be finite"),
-        (good | {"8.weight": torch.zeros(1)}, r"8\.weight is no key"),
+        (good | {"8.weight": torch.zeros(1)}, r"8\.weight is not a key of OFA's MobileNetV3"),
         ({"0.weight": 3}, r"0\.weight"),
         ([1, 2], "no state_dict"),
     ]
@@ -315,7 +316,7 @@ def test_pytorch_files_that_do_not_fit(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match=message):
             load_accuracy_predictor("ofa-mbv3-w1.2", path)
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(WeightsError, match="cut short"):
+    with pytest.raises(WeightsError, match="truncated"):
         load_accuracy_predictor("ofa-mbv3-w1.2", path)
     torch.save(good, path)
     with pytest.raises(MismatchError, match="is not for ofa-mbv3-cifar10"):
@@ -383,5 +384,5 @@ def test_zip_of_something_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a", "b")
     (tmp_path / "p.zip").write_bytes(file.getvalue())
-    with pytest.raises(WeightsError, match="no PyTorch file"):
+    with pytest.raises(WeightsError, match="not a PyTorch file"):
         load_accuracy_predictor("ofa-mbv3-w1.2", tmp_path / "p.zip")

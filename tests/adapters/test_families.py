@@ -10,7 +10,7 @@ from ofa.utils.layers import IdentityLayer
 
 from deploy_nas.adapters import supernets
 from deploy_nas.core.errors import WeightsError
-from deploy_nas.core.mobilenet_v2 import mcunet
+from deploy_nas.core.families.mobilenet_v2 import mcunet
 from deploy_nas.core.spaces import get_space
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 

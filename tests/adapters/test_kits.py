@@ -3,6 +3,8 @@ import io
 import zipfile
 from importlib import resources
 
+import pytest
+
 from deploy_nas.adapters import kits
 from deploy_nas.adapters.kits import make_kit
 from deploy_nas.core.settings import Settings
@@ -11,8 +13,9 @@ from deploy_nas.device.kit import KitPlan
 from deploy_nas.profiling.plan import make_plan
 
 
-def test_a_kit_carries_the_plan_and_repeats():
-    plan = make_plan(get_space("ofa-mbv3-cifar10"), [24], quick=True)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_kit_carries_the_plan_and_repeats(precision):
+    plan = make_plan(get_space("ofa-mbv3-cifar10"), [24], quick=True, precision=precision)
     data = make_kit(plan, Settings(threads=2))
     assert data == make_kit(plan, Settings(threads=2))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -23,6 +26,8 @@ def test_a_kit_carries_the_plan_and_repeats():
         assert carried.sentinel == plan.sentinel and carried.blocks[1][0] == plan.blocks[1][0]
         assert carried.model("fit:3") == plan.model("fit:3")
         assert carried.arguments == plan.arguments
+        types = {spec.type for spec in carried.sentinel.tensors.values()}
+        assert types == ({"float32"} if precision == "fp32" else {"float32", "int8", "int32"})
 
 
 def test_a_kit_carries_all_that_its_program_imports():

@@ -169,7 +169,7 @@ def test_train_bad_input(run, subnets, tmp_path):
     for content, says in (
         ([*lines[:5], lines[5].rpartition('"top1"')[0] + '"top1": NaN}'], "line 6: 'top1' must be a finite"),
         (lines[:20], "too few to train on"),
-        (["{}"], "no file of the format 'deploy-nas measured subnets'"),
+        (["{}"], "not a file of the format 'deploy-nas measured subnets'"),
     ):
         bad.write_text("\n".join(content) + "\n")
         assert says in run("accuracy", "train", bad, "-o", "p.onnx", code=2).stderr

@@ -17,7 +17,6 @@ from deploy_nas.core.errors import OptionError
 def test_number_formats_follow_the_processor(features, machine, activations, bits, why):
     scheme = precision.scheme_for("auto", features, machine)
     assert (scheme.activations, scheme.weight_bits, scheme.why) == (activations, bits, why)
-    assert why in scheme.to_json()["chosen_for"]
 
 
 @pytest.mark.parametrize(
@@ -39,5 +38,5 @@ def test_another_processors_formats_can_be_asked_for():
         for s in (precision.scheme_for(p, [], "x86_64") for p in precision.PROCESSORS)
     ]
     assert kinds == [("uint8", 7), ("uint8", 8), ("uint8", 7), ("int8", 8)]
-    with pytest.raises(OptionError, match="--int8-for"):
+    with pytest.raises(OptionError, match=r"^int8_for: "):
         precision.scheme_for("riscv", [], "x86_64")

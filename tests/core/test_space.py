@@ -136,7 +136,7 @@ def test_zero_stands_for_an_absent_block_only(space: Space) -> None:
     absent, present = space.smallest(), space.largest()
     absent[key][index] = present[key][index] = 0
     np.testing.assert_array_equal(space.encode([absent]), space.encode([space.smallest()]))
-    with pytest.raises(ArchitectureError, match=rf"{key}\[{index}\].*is 0 though its block is there"):
+    with pytest.raises(ArchitectureError, match=rf"{key}\[{index}\].*is 0 though its block is present"):
         space.validate(present)
 
 
@@ -192,7 +192,7 @@ def test_a_missing_key_is_named(space: Space) -> None:
 
 def test_an_unknown_key_is_named(space: Space) -> None:
     keys = ", ".join(sorted(space.smallest()))
-    with pytest.raises(ArchitectureError, match=rf"^depths: is no key of .*; its keys are {keys}$"):
+    with pytest.raises(ArchitectureError, match=rf"^depths: is not a key of .*; its keys are {keys}$"):
         space.validate({**space.smallest(), "depths": [2]})
 
 

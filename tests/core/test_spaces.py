@@ -1,11 +1,18 @@
-"""The spaces by id."""
+"""The spaces by id, and their ids in one place."""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from deploy_nas.core import spaces
 from deploy_nas.core.errors import UnknownSpaceError
-from deploy_nas.core.spaces import CIFAR10_LABELS, EMBEDDED, get_space, space_ids
+from deploy_nas.core.spaces import embedded_space, get_space, known_spaces, space_ids
+
+_HOMES = ("core/spaces.py", "core/families/")
 
 
 def test_every_id_gives_its_space() -> None:
@@ -14,15 +21,23 @@ def test_every_id_gives_its_space() -> None:
         assert space.id == space_id
         assert space is get_space(space_id)
         assert space.summary
+    assert [space.id for space in known_spaces()] == space_ids()
 
 
 def test_the_embedded_space_comes_first_and_has_labels() -> None:
-    assert space_ids()[0] == EMBEDDED
-    assert get_space(EMBEDDED).classes == len(CIFAR10_LABELS)
+    space = embedded_space()
+    assert space_ids()[0] == space.id
+    assert space.classes == len(space.labels) == 10
+
+
+def test_the_files_that_ship_are_there() -> None:
+    for space in known_spaces():
+        for resource in (space.default_weights, space.default_predictor):
+            assert resource is None or resource.path.is_file()
 
 
 @pytest.mark.parametrize("id", ["ofa-mbv4", "", "OFA-MBV3-W1.0", None])
-def test_an_unknown_id_names_those_there_are(id: str) -> None:
+def test_an_unknown_id_names_the_known_ones(id: str) -> None:
     with pytest.raises(UnknownSpaceError, match=", ".join(space_ids())):
         get_space(id)
 
@@ -32,3 +47,30 @@ def test_profiled_sizes_are_image_sizes(id: str) -> None:
     space = get_space(id)
     assert set(space.profile_image_sizes) <= set(space.image_sizes)
     assert list(space.image_sizes) == sorted(space.image_sizes)
+
+
+def code_strings(source: str) -> Iterator[tuple[int, str]]:
+    """Line and value of every string that is not a docstring or another statement of its own."""
+    tree = ast.parse(source)
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in texts:
+            yield node.lineno, node.value
+
+
+def test_ids_stand_in_the_declaration_of_the_spaces_alone(repository: Path) -> None:
+    """A fact about a space belongs to the space, so that another package's space can have it too."""
+    package = repository / "deploy_nas"
+    found = [
+        f"{name}:{line}"
+        for path in sorted(package.rglob("*.py"))
+        if not (name := path.relative_to(package).as_posix()).startswith(_HOMES)
+        for line, value in code_strings(path.read_text(encoding="utf-8"))
+        if any(space_id in value for space_id in spaces._SPACES)
+    ]
+    assert not found
+
+
+def test_code_strings() -> None:
+    source = '"""toy."""\ndef f():\n    """toy."""\n    return ["toy", f"a toy {f}"]\n'
+    assert [value for _, value in code_strings(source)] == ["toy", "a toy "]

@@ -132,7 +132,7 @@ def test_what_cannot_be_quantised(exported, tmp_path, faster):
         quantize_onnx(output, tmp_path / "z.onnx", noise())
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(exported.read_bytes()[:5000])
-    with pytest.raises(RecordError, match=r"cut\.onnx: is no ONNX model of deploy-nas, or cut short"):
+    with pytest.raises(RecordError, match=r"cut\.onnx: is not an ONNX model of deploy-nas, or is cut short"):
         quantize_onnx(cut, tmp_path / "z.onnx", noise())
     other = graphs.with_metadata(
         exported.read_bytes(), {"architecture": {"space": SPACE.id, **SPACE.largest(24)}}

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, weight_shapes
+from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.core.errors import ImagesError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.top1 import Top1, measure_top1
@@ -21,7 +21,7 @@ class Images:
 
 def model(batch, **metadata):
     layers = SPACE.layers(SPACE.smallest(24))
-    weights = random_initializers(weight_shapes(layers), np.random.default_rng(0))
+    weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
     how = {"image_size": 24, "mean": list(SPACE.mean), "std": list(SPACE.std)}
     return build_model(layers, weights, metadata={"preprocessing": how, **metadata}, batch=batch)
 

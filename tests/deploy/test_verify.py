@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, graph_digest, weight_shapes, with_metadata
+from deploy_nas.adapters.graphs import build_model, graph_digest, weight_tensors, with_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy import verify
@@ -21,7 +21,7 @@ def model(tmp_path):
     def make(**predicted):
         architecture = SPACE.smallest(24)
         layers = SPACE.layers(architecture)
-        weights = random_initializers(weight_shapes(layers), np.random.default_rng(0))
+        weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
         metadata = {
             "space": SPACE.id,
             "architecture": {"space": SPACE.id, **architecture},
@@ -166,7 +166,7 @@ def test_graphs_spelled_otherwise_are_said(made_profile, monkeypatch):
     layers = SPACE.layers(SPACE.smallest(20))
     profile = made_profile()
     assert verify.respelled(profile) == ()
-    profile.fingerprint["graphs"] = verify.spelling(layers, "fp32")
+    profile.fingerprint["graphs"] = verify.graph_form(layers, "fp32")
     assert verify.respelled(profile) == ()
     there = dict(profile.fingerprint)
     profile.fingerprint["graphs"] = "of another time"

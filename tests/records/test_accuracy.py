@@ -72,7 +72,7 @@ def test_cut_header_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write(path, 0)
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(RecordError, match="cut short"):
+    with pytest.raises(RecordError, match="truncated"):
         load_accuracy_data(path)
     write(path)
     assert len(load_accuracy_data(path)) == 3
@@ -97,7 +97,7 @@ def test_another_header_is_refused_and_the_file_kept(tmp_path: Path, change: dic
         (('"top1": 81.0', '"top1": NaN'), "'top1' must be a finite number, is nan"),
         (('"top1": 81.0', '"top1": 181'), "percentage from 0 to 100"),
         (('"top1": 81.0', '"top1": "81"'), "finite number"),
-        (('"ks"', '"kx"'), "no architecture of ofa-mbv3-cifar10"),
+        (('"ks"', '"kx"'), "not an architecture of ofa-mbv3-cifar10"),
         (('"top1": 81.0}', ""), "is not JSON"),
     ],
 )

@@ -55,7 +55,7 @@ def write(tmp_path: Path, **changes: Any) -> Path:
     [
         ({"space": "absent"}, RecordError, "is no architecture file: it has no 'space'"),
         ({"space": 3}, RecordError, "'space' must be a string, is 3"),
-        ({"space": "elsewhere"}, UnknownSpaceError, "no search space 'elsewhere'; there are "),
+        ({"space": "elsewhere"}, UnknownSpaceError, "no search space 'elsewhere'; known are "),
         ({"ks": [3] * 19}, ArchitectureError, "ks: must be a list of 20 values, is 19 values"),
         ({"ks": "absent"}, ArchitectureError, "ks: must be a list of 20 values, is missing"),
         ({"e": [3.5] + [3] * 19}, ArchitectureError, "e[0]: must be one of [3, 4, 6], is 3.5"),
@@ -63,9 +63,9 @@ def write(tmp_path: Path, **changes: Any) -> Path:
         ({"d": [2, 2, True, 2, 2]}, ArchitectureError, "d[2]: must be one of [2, 3, 4], is True"),
         ({"image_size": 225}, ArchitectureError, "image_size: must be one of"),
         ({"image_size": "absent"}, ArchitectureError, "image_size: must be one of"),
-        ({"depth": [2]}, ArchitectureError, "depth: is no key of ofa-mbv3-w1.0"),
+        ({"depth": [2]}, ArchitectureError, "depth: is not a key of ofa-mbv3-w1.0"),
         ({"predicted": 3}, RecordError, "'predicted' must be an object, is 3"),
-        ({"ks": [math.nan] * 20}, RecordError, "NaN is no number"),
+        ({"ks": [math.nan] * 20}, RecordError, "NaN is not a finite number"),
     ],
 )
 def test_faults_name_file_and_key(

@@ -14,6 +14,7 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import MismatchError, OutputError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.architecture import ArchitectureRecord
+from deploy_nas.report.page import block_of
 from deploy_nas.workflows.pareto import find_front
 from deploy_nas.workflows.question import SearchRequest
 from deploy_nas.workflows.report_facts import commands_for
@@ -60,6 +61,25 @@ def test_data_is_what_the_profile_predicts(request_made):
     assert data.commands[0].startswith("deploy-nas profile --space ofa-mbv3-cifar10")
     assert "'my p.json'" in data.commands[1] and "--max-latency-ms 0.35" in data.commands[1]
     assert data.max_slots == {f"stage{i}": 4 for i in range(1, 6)}
+
+
+def test_a_block_is_drawn_by_its_depthwise_convolution():
+    space = get_space("ofa-mbv3-w1.0")
+    block = block_of("stage2.block1", dict(space.layers(space.largest(224)))["stage2.block1"], 1.0)
+    assert (block.in_size, block.out_size, block.channels) == (56, 28, 40)
+    assert (block.kernel, block.middle, block.squeeze, block.stride) == (7, 144, True, 2)
+
+
+@pytest.mark.parametrize(
+    ("place", "kernel", "middle", "stride"),
+    [("stem.conv2", 3, 64, 2), ("stage2.block1", 3, 512, 2), ("tail", 0, 0, 1)],
+)
+def test_layers_of_resnet50_are_drawn_too(place, kernel, middle, stride):
+    space = get_space("ofa-resnet50")
+    layer = dict(space.layers(space.largest(224)))[place]
+    block = block_of(place, layer, 0.25)
+    assert (block.kind, block.key, block.latency_ms) == (layer.kind, layer.key, 0.25)
+    assert (block.kernel, block.middle, block.squeeze, block.stride) == (kernel, middle, False, stride)
 
 
 def test_the_page_needs_no_network_and_escapes_text(page):

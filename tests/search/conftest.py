@@ -13,7 +13,7 @@ import pytest
 
 from deploy_nas.core.encoder import ArchEncoder
 from deploy_nas.core.errors import MismatchError
-from deploy_nas.core.mobilenet import mbconv
+from deploy_nas.core.families.stages import mbconv
 from deploy_nas.core.space import FloatArray, Gene, IntArray, Slot, Space
 from deploy_nas.core.spaces import get_space
 

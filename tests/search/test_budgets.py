@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from deploy_nas.core.errors import BudgetError, OptionError
-from deploy_nas.search.budgets import excess, infeasible, meets, parse_budgets
+from deploy_nas.core.figures import FIGURES, Figure
+from deploy_nas.search.budgets import (
+    LazyFigures,
+    allow_at_least,
+    excess,
+    infeasible,
+    meets,
+    parse_budgets,
+)
 
 NAMES = ("latency_ms", "millionMACs", "KBPeakMemory")
 
@@ -25,14 +33,14 @@ def test_a_bare_number_is_latency_where_it_is_known() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1, 0, True, "3", None, [1], np.bool_(True)])
-def test_no_budget(bad: object) -> None:
+def test_invalid_budget(bad: object) -> None:
     with pytest.raises(BudgetError) as caught:
         parse_budgets({"millionMACs": bad}, NAMES)
     assert caught.value.subject == "millionMACs"
 
 
 @pytest.mark.parametrize("bad", [None, "fast", [3.0]])
-def test_no_constraint(bad: object) -> None:
+def test_invalid_constraint(bad: object) -> None:
     with pytest.raises(BudgetError, match="latency_ms"):
         parse_budgets(bad, NAMES)
 
@@ -59,3 +67,33 @@ def test_infeasible_names_what_binds() -> None:
     )
     assert both.subject == "millionMACs"
     assert "80" in str(both) and "latency_ms 1.9" in str(both) and "not all at once" in str(both)
+
+
+def test_lazy_figures_are_computed_once_and_only_when_read() -> None:
+    computed: list[str] = []
+
+    def figure(name: str) -> np.ndarray:
+        computed.append(name)
+        return np.array([1.0, 2.0])
+
+    figures = LazyFigures({name: lambda name=name: figure(name) for name in ("a", "b")})
+    assert list(figures) == ["a", "b"] and len(figures) == 2 and "b" in figures and not computed
+    assert figures["b"] is figures["b"] and computed == ["b"]
+    with pytest.raises(KeyError):
+        figures["c"]
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=lambda figure: figure.name)
+def test_the_error_has_the_words_and_the_unit_of_its_figure(figure: Figure) -> None:
+    error = infeasible({figure.name: 2.0}, {figure.name: 3.0}, alone=True)
+    assert f"no architecture found within 2: {figure.least} 3 {figure.unit}; allow at least 3" in str(error)
+    assert error.nearest == 3.0
+
+
+def test_a_further_devices_latency_is_worded_as_a_latency() -> None:
+    error = infeasible({"latency_ms@phone": 2.0}, {"latency_ms@phone": 3.0}, alone=True)
+    assert error.subject == "latency_ms@phone" and "the fastest architecture found takes 3 ms" in str(error)
+
+
+def test_the_hint_is_rounded_up() -> None:
+    assert allow_at_least(1.23401) == "allow at least 1.235"

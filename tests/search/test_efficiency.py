@@ -41,7 +41,7 @@ def test_peak_memory_of_the_element_size_asked_for(real: Space) -> None:
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "4"])
-def test_element_size_that_is_none(real: Space, bad: object) -> None:
+def test_invalid_element_size(real: Space, bad: object) -> None:
     with pytest.raises(OptionError, match="bytes_per_element"):
         AnalyticalEfficiencyPredictor(real, bytes_per_element=bad)  # type: ignore[arg-type]
 
@@ -50,7 +50,7 @@ def test_batch_agrees_with_single(real: Space, fakes: SimpleNamespace) -> None:
     predictor = MeasuredEfficiencyPredictor(fakes.Profile(real, real.image_sizes))
     encoded = real.sample_encoded(np.random.default_rng(1), 20)
     batch = predictor.get_efficiency_batch(encoded)
-    names = ("latency_ms", "millionMACs", "KBPeakMemory", "params_million", "model_mb")
+    names = ("latency_ms", "millionMACs", "params_million", "KBPeakMemory", "model_mb")
     assert tuple(batch) == predictor.names == names
     assert all(v.dtype == np.float64 and v.shape == (20,) for v in batch.values())
     for number, architecture in enumerate(real.decode(encoded)):

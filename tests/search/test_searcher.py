@@ -236,7 +236,7 @@ def test_one_seed_is_one_run_with_our_encoder_and_their_prices(ours: tuple[Any, 
     assert ours[1].arch_encoder.rng is own
 
 
-def test_seeds_and_bounds_that_are_none(theirs: tuple[Any, Any], ours: tuple[Any, Any]) -> None:
+def test_invalid_seeds_and_bounds(theirs: tuple[Any, Any], ours: tuple[Any, Any]) -> None:
     with pytest.raises(OptionError, match="seed"):
         EvolutionSearcher(*ours, seed=-1)
     with pytest.raises(InfeasibleBudgetError):

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from deploy_nas.cli import main
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.families.stages import mbconv
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear
-from deploy_nas.core.mobilenet import mbconv
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.deploy.verify import device_differences
 from deploy_nas.profiling.imported import missing_keys, ofa_keys

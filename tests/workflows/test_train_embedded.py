@@ -163,7 +163,7 @@ def test_measured_on_held_out_images_and_their_mirror_images(images, files):
     assert abs(of_the_best["promised_points"]) <= of_the_best["mae_points"]
     assert figures["subnets"] == 18 and any("measured 32/32" in line for line in said)
     predictor = load_accuracy_predictor(SPACE, files.predictor)
-    assert predictor.about["held_out"] == {k: v for k, v in figures.items() if k != "of_the_best"}
+    assert predictor.about.held_out.to_json() == {k: v for k, v in figures.items() if k != "of_the_best"}
     assert (files.work / "accuracy.svg").exists()
     again: list[str] = []
     assert train_predictor(SPACE, images, files, log=again.append, **options) == figures

@@ -20,7 +20,7 @@ from ofa.utils import SEModule, val2list
 from ofa.utils.layers import IdentityLayer, ResidualBlock
 from torch import nn
 
-from deploy_nas.core.mobilenet_v2 import STRIDES, scaled_widths
+from deploy_nas.core.families.mobilenet_v2 import STRIDES, scaled_widths
 
 _BN = {"momentum": 0.1, "eps": 1e-3}
 
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
-    """Elastic width, kernels, expand ratios and depths; arguments as ``core.mobilenet_v2.mcunet`` says."""
+    """Elastic width, kernels, expand ratios and depths; arguments as of ``mobilenet_v2.mcunet``."""
 
     def __init__(
         self,

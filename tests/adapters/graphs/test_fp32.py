@@ -1,4 +1,4 @@
-"""Graphs: valid, repeatable, and fused as a whole as they are layer by layer."""
+"""Float graphs: valid, repeatable, and fused as a whole as they are layer by layer."""
 
 from collections import Counter
 
@@ -10,15 +10,7 @@ import pytest
 from deploy_nas.adapters import graphs
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.spaces import get_space, space_ids
-from deploy_nas.device.session import open_session, random_initializers
-
-SMALL = get_space("ofa-mbv3-cifar10")
-
-
-def network(space=SMALL, seed=0, image_size=None):
-    architecture = space.sample(np.random.default_rng(seed))
-    layers = space.layers(architecture | ({"image_size": image_size} if image_size else {}))
-    return layers, random_initializers(graphs.weight_shapes(layers), np.random.default_rng(seed))
+from deploy_nas.device.session import open_session
 
 
 def fused(model, path):
@@ -44,7 +36,7 @@ def fused(model, path):
 
 
 @pytest.mark.parametrize("id", space_ids())
-def test_networks_and_single_layers_are_valid(id):
+def test_networks_and_single_layers_are_valid(id, network):
     layers, weights = network(get_space(id))
     graphs.check_model(graphs.build_model(layers, weights))
     graphs.check_model(graphs.build_model(layers, weights, batch=None))
@@ -52,7 +44,7 @@ def test_networks_and_single_layers_are_valid(id):
         graphs.check_model(graphs.build_model([named], weights, batch=3))
 
 
-def test_the_same_input_gives_the_same_bytes():
+def test_the_same_input_gives_the_same_bytes(network):
     models = []
     for seed in (0, 0, 1):
         layers, weights = network(seed=seed)
@@ -61,7 +53,7 @@ def test_the_same_input_gives_the_same_bytes():
     assert models[0] != models[2]
 
 
-def test_names_can_be_read():
+def test_names_can_be_read(network):
     layers, weights = network()
     graph = onnx.load_from_string(graphs.build_model(layers, weights)).graph
     names = [node.name for node in graph.node]
@@ -83,16 +75,8 @@ def test_names_can_be_read():
     assert {node.op_type for node in graph.node} == set(kinds)
 
 
-def test_metadata_round_trip():
-    layers, weights = network()
-    metadata = {"architecture": {"ks": [3]}, "profile": None, "labels": ["größe"], "opset": graphs.OPSET}
-    data = graphs.build_model(layers, weights, metadata=metadata)
-    assert graphs.read_metadata(data, "x.onnx") == metadata
-    assert onnx.load_from_string(data).opset_import[0].version == graphs.OPSET
-
-
 @pytest.mark.parametrize("batch", [1, None])
-def test_the_whole_network_keeps_one_layout(tmp_path, batch):
+def test_the_whole_network_keeps_one_layout(tmp_path, batch, network):
     """With a fixed batch nothing between the first convolution and the logits is brought to another layout.
 
     Only on processors for which onnxruntime has a blocked layout; elsewhere there is none to leave.
@@ -113,23 +97,14 @@ def test_the_whole_network_keeps_one_layout(tmp_path, batch):
         assert counted["ReorderInput"] <= squeezes + 2 and "Reshape" not in counted
 
 
-@pytest.mark.parametrize("data", [b"", b"not a model", b"\x08"])
-def test_what_is_no_model_of_ours_is_refused(data):
-    if data:
-        with pytest.raises(RecordError, match=r"x\.onnx"):
-            graphs.read_metadata(data, "x.onnx")
-    with pytest.raises(RecordError):
-        graphs.check_model(data)
-
-
-def test_a_weight_of_the_wrong_shape_is_refused():
+def test_a_weight_of_the_wrong_shape_is_refused(network):
     layers, weights = network()
     with pytest.raises(RecordError, match=r"stem/conv\.weight"):
         graphs.build_model(layers, weights | {"stem/conv.weight": np.zeros((8, 3, 5, 5), np.float32)})
 
 
 @pytest.mark.parametrize("batch", [1, 5, None])
-def test_batches(batch):
+def test_batches(batch, network):
     layers, weights = network(image_size=24)
     session = onnxruntime.InferenceSession(
         graphs.build_model(layers, weights, batch=batch), providers=["CPUExecutionProvider"]
@@ -138,7 +113,7 @@ def test_batches(batch):
     assert session.run([graphs.OUTPUT], {graphs.INPUT: x})[0].shape == (len(x), 10)
 
 
-def test_a_model_that_only_names_its_weights_is_small_and_runs_the_same():
+def test_a_model_that_only_names_its_weights_is_small_and_runs_the_same(network):
     layers, weights = network(image_size=24)
     named = graphs.build_model(layers, None)
     assert len(named) < 100_000
@@ -147,7 +122,7 @@ def test_a_model_that_only_names_its_weights_is_small_and_runs_the_same():
     np.testing.assert_array_equal(*(session.run(None, x)[0] for session in sessions))
 
 
-def test_a_layer_alone_is_fused_as_in_its_network(tmp_path):
+def test_a_layer_alone_is_fused_as_in_its_network(tmp_path, network):
     """What is timed layer by layer is the work that the whole network does.
 
     But for the stem: onnxruntime fuses no hard swish whose result is the graph's output.

@@ -7,14 +7,20 @@ hold every layer against the module's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Op, Pool, make_divisible
-from deploy_nas.core.mobilenet import IMAGENET_MEAN, IMAGENET_STD
-from deploy_nas.core.space import Gene, Slot, Space
+from deploy_nas.core.families.stages import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    block_gate,
+    block_name,
+    block_places,
+    reduced,
+)
+from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Operator, Pool, make_divisible
+from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
 
 _STAGE_WIDTHS = (256, 512, 1024, 2048)
 _BASE_DEPTHS = (2, 2, 4, 2)
+_STEM_STRIDES = (2, 2)  # of the first convolution and the max pooling
 _STRIDES = (1, 2, 2, 2)
 _STEM_DEPTHS = (0, 2)  # what OFA draws: with less than the deepest it skips the middle convolution
 
@@ -23,7 +29,7 @@ def bottleneck(
     *, in_channels: int, mid_channels: int, out_channels: int, in_size: int, stride: int, project: bool
 ) -> Layer:
     """1x1, 3x3, 1x1 and an addition; ``project`` puts pooling and a 1x1 convolution on the shortcut."""
-    shortcut: list[Op] = []
+    shortcut: list[Operator] = []
     if project:
         if stride > 1:
             pool = Pool(role="skip_pool", channels=in_channels, kind="average", kernel=stride, stride=stride)
@@ -68,23 +74,17 @@ def resnet50(
     # channels of the stem, then of the stages, at each width
     channels = [stem_out, *([make_divisible(base * w) for w in widths] for base in _STAGE_WIDTHS)]
     counts = [base + max(depths) for base in _BASE_DEPTHS]
-    places = [(stage, position) for stage, count in enumerate(counts) for position in range(count)]
+    places = block_places(counts)
     first_e, first_w = 1 + len(counts), 1 + len(counts) + len(places)
 
     skipped = tuple(d for d in depths if d not in _STEM_DEPTHS)
     genes = [Gene(key="d", index=0, choices=_STEM_DEPTHS, same=skipped)]
     genes += [Gene(key="d", index=1 + stage, choices=depths) for stage in range(len(counts))]
     for number, (stage, position) in enumerate(places):
-        least = next(i for i, d in enumerate(depths) if _BASE_DEPTHS[stage] + d > position)
-        gate = (1 + stage, least) if least else None
+        gate = block_gate(1 + stage, depths, position, _BASE_DEPTHS[stage])
         genes.append(Gene(key="e", index=number, choices=expand_ratios, gate=gate))
     indices = tuple(range(len(widths)))
     genes += [Gene(key="w", index=number, choices=indices) for number in range(2 + len(counts))]
-
-    def halved(image_size: int, times: int) -> int:
-        for _ in range(times):
-            image_size = (image_size - 1) // 2 + 1
-        return image_size
 
     def stem_conv(in_channels: int, out_channels: int, stride: int = 1) -> Conv:
         return Conv(
@@ -97,22 +97,24 @@ def resnet50(
         )
 
     def build_stem1(image_size: int, mid: int) -> Layer:
-        ops = (stem_conv(3, stem_mid[mid], 2),)
+        ops = (stem_conv(3, stem_mid[mid], _STEM_STRIDES[0]),)
         return Layer(kind="stem", in_channels=3, in_size=image_size, ops=ops)
 
     def build_stem2(image_size: int, depth: int, mid: int) -> Layer | None:
         if depth != max(_STEM_DEPTHS):
             return None
         c = stem_mid[mid]
-        size = halved(image_size, 1)
+        size = reduced(image_size, _STEM_STRIDES[:1])
         return Layer(kind="stem", in_channels=c, in_size=size, ops=(stem_conv(c, c),), residual=True)
 
     def build_stem3(image_size: int, mid: int, out: int) -> Layer:
-        pool = Pool(role="pool", channels=stem_out[out], kind="max", kernel=3, stride=2)
+        pool = Pool(role="pool", channels=stem_out[out], kind="max", kernel=3, stride=_STEM_STRIDES[1])
         ops = (stem_conv(stem_mid[mid], stem_out[out]), pool)
-        return Layer(kind="stem", in_channels=stem_mid[mid], in_size=halved(image_size, 1), ops=ops)
+        return Layer(
+            kind="stem", in_channels=stem_mid[mid], in_size=reduced(image_size, _STEM_STRIDES[:1]), ops=ops
+        )
 
-    def block_builder(stage: int, position: int) -> Callable[..., Layer | None]:
+    def block_builder(stage: int, position: int) -> LayerBuilder:
         def build_first(image_size: int, before: int, out: int, expand: float) -> Layer:
             return build(image_size, channels[stage][before], channels[1 + stage][out], expand)
 
@@ -127,7 +129,7 @@ def resnet50(
                 in_channels=in_channels,
                 mid_channels=make_divisible(round(out_channels * expand)),
                 out_channels=out_channels,
-                in_size=halved(image_size, 2 + max(0, stage - int(first))),
+                in_size=reduced(image_size, (*_STEM_STRIDES, *_STRIDES[: stage if first else stage + 1])),
                 stride=_STRIDES[stage] if first else 1,
                 project=first,
             )
@@ -139,7 +141,7 @@ def resnet50(
         return Layer(
             kind="tail",
             in_channels=c,
-            in_size=halved(image_size, 5),
+            in_size=reduced(image_size, (*_STEM_STRIDES, *_STRIDES)),
             ops=(
                 GlobalPool(role="pool", channels=c),
                 Linear(role="classifier", in_channels=c, out_channels=classes),
@@ -155,7 +157,7 @@ def resnet50(
         w, e = first_w + 2 + stage, first_e + number
         slots.append(
             Slot(
-                name=f"stage{stage + 1}.block{position + 1}",
+                name=block_name(stage, position),
                 genes=(1 + stage, w, e) if position else (w - 1, w, e),
                 build=block_builder(stage, position),
             )

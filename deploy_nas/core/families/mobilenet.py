@@ -6,58 +6,21 @@ Figures from ``ofa.imagenet_classification.elastic_nn.networks.OFAMobileNetV3`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, SqueezeExcite, make_divisible
-from deploy_nas.core.space import Gene, Slot, Space
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from deploy_nas.core.families.stages import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    block_gate,
+    block_name,
+    block_places,
+    mbconv,
+    reduced,
+)
+from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, make_divisible
+from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
 
 _STAGE_WIDTHS = (24, 40, 80, 112, 160)
 _STAGE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "hard_swish", "hard_swish", "hard_swish")
 _STAGE_SQUEEZE = (False, True, False, True, True)
-
-
-def mbconv(
-    *,
-    in_channels: int,
-    mid_channels: int,
-    out_channels: int,
-    in_size: int,
-    kernel: int,
-    stride: int,
-    activation: Activation,
-    squeeze: bool,
-    residual: bool,
-    squeeze_channels: int | None = None,
-) -> Layer:
-    """A mobile inverted bottleneck; no expansion where ``mid_channels == in_channels``.
-
-    ``squeeze_channels`` are the middle ones of squeeze-and-excitation; ``None``: a quarter of
-    ``mid_channels``, as OFA has it.
-    """
-    ops: list[Conv | SqueezeExcite] = []
-    if mid_channels != in_channels:
-        ops.append(
-            Conv(role="expand", in_channels=in_channels, out_channels=mid_channels, activation=activation)
-        )
-    ops.append(
-        Conv(
-            role="depthwise",
-            in_channels=mid_channels,
-            out_channels=mid_channels,
-            kernel=kernel,
-            stride=stride,
-            depthwise=True,
-            activation=activation,
-        )
-    )
-    if squeeze:
-        reduced = make_divisible(mid_channels // 4) if squeeze_channels is None else squeeze_channels
-        ops.append(SqueezeExcite(role="se", channels=mid_channels, mid_channels=reduced))
-    ops.append(Conv(role="project", in_channels=mid_channels, out_channels=out_channels))
-    return Layer(kind="mbconv", in_channels=in_channels, in_size=in_size, ops=tuple(ops), residual=residual)
 
 
 def mobilenet_v3(
@@ -79,22 +42,15 @@ def mobilenet_v3(
     """Declare a MobileNetV3 space; ``stage_strides`` and ``stem_stride`` may differ from OFA's."""
     stem = make_divisible(16 * width)
     widths = [make_divisible(w * width) for w in _STAGE_WIDTHS]
-    per_stage = max(depths)
     stages = len(widths)
+    places = block_places([max(depths)] * stages)
+    first_depth = 2 * len(places)
     genes: list[Gene] = []
-    blocks = stages * per_stage
     for key, choices in (("ks", kernels), ("e", expand_ratios)):
-        for b in range(blocks):
-            stage, position = divmod(b, per_stage)
-            least = next(i for i, d in enumerate(depths) if d > position)
-            gate = (2 * blocks + stage, least) if least else None
-            genes.append(Gene(key=key, index=b, choices=choices, gate=gate))
-    genes += [Gene(key="d", index=s, choices=depths) for s in range(stages)]
-
-    def reduced(image_size: int, strides: tuple[int, ...]) -> int:
-        for stride in (stem_stride, *strides):
-            image_size = (image_size - 1) // stride + 1
-        return image_size
+        for number, (stage, position) in enumerate(places):
+            gate = block_gate(first_depth + stage, depths, position)
+            genes.append(Gene(key=key, index=number, choices=choices, gate=gate))
+    genes += [Gene(key="d", index=stage, choices=depths) for stage in range(stages)]
 
     def build_stem(image_size: int) -> Layer:
         conv = Conv(
@@ -112,7 +68,7 @@ def mobilenet_v3(
             in_channels=stem,
             mid_channels=stem,
             out_channels=stem,
-            in_size=reduced(image_size, ()),
+            in_size=reduced(image_size, (stem_stride,)),
             kernel=3,
             stride=1,
             activation="relu",
@@ -120,7 +76,7 @@ def mobilenet_v3(
             residual=True,
         )
 
-    def block_builder(stage: int, position: int) -> Callable[[int, int, int, int], Layer | None]:
+    def block_builder(stage: int, position: int) -> LayerBuilder:
         def build(image_size: int, kernel: int, expand: int, depth: int) -> Layer | None:
             if position >= depth:
                 return None
@@ -131,7 +87,7 @@ def mobilenet_v3(
                 in_channels=in_channels,
                 mid_channels=make_divisible(round(in_channels * expand)),
                 out_channels=widths[stage],
-                in_size=reduced(image_size, stage_strides[: stage if first else stage + 1]),
+                in_size=reduced(image_size, (stem_stride, *stage_strides[: stage if first else stage + 1])),
                 kernel=kernel,
                 stride=stride,
                 activation=_STAGE_ACTIVATIONS[stage],
@@ -146,7 +102,7 @@ def mobilenet_v3(
         return Layer(
             kind="tail",
             in_channels=widths[-1],
-            in_size=reduced(image_size, stage_strides),
+            in_size=reduced(image_size, (stem_stride, *stage_strides)),
             ops=(
                 Conv(role="expand", in_channels=widths[-1], out_channels=wide, activation="hard_swish"),
                 GlobalPool(role="pool", channels=wide),
@@ -156,12 +112,11 @@ def mobilenet_v3(
         )
 
     slots = [Slot(name="stem", genes=(), build=build_stem), Slot(name="first", genes=(), build=build_first)]
-    for b in range(blocks):
-        stage, position = divmod(b, per_stage)
+    for number, (stage, position) in enumerate(places):
         slots.append(
             Slot(
-                name=f"stage{stage + 1}.block{position + 1}",
-                genes=(b, blocks + b, 2 * blocks + stage),
+                name=block_name(stage, position),
+                genes=(number, len(places) + number, first_depth + stage),
                 build=block_builder(stage, position),
             )
         )

@@ -9,13 +9,21 @@ NeurIPS 2020). Tests hold both against the modules themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
 
+from deploy_nas.core.families.stages import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    block_gate,
+    block_name,
+    block_places,
+    mbconv,
+    reduced,
+)
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, make_divisible
-from deploy_nas.core.mobilenet import IMAGENET_MEAN, IMAGENET_STD, mbconv
-from deploy_nas.core.space import Gene, Slot, Space
+from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
 
+STEM_STRIDE = 2
 STRIDES = (2, 2, 2, 1, 2, 1)
 PROXYLESS_WIDTHS = (32, 16, 24, 40, 80, 96, 192, 320, 1280)
 MCUNET_WIDTHS = (32, 16, 24, 40, 80, 96, 192, 320, 384)
@@ -142,6 +150,9 @@ def has_squeeze(squeeze: Squeeze, stage: int, position: int) -> bool:
 
 def _space(
     *,
+    id: str,
+    summary: str,
+    supernet: Mapping[str, object],
     base_widths: tuple[int, ...],
     widths: tuple[float, ...],
     kernels: tuple[int, ...],
@@ -154,41 +165,38 @@ def _space(
     profile_image_sizes: tuple[int, ...] | None,
     image_sizes: tuple[int, ...],
     classes: int,
-    **declared: Any,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
 ) -> Space:
     channels = [scaled_widths(base_widths, width) for width in widths]
     full = channels[-1]
     counts = [base + max(depths) for base in base_depths] + [1]
-    places = [(stage, position) for stage, count in enumerate(counts) for position in range(count)]
+    places = block_places(counts)
     elastic = len(widths) > 1
     first_block, first_depth = int(elastic), int(elastic) + 2 * len(places)
 
     genes = [Gene(key="wid", index=None, choices=tuple(range(len(widths))))] if elastic else []
     for key, choices in (("ks", kernels), ("e", expand_ratios)):
         for number, (stage, position) in enumerate(places):
-            least = 0
+            gate = None
             if stage < len(base_depths):
-                least = next(i for i, d in enumerate(depths) if base_depths[stage] + d > position)
-            gate = (first_depth + stage, least) if least else None
+                gate = block_gate(first_depth + stage, depths, position, base_depths[stage])
             genes.append(Gene(key=key, index=number, choices=choices, gate=gate))
     genes += [Gene(key="d", index=stage, choices=depths) for stage in range(len(base_depths))]
     # OFA draws a depth for the one block of the sixth stage too, and ignores it.
     same = tuple(d for d in depths if d != sixth_depth)
     genes.append(Gene(key="d", index=len(base_depths), choices=(sixth_depth,), same=same))
 
-    def reduced(image_size: int, strides: tuple[int, ...]) -> int:
-        for stride in (2, *strides):
-            image_size = (image_size - 1) // stride + 1
-        return image_size
-
     def build_stem(image_size: int, wid: int = 0) -> Layer:
         out = channels[wid][0]
-        conv = Conv(role="conv", in_channels=3, out_channels=out, kernel=3, stride=2, activation="relu6")
+        conv = Conv(
+            role="conv", in_channels=3, out_channels=out, kernel=3, stride=STEM_STRIDE, activation="relu6"
+        )
         return Layer(kind="stem", in_channels=3, in_size=image_size, ops=(conv,))
 
     def build_first(image_size: int, wid: int = 0) -> Layer:
         stem, out = channels[wid][:2]
-        size = reduced(image_size, ())
+        size = reduced(image_size, (STEM_STRIDE,))
         if fused_first:
             project = Conv(role="project", in_channels=stem, out_channels=out)
             return Layer(kind="mbconv", in_channels=stem, in_size=size, ops=(project,))
@@ -204,10 +212,10 @@ def _space(
             residual=False,
         )
 
-    def block_builder(stage: int, position: int) -> Callable[..., Layer | None]:
+    def block_builder(stage: int, position: int) -> LayerBuilder:
         first = position == 0
         stride = STRIDES[stage] if first else 1
-        before = STRIDES[: stage if first else stage + 1]
+        before = (STEM_STRIDE, *STRIDES[: stage if first else stage + 1])
         source = 1 + stage if first else 2 + stage
 
         def build(image_size: int, *values: int) -> Layer | None:
@@ -235,7 +243,7 @@ def _space(
         return Layer(
             kind="tail",
             in_channels=last,
-            in_size=reduced(image_size, STRIDES),
+            in_size=reduced(image_size, (STEM_STRIDE, *STRIDES)),
             ops=(
                 Conv(role="mix", in_channels=last, out_channels=mix, activation="relu6"),
                 GlobalPool(role="pool", channels=mix),
@@ -252,17 +260,21 @@ def _space(
         block, e = first_block + number, first_block + len(places) + number
         slots.append(
             Slot(
-                name=f"stage{stage + 1}.block{position + 1}",
+                name=block_name(stage, position),
                 genes=(*width_gene, block, e, first_depth + stage),
                 build=block_builder(stage, position),
             )
         )
     slots.append(Slot(name="tail", genes=width_gene, build=build_tail))
     return Space(
+        id=id,
+        summary=summary,
+        supernet=supernet,
         image_sizes=image_sizes,
         profile_image_sizes=profile_image_sizes or image_sizes,
         classes=classes,
+        mean=mean,
+        std=std,
         genes=tuple(genes),
         slots=tuple(slots),
-        **declared,
     )

@@ -7,22 +7,16 @@ import onnx
 import onnxruntime
 import pytest
 
-from deploy_nas.adapters import graphs, int8
+from deploy_nas.adapters import graphs
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Conv, Layer
+from deploy_nas.core.precision import Scheme
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.device.session import open_session, random_initializers
 
-SMALL = get_space("ofa-mbv3-cifar10")
-
-
-def network(space=SMALL, seed=0):
-    layers = space.layers(space.sample(np.random.default_rng(seed)))
-    return layers, random_initializers(graphs.weight_shapes(layers), np.random.default_rng(seed))
-
 
 def flat_ranges(layers, span=4.0):
-    return dict.fromkeys(int8.range_tensors(layers), (-span, span))
+    return dict.fromkeys(graphs.range_tensors(layers), (-span, span))
 
 
 def optimized(model, path):
@@ -34,13 +28,13 @@ def optimized(model, path):
 
 @pytest.mark.parametrize("id", space_ids())
 @pytest.mark.parametrize("activations", ["uint8", "int8"])
-def test_networks_and_single_layers_are_valid(id, activations):
+def test_networks_and_single_layers_are_valid(id, activations, network):
     layers, weights = network(get_space(id))
-    scheme = int8.Scheme(activations=activations)
-    graphs.check_model(int8.build_int8(layers, weights, flat_ranges(layers), scheme)[0])
-    graphs.check_model(int8.build_int8(layers, weights, flat_ranges(layers), scheme, batch=None)[0])
+    scheme = Scheme(activations=activations)
+    graphs.check_model(graphs.build_int8(layers, weights, flat_ranges(layers), scheme)[0])
+    graphs.check_model(graphs.build_int8(layers, weights, flat_ranges(layers), scheme, batch=None)[0])
     for named in layers[:4]:
-        graphs.check_model(int8.build_int8([named], weights, flat_ranges([named]), scheme)[0])
+        graphs.check_model(graphs.build_int8([named], weights, flat_ranges([named]), scheme)[0])
 
 
 @pytest.mark.parametrize("id", ["ofa-resnet50", "mcunet-vww"])
@@ -48,27 +42,27 @@ def test_poolings_and_shortcuts_give_what_the_float_network_gives(id):
     space = get_space(id)
     rng = np.random.default_rng(0)
     layers = space.layers({**space.sample(rng), "image_size": min(space.image_sizes)})
-    weights = random_initializers(graphs.weight_shapes(layers), rng)
+    weights = random_initializers(graphs.weight_tensors(layers), rng)
     x = rng.standard_normal((1, 3, layers[0][1].in_size, layers[0][1].in_size), dtype=np.float32)
-    tensors = int8.range_tensors(layers)
+    tensors = graphs.range_tensors(layers)
     plain = graphs.build_model(layers, weights)
     values = open_session(graphs.with_outputs(plain, sorted(set(tensors.values())))).run(None, {"image": x})
     seen = dict(zip(sorted(set(tensors.values())), values[1:], strict=True))
     ranges = {name: (float(seen[t].min()), float(seen[t].max())) for name, t in tensors.items()}
-    model, _ = int8.build_int8(layers, weights, ranges, int8.Scheme())
+    model, _ = graphs.build_int8(layers, weights, ranges, Scheme())
     found = open_session(model).run(None, {"image": x})[0]
     assert np.corrcoef(found.ravel(), values[0].ravel())[0, 1] > 0.9 or found.size < 3
     assert np.abs(found - values[0]).max() < 0.5 * np.abs(values[0]).max()
 
 
-def test_everything_but_the_head_runs_quantised(tmp_path):
+def test_everything_but_the_head_runs_quantised(tmp_path, network):
     """No activation, gate or pool of the INT8 part is left between a dequantise and a quantise."""
     layers, weights = network()
-    model, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme())
+    model, _ = graphs.build_int8(layers, weights, flat_ranges(layers), Scheme())
     counted = Counter(node.op_type for node in optimized(model, tmp_path / "o.onnx").node)
-    head = int8.float_layers(layers)
+    head = graphs.float_layers(layers)
     assert head == 2
-    floats = sum(isinstance(op, Conv) for _, layer in layers[:head] for op in layer.ops)
+    floats = sum(len(layer.convs) for _, layer in layers[:head])
     assert counted["Conv"] == floats
     for kind in ("HardSigmoid", "HardSwish", "Relu", "Mul", "Gemm", "GlobalAveragePool", "DequantizeLinear"):
         assert counted[kind] == 0, kind
@@ -82,7 +76,7 @@ def test_hard_swish_is_exact_on_the_bytes_it_reads():
     weights = {"a/c.weight": np.eye(8, dtype=np.float32).reshape(8, 8, 1, 1)}
     x = np.linspace(-8, 8, 8 * 32 * 32, dtype=np.float32).reshape(1, 8, 32, 32)
     ranges = {"image": (-8.0, 8.0), "a/c": (-0.375, 8.0)}
-    model, _ = int8.build_int8(layers, weights, ranges, int8.Scheme())
+    model, _ = graphs.build_int8(layers, weights, ranges, Scheme())
     found = open_session(model).run(None, {"image": x})[0]
     expected = x * np.clip(x + 3, 0, 6) / 6
     step_in, step_mid, step_out = 16 / 255, 3 / int(3 * 255 / 11), 8.375 / 255
@@ -90,47 +84,15 @@ def test_hard_swish_is_exact_on_the_bytes_it_reads():
     assert np.abs(found[x < -3.2]).max() == 0.0
 
 
-def test_what_is_timed_is_what_is_shipped(tmp_path):
-    """A graph that only names its weights is fused as the exported one is."""
+def test_the_same_input_gives_the_same_bytes(network):
     layers, weights = network()
-    shipped, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme())
-    timed, tensors = int8.timed_graph(layers, "int8")
-    values = random_initializers(tensors, np.random.default_rng(0))
-    held = onnx.load_from_string(timed)
-    for tensor in held.graph.initializer:
-        if tensor.name in values:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values[tensor.name], tensor.name))
-    kinds = [
-        Counter(node.op_type for node in optimized(model, tmp_path / "o.onnx").node)
-        for model in (shipped, held.SerializeToString())
-    ]
-    assert kinds[0] == kinds[1]
-
-
-def test_named_only_graphs_run_and_are_small():
-    layers, _ = network()
-    model, tensors = int8.timed_graph(layers, "int8")
-    assert len(model) < 250_000
-    values = random_initializers(tensors, np.random.default_rng(0))
-    assert {v.dtype.name for v in values.values()} == {"float32", "int8", "int32"}
-    session = open_session(model, initializers=values)
-    x = np.random.default_rng(0).standard_normal(session.get_inputs()[0].shape, dtype=np.float32)
-    assert np.isfinite(session.run(None, {"image": x})[0]).all()
-    assert int8.timed_graph(layers, "fp32") == (
-        graphs.build_model(layers, None),
-        graphs.weight_shapes(layers),
-    )
-
-
-def test_the_same_input_gives_the_same_bytes():
-    layers, weights = network()
-    made = [int8.build_int8(layers, weights, flat_ranges(layers, s), int8.Scheme())[0] for s in (4, 4, 5)]
+    made = [graphs.build_int8(layers, weights, flat_ranges(layers, s), Scheme())[0] for s in (4, 4, 5)]
     assert made[0] == made[1] != made[2]
 
 
-def test_seven_bits_are_kept_to():
+def test_seven_bits_are_kept_to(network):
     layers, weights = network()
-    model, _ = int8.build_int8(layers, weights, flat_ranges(layers), int8.Scheme(weight_bits=7))
+    model, _ = graphs.build_int8(layers, weights, flat_ranges(layers), Scheme(weight_bits=7))
     held = onnx.load_from_string(model).graph.initializer
     most = max(np.abs(onnx.numpy_helper.to_array(t)).max() for t in held if t.name.endswith("_int8"))
     assert most == 63
@@ -140,19 +102,19 @@ def test_an_operator_without_an_int8_form_is_refused():
     op = Conv(role="c", in_channels=16, out_channels=16, activation="gelu")
     layers = [("a", Layer(kind="mbconv", in_channels=16, in_size=8, ops=(op,)))]
     with pytest.raises(OptionError, match="no INT8 form"):
-        int8.build_int8(layers, None, None, int8.Scheme())
+        graphs.build_int8(layers, None, None, Scheme())
 
 
-def test_the_bias_of_a_channel_without_weights_is_kept():
+def test_the_bias_of_a_channel_without_weights_is_kept(network):
     """Batch norm may leave a channel nothing but its shift, which 32 bits of the usual step cannot hold."""
     layers = network()[0]
-    name, layer = layers[int8.float_layers(layers)]
-    weights = random_initializers(graphs.weight_shapes([(name, layer)]), np.random.default_rng(0))
+    name, layer = layers[graphs.float_layers(layers)]
+    weights = random_initializers(graphs.weight_tensors([(name, layer)]), np.random.default_rng(0))
     place = f"{name}/{layer.ops[0].role}"
     weights[f"{place}.weight"][0] = 0.0
     weights[f"{place}.bias"][0] = 1.0
     model = onnx.load_from_string(
-        int8.build_int8([(name, layer)], weights, flat_ranges([(name, layer)]), int8.Scheme())[0]
+        graphs.build_int8([(name, layer)], weights, flat_ranges([(name, layer)]), Scheme())[0]
     )
     held = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     stored = held[f"{place}.bias_int32"][0] * float(held[f"{place}.bias_scale"][0])

@@ -1,0 +1,126 @@
+"""The float32 graph of a network.
+
+Written for ONNX Runtime: HardSwish and HardSigmoid as one operator each, a global pool instead of
+two means, batch norms folded; so the activations fuse into their convolutions. The gate of a
+squeeze-and-excitation is enlarged to the image before it is multiplied, and the classifier is a 1x1
+convolution; so the whole network stays in the runtime's blocked layout (docs/export.md has what each
+is worth). Nodes are named by place and role (``stage2.block1/depthwise``); the same input gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from onnx import TensorProto
+
+from deploy_nas.adapters.graphs.files import INPUT, Weights, assemble
+from deploy_nas.adapters.graphs.nodes import Nodes, convolution, pooling
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.layers import Activation, Conv, GlobalPool, Linear, Operator, Pool, SqueezeExcite
+from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.core.walk import NamedLayers, walk
+
+_ACTIVATIONS: dict[str, str] = {"relu": "Relu", "hard_swish": "HardSwish"}
+
+
+class Fp32Emitter(Nodes):
+    """Writes float nodes; the value of an image is the name of its tensor."""
+
+    def __init__(self, weights: Weights | None, *, fixed_batch: bool = True) -> None:
+        super().__init__()
+        self.weights, self.fixed_batch = weights, fixed_batch
+
+    def conv(self, op: Conv, name: str, in_size: int, x: str) -> str:
+        """A Conv and its activation."""
+        made = self.node("Conv", name, [x, *self._tensors(op, name)], **convolution(op))
+        return self._activation(op.activation, name, made)
+
+    def squeeze_excite(self, op: SqueezeExcite, name: str, in_size: int, x: str) -> str:
+        """A global pool, two 1x1 Convs, and the product with the image."""
+        reduce, reduce_bias, expand, expand_bias = self._tensors(op, name)
+        gate = self.node("GlobalAveragePool", f"{name}.pool", [x])
+        gate = self.node("Conv", f"{name}.reduce", [gate, reduce, reduce_bias], kernel_shape=[1, 1])
+        gate = self.node("Relu", f"{name}.reduce.relu", [gate])
+        gate = self.node("Conv", f"{name}.expand", [gate, expand, expand_bias], kernel_shape=[1, 1])
+        gate = self.node("HardSigmoid", f"{name}.gate", [gate], alpha=1.0 / 6.0, beta=0.5)
+        # A Mul of two equal shapes stays in the blocked layout, and the runtime knows that they are equal
+        # only where the batch is fixed.
+        if in_size > 1 and self.fixed_batch:
+            gate = self._enlarge(f"{name}.gate.resize", gate, in_size)
+        return self.node("Mul", name, [x, gate])
+
+    def pool(self, op: Pool, name: str, in_size: int, x: str) -> str:
+        """A MaxPool or an AveragePool."""
+        kind, attributes = pooling(op, in_size)
+        return self.node(kind, name, [x], **attributes)
+
+    def global_pool(self, op: GlobalPool, name: str, in_size: int, x: str) -> str:
+        """A GlobalAveragePool."""
+        return self.node("GlobalAveragePool", name, [x])
+
+    def linear(self, op: Linear, name: str, in_size: int, x: str) -> str:
+        """A 1x1 Conv, then Flatten."""
+        x = self.node("Conv", name, [x, *self._tensors(op, name)], kernel_shape=[1, 1])
+        return self.node("Flatten", f"{name}.flatten", [x])
+
+    def add(self, activation: Activation, name: str, x: str, skip: str) -> str:
+        """An Add and its activation."""
+        return self._activation(activation, name, self.node("Add", name, [x, skip]))
+
+    def _tensors(self, op: Operator, name: str) -> list[str]:
+        """The operator's weights and biases, in its own order."""
+        return [self._weight(f"{name}.{suffix}", spec) for suffix, spec in op.tensors.items()]
+
+    def _weight(self, name: str, spec: TensorSpec) -> str:
+        if self.weights is None:
+            return self.tensor(name, spec, None)
+        value = self.weights[name]
+        if value.shape != spec.shape:
+            raise RecordError(f"has shape {value.shape}, the layer needs {spec.shape}", subject=name)
+        return self.tensor(name, spec, value.astype("<f4", copy=False))
+
+    def _activation(self, kind: Activation, name: str, x: str) -> str:
+        if not kind:
+            return x
+        if kind == "relu6":
+            bounds = [
+                self.constant(f"{name}.{end}", TensorProto.FLOAT, [value])
+                for end, value in (("low", 0.0), ("high", 6.0))
+            ]
+            return self.node("Clip", f"{name}.relu6", [x, *bounds])
+        return self.node(_ACTIVATIONS[kind], f"{name}.{kind}", [x])
+
+    def _enlarge(self, name: str, x: str, size: int) -> str:
+        """One pixel to a square image of that side."""
+        factors = [1.0, 1.0, float(size), float(size)]
+        scales = self.constant(f"{name}.scales", TensorProto.FLOAT, factors, (4,))
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.node("Resize", name, [x, "", scales], mode="nearest", **how)
+
+
+def build_model(
+    layers: NamedLayers,
+    weights: Weights | None,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    batch: int | None = 1,
+    name: str = "subnet",
+) -> bytes:
+    """A network (or one layer) as a serialised ONNX model.
+
+    Args:
+        layers: places and layers in order.
+        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for
+            timing (a few kilobytes per network: the device makes the values).
+        metadata: each value is stored as JSON under its key.
+        batch: fixed batch size, or ``None`` for a dynamic one named "batch".
+        name: of the graph.
+
+    Raises:
+        RecordError: a weight of the wrong shape.
+    """
+    emitter = Fp32Emitter(weights, fixed_batch=batch is not None)
+    walk(layers, emitter, INPUT)
+    return assemble(emitter, layers, metadata=metadata, batch=batch, name=name)

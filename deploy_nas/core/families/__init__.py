@@ -1,0 +1,1 @@
+"""Families of spaces: OFA's supernets as genes and slots."""

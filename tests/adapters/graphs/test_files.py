@@ -1,0 +1,68 @@
+"""Model files: what is written can be read back, and changed without changing what it computes."""
+
+import numpy as np
+import onnx
+import pytest
+
+from deploy_nas.adapters import graphs
+from deploy_nas.core.errors import RecordError
+from deploy_nas.device.session import open_session
+
+
+def test_metadata_round_trip(network):
+    layers, weights = network()
+    metadata = {"architecture": {"ks": [3]}, "profile": None, "labels": ["größe"], "opset": graphs.OPSET}
+    data = graphs.build_model(layers, weights, metadata=metadata)
+    assert graphs.read_metadata(data, "x.onnx") == metadata
+    assert onnx.load_from_string(data).opset_import[0].version == graphs.OPSET
+
+
+def test_metadata_can_be_set_and_the_digest_stays(network):
+    layers, weights = network()
+    data = graphs.build_model(layers, weights, metadata={"a": 1, "b": 2})
+    changed = graphs.with_metadata(data, {"b": 3, "c": None})
+    assert graphs.read_metadata(changed, "x.onnx") == {"a": 1, "b": 3, "c": None}
+    assert changed != data and graphs.graph_digest(changed) == graphs.graph_digest(data)
+    other = graphs.build_model(layers, network(seed=1)[1] | weights, batch=None)
+    assert graphs.graph_digest(other) != graphs.graph_digest(data)
+
+
+def test_weights_can_be_read_back(network):
+    layers, weights = network()
+    data = graphs.build_model(layers, weights)
+    held = graphs.read_weights(data, layers, "x.onnx")
+    assert list(held) == list(weights)
+    assert all(np.array_equal(held[name], weights[name]) for name in held)
+    with pytest.raises(RecordError, match=r"x\.onnx: has no weight"):
+        graphs.read_weights(data, network(seed=1)[0], "x.onnx")
+
+
+@pytest.mark.parametrize("batch", [1, 5, None])
+def test_the_input_is_described(network, batch):
+    layers, weights = network(image_size=24)
+    data = graphs.build_model(layers, weights, batch=batch)
+    assert graphs.input_of(data) == ("float32", [batch, 3, 24, 24])
+
+
+def test_more_outputs_come_after_the_logits(network):
+    layers, weights = network(image_size=24)
+    data = graphs.with_outputs(graphs.build_model(layers, weights), ["stem/conv"])
+    session = open_session(data)
+    assert [output.name for output in session.get_outputs()] == [graphs.OUTPUT, "stem/conv"]
+
+
+def test_shapes_are_written_down(network):
+    layers, weights = network()
+    data = graphs.build_model(layers, weights)
+    shown = onnx.load_from_string(graphs.with_shapes(data)).graph
+    assert not onnx.load_from_string(data).graph.value_info
+    assert {info.name for info in shown.value_info} >= {"stem/conv", "tail/pool"}
+
+
+@pytest.mark.parametrize("data", [b"", b"not a model", b"\x08"])
+def test_what_is_no_model_of_ours_is_refused(data):
+    if data:
+        with pytest.raises(RecordError, match=r"x\.onnx"):
+            graphs.read_metadata(data, "x.onnx")
+    with pytest.raises(RecordError):
+        graphs.check_model(data)

@@ -1,0 +1,40 @@
+"""Measurements: definitions and files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.measured import Measured, Top1, latency_of
+
+POINTS = [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_latency_is_the_lower_quartile() -> None:
+    assert latency_of(POINTS) == 2.0 and latency_of(np.array([7.0])) == 7.0
+
+
+def test_statistics_and_round_trip() -> None:
+    measured = Measured.of(POINTS, runs=50, sentinel_ms=0.5)
+    assert (measured.latency_ms, measured.p50_ms, measured.p90_ms) == (2.0, 3.0, 4.6)
+    value = measured.to_json()
+    assert "busy" not in value and value["sentinel_ms"] == 0.5
+    assert Measured.from_json(Fields(value, "f")) == measured
+
+
+@pytest.mark.parametrize("change", [{"runs": 0}, {"p50_ms": -1.0}, {"latency_ms": None}, {"busy": "x"}])
+def test_wrong_values_are_named(change: dict[str, object]) -> None:
+    value = Measured.of(POINTS, runs=50).to_json()
+    with pytest.raises(RecordError, match=f"'{next(iter(change))}' must be"):
+        Measured.from_json(Fields({**value, **change}, "f"))
+
+
+def test_top1_and_its_interval() -> None:
+    top1 = Top1(right=75, images=100)
+    assert top1.percent == 75.0
+    low, high = top1.interval_percent  # Wilson's interval of 75 in 100
+    assert (low, high) == (pytest.approx(65.7, abs=0.1), pytest.approx(82.5, abs=0.1))
+    assert Top1(right=0, images=10).interval_percent[0] == pytest.approx(0.0, abs=1e-9)
+    assert Top1.from_json(Fields(top1.to_json(), "f")) == top1

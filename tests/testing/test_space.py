@@ -1,0 +1,41 @@
+"""Every space keeps the contract: the six that come with deploy-nas, and one of another package."""
+
+import pytest
+
+from deploy_nas.testing.space import SpaceContract
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
+
+
+class TestMobileNetV3Width10(SpaceContract):
+    space_id = "ofa-mbv3-w1.0"
+
+
+class TestMobileNetV3Width12(SpaceContract):
+    space_id = "ofa-mbv3-w1.2"
+
+
+class TestProxyless(SpaceContract):
+    space_id = "ofa-proxyless-w1.3"
+
+
+class TestResNet50(SpaceContract):
+    space_id = "ofa-resnet50"
+
+
+class TestMCUNet(SpaceContract):
+    space_id = "mcunet-vww"
+
+
+class TestEmbedded(SpaceContract):
+    space_id = "ofa-mbv3-cifar10"
+
+
+class TestToy(SpaceContract):
+    space_id = "toy-elastic"
+    image_sizes = None
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def installed(cls, toy_space):
+        """As its package would be, by an entry point."""
