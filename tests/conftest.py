@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,29 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+WHOLLY_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A quick run does not so much as import files that are slow as a whole: torch alone takes seconds."""
+    if config.option.markexpr != "not slow" or not re.fullmatch(r"test_.*\.py", collection_path.name):
+        return None
+    return True if WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist's ``loadgroup`` the tests of a file, or of a class, run in one process, for what they
+    share would be made twice.
+
+    A file that shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
+    there is room.
+    """
+    for item in items:
+        if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
+            group = item.path.relative_to(REPOSITORY).as_posix()
+            of_class = item.getparent(pytest.Class)
+            item.add_marker(pytest.mark.xdist_group(f"{group}::{of_class.name}" if of_class else group))
 
 
 @pytest.fixture(scope="session")

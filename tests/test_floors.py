@@ -129,6 +129,7 @@ def test_imports_are_light(module: str) -> None:
     assert (result.returncode, result.stdout.strip()) == (0, "[]"), result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_public_names_exist() -> None:
     """Each is imported on first use, so a wrong home would go unseen."""
     code = f"import {PACKAGE} as p; [getattr(p, name) for name in p.__all__]; print(len(p.__all__))"

@@ -18,6 +18,7 @@ def by_choices(encoded: IntArray) -> FloatArray:
     return 50.0 + 0.5 * encoded.sum(axis=1)
 
 
+@pytest.mark.slow
 def test_each_is_the_best_of_its_neighbours_at_some_price(space: Space) -> None:
     best = plan_best(space, by_choices, 40, rng())
     assert best.shape == (40, 1 + len(space.genes)) and len(np.unique(best, axis=0)) == 40
@@ -43,6 +44,7 @@ def test_a_climb_ends_where_no_step_is_better(space: Space) -> None:
     np.testing.assert_array_equal(last, space.canonical(last))
 
 
+@pytest.mark.slow
 def test_what_is_known_is_left_out(space: Space) -> None:
     known = plan_best(space, by_choices, 20, rng())
     more = plan_best(space, by_choices, 20, rng(), known)

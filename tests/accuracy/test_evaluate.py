@@ -12,6 +12,8 @@ from deploy_nas.adapters.images import ImageSet, SizedImages, at_sizes, preproce
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.space import Space
 
+pytestmark = pytest.mark.slow
+
 
 def images(count: int, classes: int = 10, seed: int = 0) -> ImageSet:
     rng = np.random.default_rng(seed)

@@ -16,6 +16,8 @@ from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import Space
 from deploy_nas.records.accuracy import AccuracyData
 
+pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+
 Synthetic = Callable[..., AccuracyData]
 QUICK = FitSettings(hidden=(64, 64, 64), taught=3000, epochs=10, learning_rate=5e-3)
 

@@ -22,7 +22,7 @@ SPACE = mcunet(
     image_sizes=(32, 64, 96, 128, 144, 160),
 )
 FITTED, JUDGED = 1600, 800
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def test_a_predictor_ranks_subnets_it_has_not_seen(labels):
     encoded = SPACE.encode([{k: v for k, v in line.items() if k != "top1"} for line in labels])
     header = AccuracyHeader(space=SPACE, weights="-", images="-", image_count=1)
     data = AccuracyData(header=header, encoded=encoded[:FITTED], top1_percent=top1[:FITTED])
-    settings = FitSettings(hidden=(64, 64, 64), epochs=20, held_out=0.02, batch_size=128)
+    # Taught 3,000 more and not 60,000: ranks as well, in a fifth of the time.
+    settings = FitSettings(hidden=(64, 64, 64), taught=3000, epochs=20, held_out=0.02, batch_size=128)
     predictor, _ = fit_accuracy(data, settings)
     predicted, measured = predictor.predict_encoded(encoded[FITTED:]), top1[FITTED:]
     assert np.abs(predicted - measured).mean() < 1.2  # they span 35 points

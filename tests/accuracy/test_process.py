@@ -6,6 +6,8 @@ import pytest
 from deploy_nas.accuracy import process
 from deploy_nas.accuracy.process import fit_process
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [f"e[{gene}]={choice}" for gene in range(6) for choice in range(3)] + ["log_macs"]
 
 

@@ -15,7 +15,7 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 
 VWW = get_space("mcunet-vww")
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ import torch
 from deploy_nas.adapters.supernets import Masked, activate, build_supernet, fuse_activations
 from deploy_nas.core.spaces import EMBEDDED, get_space
 
+pytestmark = pytest.mark.slow
+
 SPACE = get_space(EMBEDDED)
 
 

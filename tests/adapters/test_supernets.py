@@ -17,6 +17,8 @@ from deploy_nas.adapters.supernets.checkpoints import spelling
 from deploy_nas.core.errors import ImagesError, OutputError, WeightsError
 from deploy_nas.core.spaces import get_space
 
+pytestmark = pytest.mark.slow
+
 SMALL = get_space("ofa-mbv3-cifar10")
 
 

@@ -15,6 +15,8 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, load_accuracy_data, save_accuracy_data
 
+pytestmark = pytest.mark.shared_out
+
 SPACE = get_space("ofa-mbv3-cifar10")
 COLLECT = ("accuracy", "collect", "--space", SPACE.id)
 
@@ -30,6 +32,7 @@ def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS, side: int = 3
     return root
 
 
+@pytest.mark.slow
 def test_collect_is_killed_refuses_a_second_run_and_goes_on(run, tmp_path):
     """Real processes: two workers, killed, finished by one; the file is that of an undisturbed run."""
     write_images(tmp_path / "set", 6)
@@ -59,6 +62,7 @@ def test_collect_is_killed_refuses_a_second_run_and_goes_on(run, tmp_path):
     assert "was begun with images" in other.stderr
 
 
+@pytest.mark.slow
 def test_collect_names_what_it_skips_and_doubts_low_figures(run, tmp_path):
     write_images(tmp_path / "set", 20)
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")
@@ -72,6 +76,7 @@ def test_collect_names_what_it_skips_and_doubts_low_figures(run, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_collect_measures_what_verify_will(run, tmp_path):
     """Of pictures larger than any input: noise, each in the folder where the exported file puts it."""
     from deploy_nas.adapters.images import load_images, preprocess
@@ -91,6 +96,7 @@ def test_collect_measures_what_verify_will(run, tmp_path):
     assert collected == pytest.approx(top1["percent"], abs=0.01) and collected > 85
 
 
+@pytest.mark.slow
 def test_collect_adds_what_a_predictor_thinks_best(run, tmp_path):
     write_images(tmp_path / "set", 1)
     run(*COLLECT, "--images", "set", "--count", 2, "--workers", 1)
@@ -107,6 +113,7 @@ def test_collect_adds_what_a_predictor_thinks_best(run, tmp_path):
     assert "gone" in run(*more[:-1], "gone", code=2).stderr
 
 
+@pytest.mark.slow
 def test_collect_bad_input(run, tmp_path):
     write_images(tmp_path / "three", 1, labels=("a", "b", "c"))
     write_images(tmp_path / "ten", 1)
@@ -137,6 +144,7 @@ def subnets(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_train_reports_draws_and_searches_with_its_spread(run, subnets, tmp_path, made_profile, monkeypatch):
     from deploy_nas.accuracy import fit
     from deploy_nas.records.profile import save_profile
@@ -178,6 +186,7 @@ def test_train_bad_input(run, subnets, tmp_path):
     assert not (tmp_path / "p.onnx").exists()
 
 
+@pytest.mark.slow
 def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_path):
     write_images(tmp_path / "set", 10)
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")
@@ -199,6 +208,7 @@ def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_pa
     assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
 
 
+@pytest.mark.slow
 def test_verify_cuts_pictures_as_the_bundles_own_script_does(run, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
     run("export", "a.json")
@@ -226,6 +236,7 @@ def test_a_seed_below_0_is_refused_at_once(run):
     assert "--seed" in run(*COLLECT, "--images", "nowhere", "--seed", -1, code=2).stderr
 
 
+@pytest.mark.slow
 def test_labels_with_a_byte_order_mark(run, tmp_path):
     write_images(tmp_path / "set", 1)
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
@@ -234,6 +245,7 @@ def test_labels_with_a_byte_order_mark(run, tmp_path):
     assert "on 10 images" in run("verify", "a.onnx", "--images", "set").output
 
 
+@pytest.mark.slow
 def test_export_names_the_calibration_images_it_skips(run, tmp_path):
     write_images(tmp_path / "set", 10)
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")

@@ -13,6 +13,8 @@ from deploy_nas.cli.main import COMMANDS
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.profile import save_profile
 
+pytestmark = pytest.mark.shared_out
+
 SPACE = "ofa-mbv3-cifar10"
 
 
@@ -59,6 +61,7 @@ def test_spaces_and_doctor(run):
     assert {"cores", "load", "governor", "steal", "providers"} <= set(found)
 
 
+@pytest.mark.slow
 def test_search_keeps_its_budget_and_repeats(run, profile, tmp_path):
     run("search", "--profile", profile, "--max-latency-ms", 0.3, "-o", "one.json")
     run("search", "--profile", profile, "--max-latency-ms", 0.3, "-o", "two.json")
@@ -107,6 +110,7 @@ def test_search_bad_input(run, profile, tmp_path, arguments, says):
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_search_refuses_what_exists_and_unstable_profiles(run, made_profile, profile, tmp_path):
     (tmp_path / "best.json").write_text("mine")
     assert "--force" in run("search", "--profile", profile, "--max-latency-ms", 1, code=2).stderr
@@ -134,6 +138,7 @@ def test_profiles_of_other_kinds_are_refused(run, made_profile, tmp_path, profil
     assert "ofa-mbv3-w1.0" in said
 
 
+@pytest.mark.slow
 def test_export_and_verify_for_real(run, made_profile, architecture, tmp_path, profile):
     done = run("export", architecture, "--weights", "random")
     assert "UNTRAINED" in done.stderr and "largest difference" in done.output
@@ -145,6 +150,7 @@ def test_export_and_verify_for_real(run, made_profile, architecture, tmp_path, p
     assert "MISSED" in missed and "another device" in missed
 
 
+@pytest.mark.slow
 def test_export_bad_input(run, architecture, tmp_path):
     good = json.loads(architecture.read_text())
 
@@ -213,6 +219,7 @@ def test_profiles_list_show_compare(run, made_profile, profile, tmp_path):
     assert "threads: 1 against 2" in compared and "take 0.500 times" in compared
 
 
+@pytest.mark.slow
 def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_settings):
     """For real, on one size: stopped after 20 bursts, then finished by the same command."""
     import dataclasses
@@ -242,6 +249,7 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     assert "exists already" in run(*command, code=2).stderr
 
 
+@pytest.mark.slow
 def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_settings):
     """The whole way in INT8: profile, search, export, bundle, verify; times are not what is tested."""
     import dataclasses
@@ -289,6 +297,7 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     assert "no bundle" in run("verify", "images", code=2).stderr
 
 
+@pytest.mark.slow
 def test_a_bundle_over_its_budget_exits_1_and_says_what_lies_there(run, tmp_path):
     from deploy_nas.core.spaces import get_space
 
@@ -303,6 +312,7 @@ def test_a_bundle_over_its_budget_exits_1_and_says_what_lies_there(run, tmp_path
     assert "MISSED here" in run("export", "a.json", "--bundle", "b", "--force", code=1).output
 
 
+@pytest.mark.slow
 def test_int8_that_does_not_pay_exits_1_and_keeps_fp32(run, monkeypatch, architecture, tmp_path):
     from PIL import Image
 

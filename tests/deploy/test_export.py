@@ -24,6 +24,8 @@ from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
 from deploy_nas.deploy import export, weights
 from deploy_nas.deploy.export import export_onnx
 
+pytestmark = pytest.mark.slow
+
 SMALL = get_space("ofa-mbv3-cifar10")
 ARCHITECTURE = SMALL.sample(np.random.default_rng(0)) | {"image_size": 28, "space": SMALL.id}
 

@@ -5,15 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 import pytest
+from deploy_nas.deploy.claims import model_architecture
 
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import load_images, preprocess
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy import quantize
-from deploy_nas.deploy.claims import model_architecture
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.quantize import quantize_onnx
+
+pytestmark = pytest.mark.slow
 
 SPACE = get_space("ofa-mbv3-cifar10")
 

@@ -5,10 +5,10 @@ import zlib
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.graphs import build_model
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
+from deploy_nas.device import runner
 from deploy_nas.device.journal import Journal, JournalHeader
 from deploy_nas.device.runner import Runner
 from deploy_nas.device.runtime import TensorInfo
@@ -36,7 +36,6 @@ class FakeDevice:
             self.ms[unit_id] = sum(true_row_ms(layer, alone) for _, layer in layers) + (
                 0.0 if alone else 0.02
             )
-        self.by_model = {build_model(layers, None): u for u, layers in plan._layers.items()}
 
     @property
     def clocks(self) -> Clocks:
@@ -46,7 +45,7 @@ class FakeDevice:
         self.now_ns += int(1e9 * seconds)
 
     def open(self, model, **options):
-        return FakeModel(self, self.ms[self.by_model[model]])
+        return FakeModel(self, self.ms[model.decode()])
 
 
 class FakeModel:
@@ -88,8 +87,11 @@ def fingerprint():
 
 
 @pytest.fixture
-def run_on(tmp_path):
+def run_on(tmp_path, monkeypatch):
     """``run_on(fake, settings)``: the fake device's plan timed into the test's journal; its bursts."""
+    # A fake model looks at no graph and no weights: that a unit's own model is opened is all that counts.
+    monkeypatch.setattr(ProfilePlan, "model", lambda self, unit_id: unit_id.encode())
+    monkeypatch.setattr(runner, "random_initializers", lambda tensors, rng: {})
 
     def run(fake, settings=SETTINGS):
         header = JournalHeader(plan=fake.plan.id, fingerprint=DEVICE, settings=SETTINGS)

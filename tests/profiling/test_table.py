@@ -14,6 +14,8 @@ from deploy_nas.profiling.plan import make_plan
 from deploy_nas.profiling.table import local_sentinel, make_profile, moments_ms, without_slow_stretches
 from deploy_nas.records.profile import VERSION, load_profile, save_profile
 
+pytestmark = pytest.mark.shared_out
+
 SPACE = get_space("ofa-mbv3-cifar10")
 
 

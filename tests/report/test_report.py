@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deploy_nas.workflows.report_facts import commands_for
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import MismatchError, OutputError
@@ -17,9 +18,8 @@ from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.report.page import block_of
 from deploy_nas.workflows.pareto import find_front
 from deploy_nas.workflows.question import SearchRequest
-from deploy_nas.workflows.report_facts import commands_for
-from deploy_nas.workflows.search import search
 from deploy_nas.workflows.report import ReportRequest, report_data, report_file, write_report
+from deploy_nas.workflows.search import search
 
 SPACE = "ofa-mbv3-cifar10"
 SCRIPT = "<script>document.title = 'broken'</script>"
@@ -205,6 +205,7 @@ def _at(browser, page, width, scheme):
 
 @pytest.mark.parametrize("width", [1400, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_in_a_real_browser_it_fits_and_keeps_quiet(browser, page, width, scheme):
     _at(browser, page, width, scheme)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -218,6 +219,7 @@ def test_in_a_real_browser_it_fits_and_keeps_quiet(browser, page, width, scheme)
     assert all(url.startswith(("file:", "data:", "chrome:")) for url in urls), urls
 
 
+@pytest.mark.slow
 def test_clicks(browser, page):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

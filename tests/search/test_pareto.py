@@ -66,6 +66,7 @@ def test_constraints_hold_and_bad_ones_are_refused(asked):
         pareto(space, efficiency, accuracy, cost="speed", rng=np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_no_worse_than_single_searches_and_repeatable(real, fakes):
     accuracy = fakes.Accuracy(real)
     efficiency = MeasuredEfficiencyPredictor(fakes.Profile(real, real.image_sizes)).get_efficiency_batch

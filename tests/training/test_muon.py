@@ -4,6 +4,8 @@ from torch import nn
 
 from deploy_nas.training.muon import Muon, exact_on_cpu
 
+pytestmark = pytest.mark.slow
+
 
 def stepped(gradient, context=None):
     weight = nn.Parameter(torch.zeros_like(gradient))

@@ -11,6 +11,8 @@ from deploy_nas.training.muon import normalised_pointwise
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.sandwich import Recipe, Trainer
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(
     largest_epochs=3,
     sandwich_epochs=3,

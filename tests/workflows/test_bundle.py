@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deploy_nas.deploy.certify import certify
+from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
 from PIL import Image
 
 from deploy_nas.adapters import graphs
@@ -16,13 +18,13 @@ from deploy_nas.core.errors import CheckFailedError, MismatchError, RecordError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy import quantize
 from deploy_nas.deploy.bundle import make_bundle
-from deploy_nas.deploy.certify import certify
 from deploy_nas.deploy.verify import verify_model
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.bundle import MANIFEST, read_bundle
 from deploy_nas.workflows import bundle as workflow
 from deploy_nas.workflows.bundle import bundle_export, verify_path
-from deploy_nas.workflows.deploy_subnet import ExportRequest, export_subnet, quantize_subnet
+
+pytestmark = pytest.mark.slow
 
 SPACE = get_space("ofa-mbv3-cifar10")
 

@@ -9,6 +9,8 @@ import pytest
 from deploy_nas import export_onnx, get_space, load_accuracy_predictor
 from deploy_nas.adapters.images import load_images, preprocess
 
+pytestmark = pytest.mark.slow
+
 SPACE = get_space("ofa-mbv3-cifar10")
 DATA = resources.files("deploy_nas") / "data"
 

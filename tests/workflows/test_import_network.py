@@ -15,6 +15,8 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.records.net_config import load_image_size, load_net_config
 from deploy_nas.workflows.import_network import import_network
 
+pytestmark = pytest.mark.slow
+
 MOBILE = "flops-482M_top1-79.6_finetune-75"
 
 

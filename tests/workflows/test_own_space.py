@@ -14,6 +14,8 @@ from deploy_nas.core.spaces import GROUP, get_space, space_ids
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.workflows import profile as profiling
 
+pytestmark = pytest.mark.slow
+
 ID = "toy-elastic"
 
 

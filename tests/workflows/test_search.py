@@ -19,6 +19,8 @@ from deploy_nas.workflows.pareto import load_front, pick
 from deploy_nas.workflows.question import LATENCY, OtherDevice, SearchRequest, ask, predictor_for
 from deploy_nas.workflows.search import search, search_file
 
+pytestmark = pytest.mark.shared_out
+
 SPACE = "ofa-mbv3-cifar10"
 QUICK = {"population_size": 60, "max_time_budget": 4}
 FEW = ("--population", 60, "--generations", 4)
@@ -194,6 +196,7 @@ def test_anchors_and_known_bias_are_shown(run, profiles, tmp_path):
     assert "re-based" in based["predicted"]["accuracy_note"]
 
 
+@pytest.mark.slow
 def test_same_seed_same_answer_in_another_process(profiles, run, tmp_path):
     asked = ["search", "--profile", profiles[0], "--max-latency-ms", "0.4", "--seed", "5", *map(str, FEW)]
     run(*asked, "-o", "here.json")
@@ -225,6 +228,7 @@ def here(made_profile, monkeypatch):
     return made_profile()
 
 
+@pytest.mark.slow
 def test_measured_finish_for_real(here, tmp_path):
     request = SearchRequest(budgets={LATENCY: 0.4}, hyper=QUICK)
     try:

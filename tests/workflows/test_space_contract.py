@@ -27,10 +27,14 @@ from deploy_nas.workflows.bundle import verify_path
 from deploy_nas.workflows.search import SearchRequest, search_file
 
 SIDE = 32
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 
-@pytest.fixture(scope="module", params=list(spaces._SPACES))
+# A space's tests share its supernet; other spaces' may run beside them.
+EACH = [pytest.param(name, marks=pytest.mark.xdist_group(f"contract of {name}")) for name in spaces._SPACES]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def space(request):
     """The space with small images only, under its own id while this module's tests run."""
     before = {name: spaces.get_space(name) for name in spaces._SPACES}

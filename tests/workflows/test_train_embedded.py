@@ -18,6 +18,8 @@ from deploy_nas.training.sandwich import Recipe
 from deploy_nas.workflows import train
 from deploy_nas.workflows.train import Files, train_predictor, train_supernet
 
+pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+
 SPACE = get_space("ofa-mbv3-cifar10")
 QUICK = FitSettings(hidden=(16, 16), taught=100, epochs=2)
 # 20 images, 10 a batch: 2 steps an epoch.

@@ -36,6 +36,7 @@ def fused(model, path):
 
 
 @pytest.mark.parametrize("id", space_ids())
+@pytest.mark.slow
 def test_networks_and_single_layers_are_valid(id, network):
     layers, weights = network(get_space(id))
     graphs.check_model(graphs.build_model(layers, weights))

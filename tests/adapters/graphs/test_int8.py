@@ -14,6 +14,8 @@ from deploy_nas.core.precision import Scheme
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.device.session import open_session, random_initializers
 
+pytestmark = pytest.mark.slow
+
 
 def flat_ranges(layers, span=4.0):
     return dict.fromkeys(graphs.range_tensors(layers), (-span, span))

@@ -43,16 +43,19 @@ class Unmade:
         raise KeyError("no such thing")
 
 
+@pytest.mark.slow
 def test_all_workers_take_part_and_none_is_this_process() -> None:
     with ProcessPool(2).open(Worker()) as run:
         assert len(set(run(range(12))) - {os.getpid()}) == 2
 
 
+@pytest.mark.slow
 def test_faults_that_are_not_ours_say_where_they_were() -> None:
     with pytest.raises(RuntimeError, match="no such thing"), ProcessPool(1).open(Unmade()):
         pass
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_told() -> None:
     pool = ProcessPool(2)
     with pool.open(Worker(deadly=1)) as run, pytest.raises(OptionError, match=r"workers: .*ended by itself"):
@@ -67,6 +70,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+@pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
