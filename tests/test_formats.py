@@ -130,7 +130,7 @@ def timed(folder: Path) -> Samples:
         kit_plan = json.loads(kit.read(PLAN_FILE))
     header = JournalHeader(
         plan=plan.id,
-        fingerprint=device,
+        fingerprint=here(),
         settings=settings,
         created="2026-01-01T00:00:00+00:00",
         arguments=plan.arguments,

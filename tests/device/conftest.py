@@ -5,6 +5,7 @@ import pytest
 
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.runner import Unit
 from deploy_nas.device.runtime import TensorInfo
 from deploy_nas.device.timing import Clocks
@@ -96,7 +97,10 @@ class FakePlan:
     ms = {"fit:0": 2.0, "fit:1": 3.0, "row:a": 0.5, "row:b": 0.7, "sentinel": 1.0}  # noqa: RUF012
     sentinel = Unit(id="sentinel", kind="sentinel", tensors={})
     blocks = (
-        [Unit(id="fit:0", kind="fit", tensors={"w": (2, 2)}), Unit(id="fit:1", kind="fit", tensors={})],
+        [
+            Unit(id="fit:0", kind="fit", tensors={"w": TensorSpec(shape=(2, 2))}),
+            Unit(id="fit:1", kind="fit", tensors={}),
+        ],
         [Unit(id="row:a", kind="row", tensors={}), Unit(id="row:b", kind="row", tensors={})],
     )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, weight_shapes
+from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.adapters.kits import SentinelGraph, make_check_kit
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields
@@ -29,13 +29,13 @@ def layers():
 
 @pytest.fixture(scope="module")
 def data(layers):
-    return build_model(layers, random_initializers(weight_shapes(layers), np.random.default_rng(0)))
+    return build_model(layers, random_initializers(weight_tensors(layers), np.random.default_rng(0)))
 
 
 @pytest.fixture
 def kit(data, layers):
     """A kit of two models and a sentinel."""
-    sentinel = SentinelGraph(graph=build_model(layers, None), tensors=weight_shapes(layers), quiet_ms=1000.0)
+    sentinel = SentinelGraph(graph=build_model(layers, None), tensors=weight_tensors(layers), quiet_ms=1000.0)
     return make_check_kit({"a": data, "b: x": data}, QUICK, sentinel=sentinel)
 
 

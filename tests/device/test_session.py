@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, weight_shapes
+from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.spaces import get_space
+from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.session import ONNX_RUNTIME, open_session, random_initializers
 
 
 def test_random_initializers_are_finite_and_repeat():
-    shapes = {"a.weight": (8, 3, 3, 3), "a.bias": (8,)}
+    shapes = {"a.weight": TensorSpec(shape=(8, 3, 3, 3)), "a.bias": TensorSpec(shape=(8,))}
     first = random_initializers(shapes, np.random.default_rng(1))
     again = random_initializers(shapes, np.random.default_rng(1))
     assert first["a.weight"].shape == (8, 3, 3, 3) and first["a.weight"].dtype == np.float32
@@ -34,7 +35,7 @@ def test_faults_name_the_parameter():
 def test_a_batch_of_any_size_and_graphs_as_written():
     space = get_space("ofa-mbv3-cifar10")
     layers = space.layers(space.smallest(24))
-    weights = random_initializers(weight_shapes(layers), np.random.default_rng(0))
+    weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
     data = build_model(layers, weights, batch=None)
     fused, written = open_session(data), open_session(data, fused=False)
     assert fused.inputs[0].shape == (None, 3, 24, 24)

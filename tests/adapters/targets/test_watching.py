@@ -1,0 +1,57 @@
+"""A kit's program followed by its lines of JSON."""
+
+import sys
+
+import pytest
+
+from deploy_nas.adapters.targets.watching import follow, kit_command
+from deploy_nas.core.errors import TargetError
+
+
+def program(code):
+    return [sys.executable, "-c", f"import json, sys\n{code}"]
+
+
+def say(value):
+    return f"print(json.dumps({value!r}), file=sys.stderr)"
+
+
+def test_progress_and_lines_of_other_forms():
+    seen = []
+    lines = [say({"done": 1, "total": 2, "what": "fit"}), "print('Warning: [x', file=sys.stderr)", say([3])]
+    follow(program("\n".join(lines)), "there", lambda *told: seen.append(told))
+    assert seen == [(1, 2, "fit")]
+
+
+def test_the_error_of_a_failure_is_its_own_line_of_json():
+    code = "\n".join([say({"error": "disk full"}), "print('beside it', file=sys.stderr)", "sys.exit(2)"])
+    with pytest.raises(TargetError, match=r"^there: the run there ended: disk full$"):
+        follow(program(code), "there", None)
+
+
+def test_else_it_is_the_last_line():
+    with pytest.raises(TargetError, match="numpy cannot be imported; the same command goes on"):
+        follow(program("sys.exit('error: numpy cannot be imported')"), "there", None, goes_on=True)
+
+
+def test_a_run_that_ends_without_a_word():
+    with pytest.raises(TargetError, match="the connection ended"):
+        follow(program("sys.exit(3)"), "there", None)
+
+
+def test_progress_that_stops_ends_the_program():
+    class StopError(Exception):
+        pass
+
+    def stop(done, total, what):
+        raise StopError
+
+    code = say({"done": 1, "total": 2, "what": "fit"}) + "\nsys.stderr.flush()\nimport time; time.sleep(60)"
+    with pytest.raises(StopError):
+        follow(program(code), "there", stop)
+
+
+def test_a_kit_is_run_so_that_it_can_be_followed():
+    command = kit_command("python3", "kit.pyz", "r", ["--keep"])
+    assert command[:2] == ["python3", "kit.pyz"] and command[-1] == "--keep"
+    assert command[command.index("--progress") + 1] == "json"
