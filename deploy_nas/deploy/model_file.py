@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy_nas.adapters.graphs import graph_digest, input_of, read_metadata, with_metadata
+from deploy_nas.adapters.graphs import Inspected, inspect_model, with_metadata
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.precision import sums_exactly
 from deploy_nas.records.files import read_bytes, write_atomic
@@ -77,9 +77,9 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         MismatchError: not exported by deploy-nas, changed after it was certified, or an input that its
             architecture does not take.
     """
-    metadata = parse_model(read_metadata(data, subject), subject)
-    digest = graph_digest(data)
-    if metadata.certificate is not None and metadata.certificate.graph_sha256 != digest:
+    found = inspect_model(data, subject)
+    metadata = parse_model(found.metadata, subject)
+    if metadata.certificate is not None and metadata.certificate.graph_sha256 != found.graph_sha256:
         raise MismatchError(
             "was changed after it was verified: its certificate is of another graph",
             subject=subject,
@@ -89,9 +89,9 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         data=data,
         subject=subject,
         sha256=hashlib.sha256(data).hexdigest(),
-        graph_sha256=digest,
+        graph_sha256=found.graph_sha256,
         metadata=metadata,
-        batch=_checked_batch(data, metadata.image_size, subject),
+        batch=_checked_batch(found, metadata.image_size, subject),
     )
 
 
@@ -110,8 +110,8 @@ def certify(path: Path, model: ModelFile, certificate: Certificate) -> ModelFile
     return certified
 
 
-def _checked_batch(data: bytes, side: int, subject: str) -> int | None:
-    kind, (batch, *image) = input_of(data, subject)
+def _checked_batch(found: Inspected, side: int, subject: str) -> int | None:
+    kind, (batch, *image) = found.input_type, found.input_shape
     if kind != "float32" or image != [3, side, side]:
         shape = ", ".join(map(str, [batch or "batch", *image]))
         raise MismatchError(

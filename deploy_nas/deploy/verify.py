@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy_nas.adapters.graphs import graph_form
+from deploy_nas.adapters.graphs import changed_graphs
 from deploy_nas.core.errors import BudgetError, MismatchError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
@@ -179,7 +179,8 @@ def compare(
     if profile is not None:
         # the model has a precision of its own, which was compared
         same = found.of_precision(profile.fingerprint.precision)
-        differences = (*profile.differences(same, where=where), *changed_graphs(profile))
+        changed = changed_graphs(profile)
+        differences = (*profile.differences(same, where=where), *([] if changed is None else [changed]))
     speed = None
     if profile is not None and measured.sentinel_ms is not None and not differences:
         speed = profile.sentinel_ms / measured.sentinel_ms
@@ -196,18 +197,6 @@ def compare(
         certificate=model.metadata.certificate,
         warning=model.overflow_warning(found.cpu_features, found.machine),
     )
-
-
-def changed_graphs(profile: Profile) -> tuple[Difference, ...]:
-    """Says so where the graphs profiled are not those that this deploy-nas writes; empty where they are."""
-    then = profile.fingerprint.graphs
-    if then is None:  # nobody wrote it down
-        return ()
-    layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
-    if then == graph_form(layers, profile.fingerprint.precision):
-        return ()
-    sentence = "graphs: profiled as another deploy-nas writes them, this one's files take other times"
-    return (Difference(name="graphs", sentence=sentence),)
 
 
 def certificate_of(model: ModelFile, found: Verification, top1: Top1 | None = None) -> Certificate:

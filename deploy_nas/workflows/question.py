@@ -11,6 +11,7 @@ import numpy as np
 
 from deploy_nas.accuracy.anchor import anchored, load_anchors
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
+from deploy_nas.adapters.graphs.form import changed_graphs
 from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
 from deploy_nas.core.figures import LATENCY as LATENCY_FIGURE
 from deploy_nas.core.figures import on_device
@@ -175,8 +176,6 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
             written; profiles of different spaces, or image sizes that one does not hold.
         OptionError: a confidence outside 0 to 1.
     """
-    from deploy_nas.deploy.verify import changed_graphs
-
     confidence = request.confidence
     if confidence is not None and not 0 < confidence < 1:
         raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="confidence")
@@ -189,9 +188,9 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
                 f"the held-out networks of profile {held.id} support {most:.3f} at most, is {confidence}",
                 subject="confidence",
             )
-        if (changed := changed_graphs(held)) and not request.allow_unstable:
+        if (changed := changed_graphs(held)) is not None and not request.allow_unstable:
             raise MismatchError(
-                str(changed[0]),
+                str(changed),
                 subject=f"profile {held.id}",
                 hint="profile again with this deploy-nas, or use `allow_unstable`",
             )

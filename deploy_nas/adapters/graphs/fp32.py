@@ -10,13 +10,7 @@ same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from onnx import TensorProto
-
-from deploy_nas.adapters.graphs.files import INPUT, Weights, assemble
-from deploy_nas.adapters.graphs.nodes import Nodes, convolution, pooling
+from deploy_nas.adapters.graphs.nodes import INPUT, Nodes, Weights, convolution, pooling
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.layers import Activation, Conv, GlobalPool, Linear, Operator, Pool, SqueezeExcite
 from deploy_nas.core.tensors import TensorSpec
@@ -86,7 +80,7 @@ class Fp32Emitter(Nodes):
             return x
         if kind == "relu6":
             bounds = [
-                self.constant(f"{name}.{end}", TensorProto.FLOAT, [value])
+                self.constant(f"{name}.{end}", "float32", [value])
                 for end, value in (("low", 0.0), ("high", 6.0))
             ]
             return self.node("Clip", f"{name}.relu6", [x, *bounds])
@@ -95,32 +89,22 @@ class Fp32Emitter(Nodes):
     def _enlarge(self, name: str, x: str, size: int) -> str:
         """One pixel to a square image of that side."""
         factors = [1.0, 1.0, float(size), float(size)]
-        scales = self.constant(f"{name}.scales", TensorProto.FLOAT, factors, (4,))
+        scales = self.constant(f"{name}.scales", "float32", factors, (4,))
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.node("Resize", name, [x, "", scales], mode="nearest", **how)
 
 
-def build_model(
-    layers: NamedLayers,
-    weights: Weights | None,
-    *,
-    metadata: Mapping[str, Any] | None = None,
-    batch: int | None = 1,
-    name: str = "subnet",
-) -> bytes:
-    """A network (or one layer) as a serialised ONNX model.
+def emit_fp32(layers: NamedLayers, weights: Weights | None, *, fixed_batch: bool = True) -> Nodes:
+    """The nodes of a network (or one layer) in float32.
 
     Args:
         layers: places and layers in order.
-        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for
-            timing (a few kilobytes per network: the device makes the values).
-        metadata: each value is stored as JSON under its key.
-        batch: fixed batch size, or ``None`` for a dynamic one named "batch".
-        name: of the graph.
+        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` names them only.
+        fixed_batch: the batch size is fixed.
 
     Raises:
         RecordError: a weight of the wrong shape.
     """
-    emitter = Fp32Emitter(weights, fixed_batch=batch is not None)
+    emitter = Fp32Emitter(weights, fixed_batch=fixed_batch)
     walk(layers, emitter, INPUT)
-    return assemble(emitter, layers, metadata=metadata, batch=batch, name=name)
+    return emitter

@@ -13,17 +13,23 @@ each stands between a dequantise and a quantise. Here saturation does their work
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from deploy_nas.adapters.graphs.files import INPUT, OUTPUT, Weights, assemble
 from deploy_nas.adapters.graphs.fp32 import Fp32Emitter
-from deploy_nas.adapters.graphs.nodes import DATA_TYPES, Nodes, convolution, pooling
+from deploy_nas.adapters.graphs.nodes import (
+    INPUT,
+    OUTPUT,
+    Attribute,
+    Nodes,
+    NumberType,
+    Weights,
+    convolution,
+    pooling,
+)
 from deploy_nas.adapters.graphs.quantization import levels, stored_weights
 from deploy_nas.adapters.graphs.ranges import Range, Ranges, float_layers
 from deploy_nas.core.errors import OptionError
@@ -52,7 +58,7 @@ class Int8Emitter(Nodes):
         super().__init__(before)
         self.weights, self.ranges, self.scheme = weights, ranges, scheme
         self.least = -128 if scheme.activations == "int8" else 0
-        self.kind = DATA_TYPES[scheme.activations]
+        self.kind: NumberType = scheme.activations
 
     # -- operators -------------------------------------------------------------------------------
 
@@ -116,11 +122,11 @@ class Int8Emitter(Nodes):
 
     def _form(self, name: str, scale: float, zero: int) -> tuple[str, str]:
         return (
-            self.constant(f"{name}.scale", TensorProto.FLOAT, [scale]),
+            self.constant(f"{name}.scale", "float32", [scale]),
             self.constant(f"{name}.zero", self.kind, [zero + self.least]),
         )
 
-    def _pooled(self, kind: str, name: str, x: Quantized, **attributes: Any) -> Quantized:
+    def _pooled(self, kind: str, name: str, x: Quantized, **attributes: Attribute) -> Quantized:
         made = self.node(kind, name, [self.read(f"{name}.in", x)], **attributes)
         return self.quantize(name, made, *levels(*self.range_of(name)))
 
@@ -191,33 +197,21 @@ class Int8Emitter(Nodes):
     ) -> str:
         read = [
             self.tensor(f"{name}_{type}", TensorSpec(shape=shape, type=type), value),
-            self.raw(f"{name}_scale", TensorProto.FLOAT, scale),
+            self.raw(f"{name}_scale", "float32", scale),
         ]
         if gemm:  # onnxruntime fuses no Gemm without zero points
-            kind = DATA_TYPES[type]
-            zeros = np.zeros(shape[0], helper.tensor_dtype_to_np_dtype(kind))
-            read.append(self.raw(f"{name}_zero", kind, zeros))
+            read.append(self.raw(f"{name}_zero", type, np.zeros(shape[0], type)))
         return self.node("DequantizeLinear", name, read, axis=0)
 
 
-def build_int8(
-    layers: NamedLayers,
-    weights: Weights | None,
-    ranges: Ranges | None,
-    scheme: Scheme,
-    *,
-    metadata: Mapping[str, Any] | None = None,
-    batch: int | None = 1,
-    name: str = "subnet",
-) -> tuple[bytes, dict[str, TensorSpec]]:
-    """A network (or one layer) in INT8 as a serialised ONNX model, and the tensors it only names.
+def emit_int8(layers: NamedLayers, weights: Weights | None, ranges: Ranges | None, scheme: Scheme) -> Nodes:
+    """The nodes of a network (or one layer) in INT8.
 
     Args:
         layers: places and layers in order.
         weights: float32, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for timing.
         ranges: least and largest value of all that ``range_tensors`` names; ``None`` for timing.
         scheme: number formats.
-        metadata, batch, name: as ``build_model`` has them.
 
     Raises:
         OptionError: an operator that has no INT8 form.
@@ -232,5 +226,4 @@ def build_int8(
         x = walk(layers[head:], emitter, x)
         if not layers[-1][1].flat:
             emitter.read(OUTPUT, x)
-    data = assemble(emitter, layers, metadata=metadata, batch=batch, name=name)
-    return data, emitter.given
+    return emitter

@@ -1,23 +1,54 @@
-"""What both emitters share: nodes and initialisers in the order they are made."""
+"""Graphs under construction, shared by both emitters: nodes and initialisers in the order they are made.
+
+They are plain values; :mod:`.files` writes them as ONNX. So the form of a graph is known without the onnx
+package, which a search need not load.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from deploy_nas.core.layers import Conv, Pool
 from deploy_nas.core.tensors import TensorSpec
 
-DATA_TYPES = {
-    "float32": TensorProto.FLOAT,
-    "int8": TensorProto.INT8,
-    "uint8": TensorProto.UINT8,
-    "int32": TensorProto.INT32,
-}
+INPUT, OUTPUT = "image", "logits"
+
+Weights = Mapping[str, NDArray[np.float32]]
+"""Values by name, as ``core.walk.weight_tensors`` lists them."""
+
+NumberType = Literal["float32", "int8", "uint8", "int32"]
+Attribute = int | float | str | list[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One ONNX operator and its only output."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Initializer:
+    """One constant tensor.
+
+    Args:
+        name, type, shape: of the tensor.
+        values: numbers, raw bytes, or ``None`` for one that the session is given when it opens.
+    """
+
+    name: str
+    type: NumberType
+    shape: tuple[int, ...]
+    values: tuple[float, ...] | bytes | None
 
 
 class Nodes:
@@ -27,47 +58,46 @@ class Nodes:
     """
 
     def __init__(self, before: Nodes | None = None) -> None:
-        self.nodes: list[Any] = [] if before is None else before.nodes
-        self.initializers: list[Any] = [] if before is None else before.initializers
+        self.nodes: list[Node] = [] if before is None else before.nodes
+        self.initializers: list[Initializer] = [] if before is None else before.initializers
         self.given: dict[str, TensorSpec] = {} if before is None else before.given
 
-    def node(self, kind: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
+    def node(self, kind: str, name: str, inputs: Sequence[str], **attributes: Attribute) -> str:
         """Add a node with one output of its own name; returns that name."""
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        self.nodes.append(
+            Node(kind=kind, name=name, inputs=tuple(inputs), output=name, attributes=attributes)
+        )
         return name
 
-    def constant(self, name: str, kind: int, values: Sequence[float], shape: tuple[int, ...] = ()) -> str:
+    def constant(
+        self, name: str, type: NumberType, values: Sequence[float], shape: tuple[int, ...] = ()
+    ) -> str:
         """Add a small initialiser, a scalar unless it has a shape; returns its name."""
-        self.initializers.append(helper.make_tensor(name, kind, shape, values))
+        self.initializers.append(Initializer(name=name, type=type, shape=shape, values=tuple(values)))
         return name
 
-    def tensor(self, name: str, spec: TensorSpec, value: NDArray[Any] | None) -> str:
+    def tensor(self, name: str, spec: TensorSpec, value: NDArray[np.generic] | None) -> str:
         """Add a weight or bias, only named where it has no value; returns its name."""
         if value is None:
             self.given[name] = spec
-            self.initializers.append(_named_only(name, spec))
+            made = Initializer(name=name, type=spec.type, shape=spec.shape, values=None)
+            self.initializers.append(made)
         else:
-            self.raw(name, DATA_TYPES[spec.type], value.reshape(spec.shape))
+            self.raw(name, spec.type, value.reshape(spec.shape))
         return name
 
-    def raw(self, name: str, kind: int, value: NDArray[Any]) -> str:
+    def raw(self, name: str, type: NumberType, value: NDArray[np.generic]) -> str:
         """Add an initialiser stored as raw bytes; returns its name."""
         data = np.ascontiguousarray(value).tobytes()
-        self.initializers.append(helper.make_tensor(name, kind, value.shape, data, raw=True))
+        self.initializers.append(Initializer(name=name, type=type, shape=value.shape, values=data))
         return name
 
-
-def _named_only(name: str, spec: TensorSpec) -> Any:
-    """An initialiser whose value the session is given when it opens (``add_external_initializers``)."""
-    tensor = TensorProto(name=name, data_type=DATA_TYPES[spec.type], dims=spec.shape)
-    tensor.data_location = TensorProto.EXTERNAL
-    size = np.dtype(spec.type).itemsize * int(np.prod(spec.shape))
-    for key, value in (("location", "given"), ("offset", "0"), ("length", str(size))):
-        tensor.external_data.add(key=key, value=value)
-    return tensor
+    def ending_in(self, output: str) -> list[Node]:
+        """The nodes; the last one's result has that name."""
+        return [*self.nodes[:-1], replace(self.nodes[-1], output=output)]
 
 
-def convolution(op: Conv) -> dict[str, Any]:
+def convolution(op: Conv) -> dict[str, Attribute]:
     """Attributes of a convolution."""
     return {
         "kernel_shape": [op.kernel] * 2,
@@ -77,7 +107,7 @@ def convolution(op: Conv) -> dict[str, Any]:
     }
 
 
-def pooling(op: Pool, in_size: int) -> tuple[str, dict[str, Any]]:
+def pooling(op: Pool, in_size: int) -> tuple[str, dict[str, Attribute]]:
     """ONNX operator and attributes of a pooling whose input has side ``in_size``."""
     sides = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2}
     if op.kind == "max":

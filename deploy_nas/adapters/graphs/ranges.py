@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deploy_nas.adapters.graphs.files import INPUT
+from deploy_nas.adapters.graphs.nodes import INPUT
 from deploy_nas.core.layers import Activation, Conv, GlobalPool, Linear, Pool, SqueezeExcite
 from deploy_nas.core.walk import NamedLayers, walk
 

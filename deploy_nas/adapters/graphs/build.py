@@ -1,0 +1,81 @@
+"""Networks as serialised ONNX models: to ship, with weights, or to be timed, which only name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deploy_nas.adapters.graphs.files import assemble
+from deploy_nas.adapters.graphs.fp32 import emit_fp32
+from deploy_nas.adapters.graphs.int8 import emit_int8
+from deploy_nas.adapters.graphs.nodes import Weights
+from deploy_nas.adapters.graphs.ranges import Ranges
+from deploy_nas.core.precision import FP32, Scheme
+from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.core.walk import NamedLayers, weight_tensors
+
+
+def build_model(
+    layers: NamedLayers,
+    weights: Weights | None,
+    *,
+    metadata: Mapping[str, object] | None = None,
+    batch: int | None = 1,
+    name: str = "subnet",
+) -> bytes:
+    """A network (or one layer) as a serialised ONNX model.
+
+    Args:
+        layers: places and layers in order.
+        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for
+            timing (a few kilobytes per network: the device makes the values).
+        metadata: each value is stored as JSON under its key.
+        batch: fixed batch size, or ``None`` for a dynamic one named "batch".
+        name: of the graph.
+
+    Raises:
+        RecordError: a weight of the wrong shape.
+    """
+    made = emit_fp32(layers, weights, fixed_batch=batch is not None)
+    return assemble(made, layers, metadata=metadata, batch=batch, name=name)
+
+
+def build_int8(
+    layers: NamedLayers,
+    weights: Weights | None,
+    ranges: Ranges | None,
+    scheme: Scheme,
+    *,
+    metadata: Mapping[str, object] | None = None,
+    batch: int | None = 1,
+    name: str = "subnet",
+) -> tuple[bytes, dict[str, TensorSpec]]:
+    """A network (or one layer) in INT8 as a serialised ONNX model, and the tensors it only names.
+
+    Args:
+        layers: places and layers in order.
+        weights: float32, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for timing.
+        ranges: least and largest value of all that ``range_tensors`` names; ``None`` for timing.
+        scheme: number formats.
+        metadata, batch, name: as ``build_model`` has them.
+
+    Raises:
+        OptionError: an operator that has no INT8 form.
+        RecordError: a weight of the wrong shape.
+    """
+    made = emit_int8(layers, weights, ranges, scheme)
+    return assemble(made, layers, metadata=metadata, batch=batch, name=name), made.given
+
+
+def timed_graph(
+    layers: NamedLayers, precision: str, activations: str = "uint8"
+) -> tuple[bytes, Mapping[str, TensorSpec]]:
+    """The graph that is timed for these layers, and the tensors it only names.
+
+    Args:
+        layers: places and layers in order.
+        precision: "fp32" or "int8".
+        activations: number format of INT8's activations, "uint8" or "int8".
+    """
+    if precision == FP32:
+        return build_model(layers, None), weight_tensors(layers)
+    return build_int8(layers, None, None, Scheme(activations="int8" if activations == "int8" else "uint8"))

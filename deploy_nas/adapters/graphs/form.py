@@ -1,0 +1,61 @@
+"""The form of the graphs that profiles are timed on, and profiles whose graphs had another one.
+
+Nothing here loads onnx: a search asks it of every profile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from deploy_nas.adapters.graphs.fp32 import emit_fp32
+from deploy_nas.adapters.graphs.int8 import emit_int8
+from deploy_nas.adapters.graphs.nodes import OUTPUT, Attribute
+from deploy_nas.core.fingerprint import Difference
+from deploy_nas.core.precision import FP32, Scheme
+from deploy_nas.core.walk import NamedLayers
+from deploy_nas.records.profile import Profile
+
+
+def graph_form(layers: NamedLayers, precision: str) -> str:
+    """Digest, 12 hex digits, of the timed graph's form: its nodes, links and attributes.
+
+    It changes when deploy-nas writes the graph in another way, and stays the same whatever version of onnx
+    writes the file.
+
+    Args:
+        layers: places and layers in order.
+        precision: "fp32" or "int8".
+    """
+    made = emit_fp32(layers, None) if precision == FP32 else emit_int8(layers, None, None, Scheme())
+    nodes = [
+        [
+            node.kind,
+            list(node.inputs),
+            [node.output],
+            sorted(f"{name}={_as_onnx(value)!r}" for name, value in node.attributes.items()),
+        ]
+        for node in made.ending_in(OUTPUT)
+    ]
+    return hashlib.sha256(json.dumps(nodes).encode()).hexdigest()[:12]
+
+
+def changed_graphs(profile: Profile) -> Difference | None:
+    """Says so where the graphs profiled are not those that this deploy-nas writes; else ``None``."""
+    then = profile.fingerprint.graphs
+    if then is None:  # nobody wrote it down
+        return None
+    layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
+    if then == graph_form(layers, profile.fingerprint.precision):
+        return None
+    sentence = "graphs: profiled as another deploy-nas writes them, this one's files take other times"
+    return Difference(name="graphs", sentence=sentence)
+
+
+def _as_onnx(value: Attribute) -> Attribute | bytes:
+    """A value as an ONNX file holds it: floats of 32 bits, texts as bytes."""
+    if isinstance(value, float):
+        return float(np.float32(value))
+    return value.encode() if isinstance(value, str) else value
