@@ -1,10 +1,15 @@
 """Timing a file: real quantiles, and the profile's sentinel only where it can be compared."""
 
+from dataclasses import replace
+
 import pytest
 
 from deploy_nas.core.errors import OptionError, ProviderError
 from deploy_nas.deploy import measuring
+from deploy_nas.deploy.measuring import sentinel_graph
 from deploy_nas.device.machine import cores
+from deploy_nas.device.measure import MeasureSettings
+from deploy_nas.records.profile import Imported
 
 
 def test_measuring_for_real_gives_ordered_quantiles(model_data, made_profile):
@@ -13,14 +18,33 @@ def test_measuring_for_real_gives_ordered_quantiles(model_data, made_profile):
     assert found.sentinel_ms is not None and found.runs >= 16
 
 
-def test_without_a_profile_no_sentinel_is_timed(model_data, monkeypatch):
-    monkeypatch.setattr(measuring, "sentinel_timer", lambda *_: pytest.fail("a sentinel was timed"))
+def test_without_a_profile_no_sentinel_is_timed(model_data):
     assert measuring.measure(model_data(), rounds=1).sentinel_ms is None
 
 
-def test_the_sentinel_of_other_threads_is_not_timed(model_data, made_profile, monkeypatch):
-    monkeypatch.setattr(measuring, "sentinel_timer", lambda *_: pytest.fail("a sentinel was timed"))
-    assert measuring.measure(model_data(), profile=made_profile(threads=2), rounds=1).sentinel_ms is None
+def test_only_a_sentinel_that_can_be_compared_is_timed(made_profile):
+    profile = made_profile()
+    made = sentinel_graph(profile, 1)
+    assert made is not None and made.quiet_ms == profile.sentinel_ms
+    assert sentinel_graph(None, 1) is None
+    assert sentinel_graph(profile, 2) is None  # its sentinel was timed with one
+    table = Imported(format="tables", device="phone", files={})
+    assert sentinel_graph(replace(profile, imported=table), 1) is None
+
+
+def test_an_int8_sentinel_is_of_the_profiles_processor(made_profile):
+    def on(*features):
+        here = made_profile().fingerprint
+        there = replace(here, precision="int8", machine="x86_64", cpu_features=features)
+        return sentinel_graph(replace(made_profile(), fingerprint=there), 1)
+
+    assert any(name.endswith("_int8") for name in on("avx512_vnni").tensors)
+
+
+def test_models_by_turns_have_a_value_each(model_data):
+    how = MeasureSettings(rounds=2, burst_ms=1.0, pause_s=0.0)
+    found = measuring.measure_together([model_data(), model_data(None)], how)
+    assert len(found) == 2 and all(0 < one.latency_ms < 1000 and one.runs >= 16 for one in found)
 
 
 def test_a_provider_that_is_not_there_is_refused_by_name(model_data):

@@ -139,7 +139,7 @@ def test_files_that_are_no_model_of_ours(model_data, tmp_path):
     with pytest.raises(RecordError, match=r"m\.onnx: cannot be read"):
         read_model(path)
     path.write_bytes(model_data()[:2000])
-    with pytest.raises(RecordError, match=r"m\.onnx: is no ONNX model of deploy-nas, or cut short"):
+    with pytest.raises(RecordError, match=r"m\.onnx: is not an ONNX model of deploy-nas, or is cut short"):
         read_model(path)
     graph = onnx.parser.parse_model(
         '<ir_version: 9, opset_import: ["":17]> g (float[1] x) => (float[1] y) { y = Relu(x) }'

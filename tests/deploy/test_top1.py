@@ -11,6 +11,7 @@ from deploy_nas.core.measured import Top1
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.model_file import parse_model_file
 from deploy_nas.deploy.top1 import measure_top1, predict
+from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 
 SPACE = embedded_space()
@@ -33,7 +34,7 @@ def given(rng, model_data):
     """Images labelled by the model itself, but for the first three."""
     pixels = rng.integers(0, 256, (30, 3, 32, 32), dtype=np.uint8)
     x = preprocess(pixels, 24, SPACE.mean, SPACE.std)
-    labels = open_session(model_data(None)).run(None, {"image": x})[0].argmax(axis=1)
+    labels = first_output(open_session(model_data(None)), x).argmax(axis=1)
     labels[:3] = (labels[:3] + 1) % 10
     return Images(pixels, labels, tuple("abcdefghij"))
 

@@ -186,7 +186,7 @@ def test_int8_for_another_processor_is_warned_of(model):
     ):
         result = verified(eight, found=replace(DEVICE, cpu_features=features, machine=kind))
         assert (result.warning is not None) is warned
-    assert "--int8-for x86" in verified(eight).warning
+    assert "`int8_for` x86" in verified(eight).warning
     assert verified(model(precision="int8", quantization={"weight_bits": 7})).warning is None
 
 

@@ -87,7 +87,7 @@ def test_pretrained_weights_are_those_the_space_names(fetched):
     ((url, how),) = fetched
     assert url == "https://x.example/w" and how["filename"] == "w" and how["progress"] is seen
     assert (how["git_blob_id"], how["sha256"]) == ("0" * 40, None)
-    assert "--weights PATH" in how["hint"]
+    assert "`weights` PATH" in how["hint"]
     published_path(publishing(sha256="1" * 64))
     assert fetched[-1][1]["sha256"] == "1" * 64
 
@@ -101,7 +101,7 @@ def test_spaces_that_nobody_publishes_weights_of(fetched):
 
 
 def test_a_published_checkpoint_that_cannot_be_checked_is_not_downloaded(fetched):
-    with pytest.raises(WeightsError, match=r"cannot be checked.*ofa_supernet_resnet50 yourself.*--weights"):
+    with pytest.raises(WeightsError, match=r"cannot be checked.*ofa_supernet_resnet50 yourself.*`weights` PATH"):
         published_path(get_space("ofa-resnet50"))
     with pytest.raises(WeightsError, match="cannot be checked"):
         load_supernet(publishing(), "pretrained")
@@ -113,5 +113,5 @@ def test_a_download_that_fails_is_said(monkeypatch):
         raise DownloadError("cannot be downloaded", subject=url, hint=hint)
 
     monkeypatch.setattr(weights.downloads, "fetch", offline)
-    with pytest.raises(DownloadError, match="download it elsewhere and pass --weights PATH"):
+    with pytest.raises(DownloadError, match="download it elsewhere and name the file .`weights` PATH"):
         weights_path(publishing(sha256="0" * 64), "pretrained")
