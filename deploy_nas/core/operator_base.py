@@ -143,6 +143,17 @@ class PlainOperator:
         return 0
 
 
+def tensorflow_pads(in_size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels of padding before and after an image of side ``in_size``, as TensorFlow's "SAME" has them.
+
+    As many as the last window needs, half of them before, the odd one after: with stride 2 a 3x3 convolution
+    pads an image of even side on the right and below alone. Where the stride is 1 or the side odd (stride 2),
+    this is ``kernel // 2`` on both sides.
+    """
+    total = max((strided(in_size, stride) - 1) * stride + kernel - in_size, 0)
+    return total // 2, total - total // 2
+
+
 def strided(size: int, stride: int) -> int:
     """Side of an image of side ``size`` after an operator of that stride, "same" padding."""
     return (size - 1) // stride + 1

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeVar
 
-from deploy_nas.core.operator_base import PlainOperator, strided
+from deploy_nas.core.operator_base import PlainOperator, strided, tensorflow_pads
 from deploy_nas.core.tensors import TensorSpec
 
 Activation = Literal["", "relu", "relu6", "hard_swish"]
 PoolKind = Literal["max", "average"]
+Padding = Literal["half", "tensorflow"]
+"""``kernel // 2`` on every side, or what TensorFlow's "SAME" adds, which depends on the image's side."""
 V = TypeVar("V")
 
 
@@ -44,10 +46,11 @@ class Visitor(Protocol[V]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conv(PlainOperator):
-    """A square convolution with "same" padding ``kernel // 2``, its batch norm folded in.
+    """A square convolution with padding that keeps the image's side, its batch norm folded in.
 
     ``norm`` says that the supernet has a batch norm after it (for the parameter count and for
-    folding). A convolution without ``norm`` exports without a bias.
+    folding). A convolution without ``norm`` exports without a bias. ``padding`` says which pixels a
+    stride keeps: see :data:`Padding`.
     """
 
     role: str
@@ -58,10 +61,17 @@ class Conv(PlainOperator):
     depthwise: bool = False
     norm: bool = True
     activation: Activation = ""
+    padding: Padding = "half"
 
     def out_size(self, in_size: int) -> int:
         """Side of the output, pixels."""
         return strided(in_size, self.stride)
+
+    def pads(self, in_size: int) -> tuple[int, int]:
+        """Pixels of padding before and after an image of side ``in_size``, in both directions."""
+        if self.padding == "tensorflow":
+            return tensorflow_pads(in_size, self.kernel, self.stride)
+        return self.kernel // 2, self.kernel // 2
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
@@ -77,8 +87,12 @@ class Conv(PlainOperator):
 
     @property
     def key(self) -> str:
-        """Such as ``dw3s2o48+relu``."""
-        text = f"{'dw' if self.depthwise else 'conv'}{self.kernel}s{self.stride}o{self.out_channels}"
+        """Such as ``dw3s2o48+relu``, or ``dw3s2tfo48+relu`` padded as TensorFlow does.
+
+        With a stride of 1 both paddings are one, and so is the key.
+        """
+        moved = "tf" if self.padding == "tensorflow" and self.stride > 1 else ""
+        text = f"{'dw' if self.depthwise else 'conv'}{self.kernel}s{self.stride}{moved}o{self.out_channels}"
         return f"{text}+{self.activation}" if self.activation else text
 
     def macs(self, out_size: int) -> int:

@@ -28,7 +28,7 @@ class Fp32Emitter(Nodes):
 
     def conv(self, op: Conv, name: str, in_size: int, x: str) -> str:
         """A Conv and its activation."""
-        made = self.node("Conv", name, [x, *self._tensors(op, name)], **convolution(op))
+        made = self.node("Conv", name, [x, *self._tensors(op, name)], **convolution(op, in_size))
         return self._activation(op.activation, name, made)
 
     def squeeze_excite(self, op: SqueezeExcite, name: str, in_size: int, x: str) -> str:

@@ -66,7 +66,7 @@ class Int8Emitter(Nodes):
         """A Conv, requantised through its activation."""
         entry = self.read(f"{name}.in", x)
         inputs = self._weight(name, op.weight_shape, x, bias=op.norm)
-        made = self.node("Conv", name, [entry, *inputs], **convolution(op))
+        made = self.node("Conv", name, [entry, *inputs], **convolution(op, in_size))
         return self._activation(op.activation, name, made)
 
     def squeeze_excite(self, op: SqueezeExcite, name: str, in_size: int, x: Quantized) -> Quantized:

@@ -97,12 +97,13 @@ class Nodes:
         return [*self.nodes[:-1], replace(self.nodes[-1], output=output)]
 
 
-def convolution(op: Conv) -> dict[str, Attribute]:
-    """Attributes of a convolution."""
+def convolution(op: Conv, in_size: int) -> dict[str, Attribute]:
+    """Attributes of a convolution whose input has side ``in_size``."""
+    before, after = op.pads(in_size)
     return {
         "kernel_shape": [op.kernel] * 2,
         "strides": [op.stride] * 2,
-        "pads": [op.kernel // 2] * 4,
+        "pads": [before, before, after, after],
         "group": op.in_channels if op.depthwise else 1,
     }
 

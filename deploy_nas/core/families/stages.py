@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploy_nas.core.layers import Activation, Conv, Layer, Operator, SqueezeExcite, make_divisible
+from deploy_nas.core.layers import (
+    Activation,
+    Conv,
+    Layer,
+    Operator,
+    Padding,
+    SqueezeExcite,
+    make_divisible,
+)
 from deploy_nas.core.operator_base import strided
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -55,6 +63,7 @@ def mbconv(
     squeeze: bool,
     residual: bool,
     squeeze_channels: int | None = None,
+    padding: Padding = "half",
 ) -> Layer:
     """A mobile inverted bottleneck; no expansion where ``mid_channels == in_channels``.
 
@@ -75,6 +84,7 @@ def mbconv(
             stride=stride,
             depthwise=True,
             activation=activation,
+            padding=padding,
         )
     )
     if squeeze:
