@@ -15,14 +15,12 @@ from ofa.imagenet_classification.elastic_nn.modules.dynamic_layers import (
     DynamicMBConvLayer,
 )
 from ofa.imagenet_classification.elastic_nn.modules.dynamic_op import DynamicSE
-from ofa.imagenet_classification.networks import ProxylessNASNets
-from ofa.utils import SEModule, val2list
-from ofa.utils.layers import IdentityLayer, ResidualBlock
+from ofa.utils import SEModule
+from ofa.utils.layers import IdentityLayer
 from torch import nn
 
+from deploy_nas.adapters.supernets.staged import Block, StagedNet
 from deploy_nas.core.families.mobilenet_v2 import STRIDES, scaled_widths
-
-_BN = {"momentum": 0.1, "eps": 1e-3}
 
 
 class Squeeze(DynamicSE):  # type: ignore[misc]
@@ -105,20 +103,7 @@ class FusedBlock(nn.Module):
         return taken
 
 
-class Block(nn.Module):
-    """``ofa.utils.layers.ResidualBlock`` under the lab's names."""
-
-    def __init__(self, conv: nn.Module, shortcut: nn.Module | None) -> None:
-        super().__init__()
-        self.mobile_inverted_conv, self.shortcut = conv, shortcut
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block, and its input added where it has a shortcut."""
-        y: torch.Tensor = self.mobile_inverted_conv(x)
-        return y if self.shortcut is None else y + self.shortcut(x)
-
-
-class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
+class OFAMCUNets(StagedNet):
     """Elastic width, kernels, expand ratios and depths; arguments as of ``mobilenet_v2.mcunet``."""
 
     def __init__(
@@ -164,55 +149,6 @@ class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
             blocks,
             DynamicConvLayer(before, mix, kernel_size=1, act_func="relu6"),
             DynamicLinearLayer(mix, classes),
+            groups=groups,
+            base_depths=base_depths,
         )
-        self.base_depths, self.groups = base_depths, groups
-        self.runtime_depth = [len(group) for group in groups]
-        self.set_bn_param(**_BN)
-
-    def _active(self) -> list[Any]:
-        rest = [self.blocks[i] for group, d in zip(self.groups, self.runtime_depth, strict=True)
-                for i in group[:d]]  # fmt: skip
-        return [self.blocks[0], *rest]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits."""
-        x = self.first_conv(x)
-        for block in self._active():
-            x = block(x)
-        logits: torch.Tensor = self.classifier(self.feature_mix_layer(x).mean((2, 3)))
-        return logits
-
-    def set_active_subnet(
-        self, wid: int | None = None, ks: Any = None, e: Any = None, d: Any = None, **_: Any
-    ) -> None:
-        """Choose: ``wid`` an index of the widths (``None``: the widest), ``d`` on top of the base depths."""
-        for module in self.modules():
-            if hasattr(module, "out_channel_list"):
-                module.active_out_channel = module.out_channel_list[-1 if wid is None else wid]
-        count = len(self.blocks) - 1
-        for block, kernel, expand in zip(
-            self.blocks[1:], val2list(ks, count), val2list(e, count), strict=True
-        ):
-            if kernel:
-                block.mobile_inverted_conv.active_kernel_size = kernel
-            if expand:
-                block.mobile_inverted_conv.active_expand_ratio = expand
-        for stage, depth in enumerate(val2list(d, len(self.groups))):
-            if depth is not None:
-                self.runtime_depth[stage] = min(len(self.groups[stage]), self.base_depths[stage] + depth)
-
-    def get_active_subnet(self, preserve_weight: bool = True) -> nn.Module:
-        """The active subnet as an ofa network of its own."""
-        stem: Any = self.first_conv.get_active_subnet(3, preserve_weight)
-        channels = stem.out_channels
-        taken = []
-        for block in self._active():
-            conv = block.mobile_inverted_conv.get_active_subnet(channels, preserve_weight)
-            channels = conv.out_channels
-            shortcut = None if block.shortcut is None else IdentityLayer(channels, channels)
-            taken.append(ResidualBlock(conv, shortcut))
-        mix = self.feature_mix_layer.get_active_subnet(channels, preserve_weight)
-        classifier = self.classifier.get_active_subnet(mix.out_channels, preserve_weight)
-        net: nn.Module = ProxylessNASNets(stem, taken, mix, classifier)
-        net.set_bn_param(**_BN)  # type: ignore[operator]
-        return net
