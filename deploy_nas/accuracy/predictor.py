@@ -158,6 +158,12 @@ def _embedded(space: Space, seed: int) -> AccuracyPredictor:
             "or train one with 'deploy-nas accuracy' and name its file",
         )
     path = space.default_predictor.path
+    if path is None:
+        raise RecordError(
+            "its accuracy predictor is in a package that is not installed",
+            subject=space.id,
+            hint=f"install {space.default_predictor.distribution}",
+        )
     return _ours(space, read_bytes(path), str(path), seed)
 
 

@@ -69,15 +69,30 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """A file that ships with a package, by its path below the package's folder."""
+    """A file that ships with a package, by its path below the package's folder.
+
+    Args:
+        package: name that imports it; on PyPI it has the same, with hyphens.
+        name: path below the package's folder.
+        sha256: of the file, hexadecimal; ``None``: it is taken as it is.
+    """
 
     package: str
     name: str
+    sha256: str | None = None
 
     @property
-    def path(self) -> Path:
-        """Path of the file, which may be missing."""
-        return Path(str(importlib.resources.files(self.package))) / self.name
+    def path(self) -> Path | None:
+        """Path of the file, which may be missing; ``None``: the package is not installed."""
+        try:
+            return Path(str(importlib.resources.files(self.package))) / self.name
+        except ModuleNotFoundError:
+            return None
+
+    @property
+    def distribution(self) -> str:
+        """What to install to have it."""
+        return self.package.partition(".")[0].replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import WeightsError
-from deploy_nas.core.space import Space
+from deploy_nas.core.space import Resource, Space
 from deploy_nas.core.spaces import known_spaces
 from deploy_nas.records.model import Provenance
 
@@ -65,7 +65,8 @@ def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progr
     """The file of "embedded" or "pretrained" weights, or the one named.
 
     Raises:
-        WeightsError: the space has no such weights, or its package lacks their file.
+        WeightsError: the space has no such weights; the package that has them is missing, or its file is, or
+            is another one.
         DownloadError: pretrained weights that cannot be had.
     """
     if weights == PRETRAINED_WEIGHTS:
@@ -74,10 +75,27 @@ def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progr
         return Path(weights)
     if space.default_weights is None:
         raise WeightsError("this space has no weights of its own here", subject=space.id, hint=_choices())
-    path = space.default_weights.path
+    return _shipped(space, space.default_weights)
+
+
+def _shipped(space: Space, resource: Resource) -> Path:
+    """The file of a package, which must be what the space names."""
+    path = resource.path
+    if path is None:
+        raise WeightsError(
+            "its weights are in a package that is not installed",
+            subject=space.id,
+            hint=f"install {resource.distribution}",
+        )
     if not path.is_file():
         raise WeightsError(
             "the weights that belong to this package are missing", subject=str(path), hint="install it anew"
+        )
+    if resource.sha256 is not None and (found := supernets.weights_hash(path)) != resource.sha256:
+        raise WeightsError(
+            f"is not the file that {space.id} names: its sha256 is {found}, not {resource.sha256}",
+            subject=str(path),
+            hint=f"install {resource.distribution} anew, or name a checkpoint (`weights` PATH)",
         )
     return path
 
