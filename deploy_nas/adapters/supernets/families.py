@@ -49,9 +49,17 @@ def mcunet(**arguments: Any) -> torch.nn.Module:
     return OFAMCUNets(**arguments)
 
 
+def efficientnet_lite(**arguments: Any) -> torch.nn.Module:
+    """The published network made elastic, which is not in ``ofa``: built of ofa's dynamic modules."""
+    from deploy_nas.adapters.supernets.efficientnet_lite import EfficientNetLite
+
+    return EfficientNetLite(**arguments)
+
+
 FAMILIES: Mapping[str, Callable[..., torch.nn.Module]] = {
     "OFAMobileNetV3": mobilenet_v3,
     "OFAProxylessNASNets": proxyless,
     "OFAResNets": resnet,
     "OFAMCUNets": mcunet,
+    "EfficientNetLite": efficientnet_lite,
 }
