@@ -122,7 +122,7 @@ def test_an_imported_table_has_no_provider_and_no_sentinel_of_this_machine(model
 
 
 def test_profiles_that_do_not_fit(model, made_profile):
-    with pytest.raises(MismatchError, match="of space ofa-mbv3-w1.0, the model of ofa-mbv3-cifar10"):
+    with pytest.raises(MismatchError, match=r"of space ofa-mbv3-w1\.0, the model of ofa-mbv3-cifar10"):
         promise_of(model(), made_profile("ofa-mbv3-w1.0"))
     with pytest.raises(MismatchError, match="24 was not profiled"):
         promise_of(model(), made_profile(image_sizes=[32]))
