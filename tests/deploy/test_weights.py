@@ -103,9 +103,7 @@ def test_spaces_that_nobody_publishes_weights_of(fetched):
 
 
 def test_a_published_checkpoint_that_cannot_be_checked_is_not_downloaded(fetched):
-    with pytest.raises(
-        WeightsError, match=r"cannot be checked.*ofa_supernet_resnet50 yourself.*`weights`"
-    ):
+    with pytest.raises(WeightsError, match=r"cannot be checked.*ofa_supernet_resnet50 yourself.*`weights`"):
         published_path(get_space("ofa-resnet50"))
     with pytest.raises(WeightsError, match="cannot be checked"):
         load_supernet(publishing(), "pretrained")
