@@ -183,9 +183,7 @@ def test_top1_stands_beside_what_was_predicted(model, pictures, asked):
 
 def test_a_prediction_agrees_within_the_interval_alone():
     def agrees(predicted):
-        return MeasuredTop1(
-            top1=Top1(right=80, images=100), predicted_percent=predicted, skipped=()
-        ).agrees
+        return MeasuredTop1(top1=Top1(right=80, images=100), predicted_percent=predicted, skipped=()).agrees
 
     assert [agrees(p) for p in (80.0, 72.0, 60.0, 95.0, None)] == [True, True, False, False, None]
 
@@ -250,7 +248,7 @@ def test_a_bundle_of_before_is_verified(made, tmp_path, asked):
         file = path / entry["file"]
         held = graphs.read_metadata(file.read_bytes(), "m")
         del held["certificate"]["measured_on"]["provider"]
-        old = {key: held["certificate"] for key in ("certificate",)}
+        old = dict.fromkeys(("certificate",), held["certificate"])
         old["predicted"] = entry["predicted"] = {**held["predicted"], "mine": [1]}
         data = graphs.with_metadata(file.read_bytes(), old)
         file.write_bytes(data)
