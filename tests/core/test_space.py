@@ -82,6 +82,8 @@ def test_genes_that_matter_change_a_row(space: Space) -> None:
     base = space.encode([space.largest()])
     assert space.active(base).all()
     for column in range(1, base.shape[1]):
+        if space.choice_counts[column] == 1:
+            continue
         other = base.copy()
         other[0, column] -= 1
         assert (space.row_ids(other) != space.row_ids(base)).any(), space.genes[column - 1]

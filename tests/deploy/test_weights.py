@@ -50,7 +50,7 @@ def test_a_space_with_weights_of_its_own_takes_them(tmp_path):
 def test_other_spaces_must_be_told(tmp_path):
     for chosen, says in (
         (None, "ofa-mbv3-w1.0: this space has no weights of its own"),
-        ("embedded", f"only {SPACE.id} has those"),
+        ("embedded", f"only these have weights of their own here: {SPACE.id}, "),
         (tmp_path / "absent.pth", "absent.pth: there is no such file of weights"),
     ):
         with pytest.raises(WeightsError, match=rf"{says}.*PATH .*pretrained .*random .*UNTRAINED"):
@@ -63,6 +63,20 @@ def test_weights_that_are_missing_from_their_package():
     lost = replace(SPACE, default_weights=Resource(package="deploy_nas", name="data/gone.safetensors"))
     with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; install it anew"):
         load_supernet(lost)
+
+
+def test_a_package_that_is_not_installed_is_named():
+    lost = replace(SPACE, default_weights=Resource(package="no_such_model", name="models/w.pth"))
+    with pytest.raises(WeightsError, match=rf"^{SPACE.id}: .*not installed; install no-such-model$"):
+        load_supernet(lost)
+
+
+def test_a_file_of_another_digest_is_refused():
+    own = replace(SPACE.default_weights, sha256=supernets.weights_hash(SPACE.default_weights.path))
+    assert weights_path(replace(SPACE, default_weights=own), "embedded") == own.path
+    other = replace(SPACE, default_weights=replace(own, sha256="0" * 64))
+    with pytest.raises(WeightsError, match=rf"safetensors: is not the file .*{own.sha256}, not 0{{64}}; install"):
+        load_supernet(other)
 
 
 def test_random_weights_say_so_and_are_the_seeds():
