@@ -23,7 +23,11 @@ def default_weights(space: Space, weights: str | Path | None) -> str | Path:
         if space.default_weights is not None:
             return EMBEDDED_WEIGHTS
         have = ", ".join(s.id for s in known_spaces() if s.default_weights is not None)
-        missing = "this space has no weights of its own here" if weights is None else f"only these have weights of their own here: {have}"
+        missing = (
+            "this space has no weights of its own here"
+            if weights is None
+            else f"only these have weights of their own here: {have}"
+        )
         raise WeightsError(missing, subject=space.id, hint=_choices())
     if weights not in (PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) and not Path(weights).is_file():
         raise WeightsError("there is no such file of weights", subject=str(weights), hint=_choices())

@@ -75,7 +75,9 @@ def test_a_file_of_another_digest_is_refused():
     own = replace(SPACE.default_weights, sha256=supernets.weights_hash(SPACE.default_weights.path))
     assert weights_path(replace(SPACE, default_weights=own), "embedded") == own.path
     other = replace(SPACE, default_weights=replace(own, sha256="0" * 64))
-    with pytest.raises(WeightsError, match=rf"safetensors: is not the file .*{own.sha256}, not 0{{64}}; install"):
+    with pytest.raises(
+        WeightsError, match=rf"safetensors: is not the file .*{own.sha256}, not 0{{64}}; install"
+    ):
         load_supernet(other)
 
 

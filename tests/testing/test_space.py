@@ -1,4 +1,4 @@
-"""Every space keeps the contract: the six that come with deploy-nas, and one of another package."""
+"""Every space keeps the contract: those that come with deploy-nas, and one of another package."""
 
 import pytest
 
@@ -25,6 +25,10 @@ class TestResNet50(SpaceContract):
 
 class TestMCUNet(SpaceContract):
     space_id = "mcunet-vww"
+
+
+class TestEfficientNetLite0(SpaceContract):
+    space_id = "efficientnet-lite0"
 
 
 class TestEmbedded(SpaceContract):

@@ -24,6 +24,7 @@ published                     here
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -194,6 +195,20 @@ class EfficientNetLite(StagedNet):
         return named | {name: torch.eye(len(own[name])) for name in own if name.endswith("_matrix")}
 
 
+def mean_relu6(mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    """Mean of ReLU6 of normal variables, as a batch norm with this shift and scale is taken to give them."""
+    deviation = deviation.clamp(min=1e-9)
+
+    def above(bound: float) -> torch.Tensor:
+        """Mean of what exceeds the bound."""
+        away = (mean - bound) / deviation
+        density = torch.exp(-away.square() / 2) / math.sqrt(2 * math.pi)
+        mean_above: torch.Tensor = (mean - bound) * torch.special.ndtr(away) + deviation * density
+        return mean_above
+
+    return above(0.0) - above(6.0)
+
+
 def _translated(name: str) -> str:
     found = _PUBLISHED.fullmatch(name)
     if found is None:
@@ -209,15 +224,21 @@ def _translated(name: str) -> str:
 def _sort_channels(state: State, block: str) -> None:
     """Bring the channels inside a block into order, most important first, in place.
 
-    Importance is the sum of absolute weights with which the projection reads a channel, as ofa's
-    ``re_organize_middle_weights`` has it. The block without an expansion has nothing to leave out. Tensors
-    that are missing, or do not fit each other, are left for the caller to find.
+    Importance is the sum of absolute weights with which the projection reads a channel, as in ofa's
+    ``re_organize_middle_weights``, times what stands in that channel on average: many of these networks'
+    channels are next to zero (docs/reference/spaces/efficientnet-lite.md has what that is worth). The block
+    without an expansion has nothing to leave out. Tensors that are missing, or do not fit each other, are
+    left for the caller to find.
     """
-    project = state.get(f"{block}point_linear.conv.conv.weight")
-    if f"{block}inverted_bottleneck.conv.conv.weight" not in state or project is None or project.ndim != 4:
+    if f"{block}inverted_bottleneck.conv.conv.weight" not in state:
+        return
+    names = ("point_linear.conv.conv.weight", "depth_conv.bn.bn.bias", "depth_conv.bn.bn.weight")
+    read = [state.get(f"{block}{name}") for name in names]
+    project, shift, scale = (torch.empty(0) if tensor is None else tensor.double() for tensor in read)
+    if project.ndim != 4 or not project.size(1) == len(shift) == len(scale):
         return
     # in float64 and stable: the same order on every machine
-    importance = project.double().abs().sum(dim=(0, 2, 3))
+    importance = project.abs().sum(dim=(0, 2, 3)) * mean_relu6(shift, scale.abs())
     order = torch.sort(importance, descending=True, stable=True).indices
     inside: Mapping[str, int] = {
         name: 1 if name.startswith(f"{block}point_linear.conv") else 0

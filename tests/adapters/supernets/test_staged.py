@@ -11,7 +11,9 @@ from deploy_nas.core.spaces import get_space
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("id", "depths"), [("mcunet-vww", [1, 2, 2, 2, 2, 1]), ("efficientnet-lite0", [1] * 6)])
+@pytest.mark.parametrize(
+    ("id", "depths"), [("mcunet-vww", [1, 2, 2, 2, 2, 1]), ("efficientnet-lite0", [1] * 6)]
+)
 def test_depths_count_from_the_base(id: str, depths: list[int]) -> None:
     space = get_space(id)
     net = build_supernet(space)

@@ -18,7 +18,9 @@ def test_lite0() -> None:
     assert layers["stem"].key == "stem-in224x224x3-conv3s2tfo32+relu6"
     assert layers["first"].key == "mbconv-in112x112x32-dw3s1o32+relu6-conv1s1o16"
     assert layers["stage2.block1"].key == "mbconv-in56x56x24-conv1s1o144+relu6-dw5s2tfo144+relu6-conv1s1o40"
-    assert layers["stage4.block2"].key == "mbconv-in14x14x112-conv1s1o672+relu6-dw5s1o672+relu6-conv1s1o112-add"
+    assert (
+        layers["stage4.block2"].key == "mbconv-in14x14x112-conv1s1o672+relu6-dw5s1o672+relu6-conv1s1o112-add"
+    )
     assert layers["tail"].key == "tail-in7x7x320-conv1s1o1280+relu6-pool-linear1000"
 
 
