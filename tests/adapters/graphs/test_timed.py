@@ -21,6 +21,9 @@ FORMS = {
     "ofa-proxyless-w1.3": ("a752cb19a820", "e2534a4d5862"),
     "ofa-resnet50": ("2a5772464441", "3a3244101c9b"),
     "mcunet-vww": ("fc424c3ae8c3", "c799c9f263c0"),
+    "efficientnet-lite0": ("094ce97dd7eb", "6e28faf1cf4c"),
+    "efficientnet-lite1": ("094ce97dd7eb", "6e28faf1cf4c"),
+    "efficientnet-lite2": ("73db3b2e6b13", "52ec9d5a5539"),
 }
 
 

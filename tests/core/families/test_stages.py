@@ -19,6 +19,9 @@ WRITTEN = {
     "ofa-proxyless-w1.3": ("8e1c2143c610", "2200ceeeae9b", "f2d072c78ec3"),
     "ofa-resnet50": ("62bbb8cdf47b", "32818e6e7c4f", "4389998970de"),
     "mcunet-vww": ("14f2315fec16", "338328528006", "bec9279c975c"),
+    "efficientnet-lite0": ("85c00909c692", "89bb1a31674c", "c8b9bff9b2d3"),
+    "efficientnet-lite1": ("4192580155a9", "475d48adc4a3", "4f8f5b416318"),
+    "efficientnet-lite2": ("bb300a7689c5", "475d48adc4a3", "4f8f5b416318"),
 }
 
 
