@@ -46,7 +46,7 @@ _CALIBRATION = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """What the commands made of a space, one after another."""
+    """Files that the commands made of a space, one after another."""
 
     folder: Path
     checkpoint: Path
