@@ -124,13 +124,14 @@ def command(
     manifest = None
     if bundle is not None:
         with show.status("bundling", quiet=as_json) as say:
-            manifest = make_bundle(request, exported, bundle, say)
+            bundled = make_bundle(request, exported, bundle, say)
+        manifest, exported = bundled.manifest, bundled.exported
         if not as_json:
             tell_bundle(bundle, manifest)
     if as_json:
-        value = report.to_json()
-        if quantized is not None:
-            value["int8"] = quantized.to_json()
+        value = exported.report.to_json()
+        if exported.quantized is not None:
+            value["int8"] = exported.quantized.to_json()
         if manifest is not None:
             value["bundle"] = manifest.to_json()
         show.emit_json(value)

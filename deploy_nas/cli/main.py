@@ -51,8 +51,12 @@ def in_options(error: DeployNASError) -> str:
     subject = error.subject
     if isinstance(error, OptionError | BudgetError) and subject.isidentifier():
         subject = _option(subject)
-    parts = (_PARAMETER.sub(lambda found: _option(found[1]), part) for part in (error.message, error.hint))
-    return error.worded(subject, *parts)
+    return error.worded(subject, with_options(error.message), with_options(error.hint))
+
+
+def with_options(text: str) -> str:
+    """A text with options where parameters stand between backquotes."""
+    return _PARAMETER.sub(lambda found: _option(found[1]), text)
 
 
 def _option(parameter: str) -> str:

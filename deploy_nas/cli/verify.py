@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.cli.main import with_options
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
@@ -91,7 +92,7 @@ def as_value(result: Verified) -> dict[str, object]:
         "differences": [str(difference) for difference in v.differences],
         "sha256": v.sha256,
         "certificate": None if v.certificate is None else v.certificate.to_json(),
-        "warning": v.warning,
+        "warning": None if v.warning is None else with_options(v.warning),
         "within_budget": v.within_budget,
         "error_percent": v.error_percent,
     }
@@ -141,7 +142,7 @@ def describe(result: Verification) -> str:
         change = 100 * (m.latency_ms / then - 1)
         lines.append(f"certificate: {then:.4g} ms on {result.certificate.measured_on}; now {change:+.1f}%")
     if result.warning is not None:
-        lines.append(f"note: {result.warning}")
+        lines.append(f"note: {with_options(result.warning)}")
     if result.differences:
         differences = "; ".join(map(str, result.differences))
         lines.append(f"note: the profile is another device's or set-up's: {differences}")

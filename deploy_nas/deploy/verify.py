@@ -86,6 +86,12 @@ class Verification:
         return 100.0 * (self.predicted_ms / self.measured.latency_ms - 1.0)
 
 
+def check_budget(budget_ms: float | None) -> None:
+    """Raise :class:`BudgetError` for a latency budget that cannot be one."""
+    if budget_ms is not None and not (math.isfinite(budget_ms) and budget_ms > 0):
+        raise BudgetError(f"must be a positive number, is {budget_ms}", subject="max_latency_ms")
+
+
 def promise_of(
     model: ModelFile,
     profile: Profile | None = None,
@@ -107,8 +113,7 @@ def promise_of(
         BudgetError: a budget that cannot be one.
         MismatchError: a profile of another space, precision or batch size, or without the image size.
     """
-    if budget_ms is not None and not (math.isfinite(budget_ms) and budget_ms > 0):
-        raise BudgetError(f"must be a positive number, is {budget_ms}", subject="max_latency_ms")
+    check_budget(budget_ms)
     said = model.metadata.predicted
     if not model.single:  # what was promised is of single images
         said = said.without_latency()

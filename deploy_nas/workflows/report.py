@@ -259,7 +259,8 @@ def _point(findings: Findings, record: ArchitectureRecord, name: str) -> Point:
         bound_ms=None if bound is None else round(bound, 6),
         top1=round(float(findings.predictor.percent_encoded(encoded)[0]), 4),
         image_size=record.image_size,
-        figures={figure: round(value, 4) for figure, value in figures.items()},
+        figures={figure: round(value, 4) for figure, value in figures.items()}
+        | dict(record.predicted.figures),  # as it was asked: peak memory depends on the bytes per element
         architecture=record.architecture,
         blocks=blocks,
     )

@@ -20,7 +20,7 @@ from deploy_nas.deploy.bundle import open_bundle
 from deploy_nas.deploy.measuring import measure, sentinel_graph
 from deploy_nas.deploy.model_file import ModelFile, read_model
 from deploy_nas.deploy.top1 import classes_of, labels_of, measure_top1
-from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, compare, promise_of
+from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, check_budget, compare, promise_of
 from deploy_nas.device import machine
 from deploy_nas.device.check import CheckResult, logits_of
 from deploy_nas.device.measure import MeasureSettings, Progress
@@ -106,6 +106,7 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
         TargetError: a device that cannot be reached or used.
         CheckFailedError: logits there that are not those here.
     """
+    check_budget(request.max_latency_ms)
     profile = load_profile(request.profile) if request.profile is not None else None
     models = _models(request.path, profile)
     if request.images is not None and is_bundle(request.path):

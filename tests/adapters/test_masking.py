@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from deploy_nas.adapters.supernets import Masked, activate, build_supernet, fuse_activations
-from deploy_nas.core.spaces import EMBEDDED, get_space
+from deploy_nas.core.spaces import embedded_space
 
 pytestmark = pytest.mark.slow
 
-SPACE = get_space(EMBEDDED)
+SPACE = embedded_space()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
-from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
+from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, load_accuracy_data, save_accuracy_data
 
 pytestmark = pytest.mark.shared_out
@@ -21,7 +21,7 @@ SPACE = get_space("ofa-mbv3-cifar10")
 COLLECT = ("accuracy", "collect", "--space", SPACE.id)
 
 
-def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS, side: int = 32) -> Path:
+def write_images(root: Path, each: int = 4, labels=SPACE.labels, side: int = 32) -> Path:
     rng = np.random.default_rng(0)
     for label in labels:
         (root / label).mkdir(parents=True)
@@ -89,7 +89,7 @@ def test_collect_measures_what_verify_will(run, tmp_path):
     given = load_images(drawn, labelled=False, size=20).images
     guessed = predict((tmp_path / "a.onnx").read_bytes(), preprocess(given, 20, SPACE.mean, SPACE.std))
     for number, (file, label) in enumerate(zip(sorted(drawn.rglob("*.png")), guessed, strict=True)):
-        file.rename(tmp_path / f"set/{CIFAR10_LABELS[label]}/drawn-{number}.png")
+        file.rename(tmp_path / f"set/{SPACE.labels[label]}/drawn-{number}.png")
     run(*COLLECT, "--images", "set", "--count", 1, "--workers", 1, "-o", "s.jsonl")
     collected = json.loads((tmp_path / "s.jsonl").read_text().splitlines()[1])["top1"]
     top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
@@ -240,7 +240,7 @@ def test_a_seed_below_0_is_refused_at_once(run):
 def test_labels_with_a_byte_order_mark(run, tmp_path):
     write_images(tmp_path / "set", 1)
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
-    (tmp_path / "labels.txt").write_text("\r\n".join(CIFAR10_LABELS), encoding="utf-8-sig")
+    (tmp_path / "labels.txt").write_text("\r\n".join(SPACE.labels), encoding="utf-8-sig")
     run("export", "a.json", "--labels", "labels.txt")
     assert "on 10 images" in run("verify", "a.onnx", "--images", "set").output
 

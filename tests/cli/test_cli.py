@@ -100,7 +100,7 @@ def test_search_keeps_its_budget_and_repeats(run, profile, tmp_path):
         (["--max-latency-ms", "1", "--image-sizes", "33"], "33"),
         (["--max-latency-ms", "1", "--image-sizes", "a"], "--image-sizes"),
         (["--max-latency-ms", "1", "--predictor", "nowhere.onnx"], "nowhere.onnx"),
-        (["--max-latency-ms", "1", "--population", "0"], "population_size"),
+        (["--max-latency-ms", "1", "--population", "0"], "--population"),
         (["--max-latency-ms", "1", "-o", "no/such/folder.json"], "there is no folder"),
     ],
 )

@@ -11,11 +11,10 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import ImageSet
 from deploy_nas.adapters.supernets import weights_hash
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError, RecordError
-from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
-from deploy_nas.deploy.weights import embedded_path
+from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.training.sandwich import Recipe
-from deploy_nas.workflows import train
+from deploy_nas.workflows import train as workflow
 from deploy_nas.workflows.train import Files, train_predictor, train_supernet
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
@@ -31,11 +30,11 @@ SECOND = replace(FIRST, largest_epochs=0.5, sandwich_epochs=0, decay_epochs=0, f
 
 @pytest.fixture
 def images(rng, monkeypatch):
-    monkeypatch.setattr(train_embedded, "split", lambda given: (given, given.take(range(15))))
+    monkeypatch.setattr(workflow, "split", lambda given: (given, given.take(range(15))))
     return ImageSet(
         images=rng.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8),
         labels=np.arange(20) % 10,
-        classes=CIFAR10_LABELS,
+        classes=SPACE.labels,
         source="made up",
     )
 
@@ -57,10 +56,10 @@ def train(images, files, *stretches, teacher=None):
 
 
 def test_what_ships_was_trained_by_the_recipe_here():
-    record = json.loads(embedded_path(SPACE).with_suffix(".training.json").read_text())
+    record = json.loads(SPACE.default_weights.path.with_suffix(".training.json").read_text())
     teacher, *stretches = record["teacher"], *record["stretches"]
-    assert teacher["recipe"] == asdict(train_embedded.TEACHER)
-    assert [stretch["recipe"] for stretch in stretches] == [asdict(r) for r in train_embedded.STRETCHES]
+    assert teacher["recipe"] == asdict(workflow.TEACHER)
+    assert [stretch["recipe"] for stretch in stretches] == [asdict(r) for r in workflow.STRETCHES]
 
 
 def test_every_stretch_begins_with_the_weights_before_and_is_trained_once(images, files):
@@ -142,7 +141,7 @@ def test_what_cannot_be_trained_on_or_written_is_said_at_once(images, files, tmp
 def test_more_images_than_are_held_out_are_needed(images, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ImagesError, match="made up: 20 images, more than the 5000 held out"):
-        train_embedded.split(images)
+        workflow.split(images)
 
 
 def test_no_stretch_is_no_run(images, files):
@@ -151,7 +150,7 @@ def test_no_stretch_is_no_run(images, files):
 
 
 def test_measured_on_held_out_images_and_their_mirror_images(images, files):
-    files = replace(files, weights=embedded_path(SPACE))
+    files = replace(files, weights=SPACE.default_weights.path)
     said: list[str] = []
     options = {"subnets": 32, "seed": 0, "workers": 1, "fit": QUICK, "best": (3, 2), "judged": 2}
     figures = train_predictor(SPACE, images, files, log=said.append, **options)
