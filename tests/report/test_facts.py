@@ -32,9 +32,8 @@ def test_the_tiles_of_a_subnet_that_nobody_measured():
 
 
 def test_the_tiles_of_a_subnet_that_was_measured():
-    facts = {
-        name: (value, note) for name, value, note in facts_of(replace(POINT, measured_ms=1.0), 1.5, "kept")
-    }
+    tiles = facts_of(replace(POINT, measured_ms=1.0), 1.5, "kept")
+    facts = {name: (value, note) for name, value, note in tiles}
     assert facts["measured latency"] == ("1 ms", "predicted +20.0%")
     assert facts["budget"] == ("1.5 ms", "kept")
 

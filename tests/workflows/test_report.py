@@ -51,9 +51,7 @@ def timed(record, latency_ms, profile_id):
     return SearchRecord(
         kind=SEARCH,
         space=SPACE,
-        asked=Asked(
-            profiles={LATENCY: profile_id}, budgets={LATENCY: 0.35}, measure_top=2, bytes_per_element=4
-        ),
+        asked=Asked(profiles={LATENCY: profile_id}, measure_top=2, bytes_per_element=4),
         history=(),
         evaluations=10,
         interrupted=False,
@@ -71,7 +69,7 @@ def test_data_is_what_the_profile_predicts(findings):
     assert data.winner.latency_ms == pytest.approx(findings.record.predicted.latency_ms)
     assert data.winner.bound_ms == pytest.approx(findings.record.predicted.bound_ms, rel=1e-4)
     assert data.budget_ms == 0.35 and data.winner.measured_ms is None and len(data.pairs) == 40
-    assert dict((name, note) for name, _, note in data.facts)["budget"] == "not measured yet"
+    assert {name: note for name, _, note in data.facts}["budget"] == "not measured yet"
     costs = [point.latency_ms for point in data.front]
     assert costs == sorted(costs) and len(costs) > 20
     assert data.commands == ["one", "two"] and data.warnings == []
