@@ -327,9 +327,7 @@ def test_a_manifest_of_before_is_read_and_says_the_same(tmp_path):
 )
 def test_a_model_that_says_another_thing_is_named(tmp_path, key, model):
     write_bundle(tmp_path / "b", BODY, FILES)
-    with pytest.raises(
-        MismatchError, match=rf"model\.onnx: the manifest's '{key}' is not the model's"
-    ):
+    with pytest.raises(MismatchError, match=rf"model\.onnx: the manifest's '{key}' is not the model's"):
         check_manifest(read_bundle(tmp_path / "b"), {"model.onnx": model})
 
 

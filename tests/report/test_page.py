@@ -26,10 +26,8 @@ SCRIPT = "<script>document.title = 'broken'</script>"
 
 def point(name, architecture, top1):
     """A subnet whose layers take as long as they are wide and large."""
-    blocks = [
-        block_of(p, layer, layer.out_channels * layer.in_size / 1e5)
-        for p, layer in SPACE.layers(architecture)
-    ]
+    layers = SPACE.layers(architecture)
+    blocks = [block_of(place, layer, layer.out_channels * layer.in_size / 1e5) for place, layer in layers]
     latency_ms = sum(block.latency_ms for block in blocks) + 0.01
     return Point(
         name=name,
