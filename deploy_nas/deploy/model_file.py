@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.adapters.graphs import Inspected, inspect_model, with_metadata
-from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.precision import sums_exactly
 from deploy_nas.records.files import read_bytes, write_atomic
 from deploy_nas.records.model import Certificate, ModelMetadata, parse_model
@@ -111,6 +111,8 @@ def certify(path: Path, model: ModelFile, certificate: Certificate) -> ModelFile
 
 
 def _checked_batch(found: Inspected, side: int, subject: str) -> int | None:
+    if len(found.input_shape) != 4:
+        raise RecordError("does not take images, and nothing else", subject=subject)
     kind, (batch, *image) = found.input_type, found.input_shape
     if kind != "float32" or image != [3, side, side]:
         shape = ", ".join(map(str, [batch or "batch", *image]))

@@ -284,9 +284,7 @@ def test_pretrained_weights_are_downloaded(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setattr(downloads, "fetch", fetch)
     published = Download(url="https://x.example/w", filename="w", sha256="0" * 64)
     space = replace(SMALL, published_weights=published)
-    report = export_onnx(
-        ARCHITECTURE, tmp_path / "x.onnx", space=space, weights="pretrained", progress=seen
-    )
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", space=space, weights="pretrained", progress=seen)
     assert asked == [("https://x.example/w", seen)]
     assert (report.weights.source, report.weights.trained) == ("pretrained", True)
 

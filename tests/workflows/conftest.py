@@ -1,4 +1,4 @@
-"""An export in both precisions, its pictures, and the bundle made of it: made once for all of these tests."""
+"""Two profiles; and, made once, an export in both precisions with its pictures and its bundle."""
 
 import numpy as np
 import pytest
@@ -44,3 +44,13 @@ def made(tmp_path_factory, pictures):
         patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
         exported = export(request)
     return request, exported, folder / "b", bundle(request, exported, folder / "b")
+
+
+@pytest.fixture
+def profiles(tmp_path, made_profile):
+    """A device and one of half its speed that was profiled for fewer sizes."""
+    from deploy_nas.records.profile import save_profile
+
+    save_profile(made_profile(), tmp_path / "a.profile.json")
+    save_profile(made_profile(speed=0.5, image_sizes=(24, 28)), tmp_path / "slow.profile.json")
+    return "a.profile.json", "slow.profile.json"

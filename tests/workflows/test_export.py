@@ -1,4 +1,4 @@
-"""The export of an architecture file: its images, its INT8 file, and what is refused before anything is written."""
+"""The export of an architecture file: its images, its INT8 file, and what is refused in time."""
 
 import shutil
 from dataclasses import replace
@@ -98,7 +98,9 @@ def test_an_int8_file_of_another_network_does_not_stay(request_, pictures, faste
 
 
 def test_a_promise_goes_to_the_file_it_is_of(request_, pictures, faster):
-    said = Predicted(latency_ms=0.2, bound_ms=0.3, confidence=0.95, profile="p8", precision=INT8, accuracy=80.0)
+    said = Predicted(
+        latency_ms=0.2, bound_ms=0.3, confidence=0.95, profile="p8", precision=INT8, accuracy=80.0
+    )
     record = ArchitectureRecord(space=SPACE, architecture=SPACE.smallest(24), predicted=said)
     save_architecture(record, request_.architecture, force=True)
     export(replace(request_, int8=True, calibration_images=pictures, max_accuracy_drop=100))

@@ -101,7 +101,7 @@ class Inspected:
         metadata: key to JSON value.
         graph_sha256: of the model without its metadata: what it computes, whatever is said of it.
         input_type: of its only input, as numpy names it; "anything" where the file does not say.
-        input_shape: four dimensions, ``None`` for any.
+        input_shape: dimensions, ``None`` for any; empty where it has no input, or several.
     """
 
     metadata: dict[str, object]
@@ -111,7 +111,7 @@ class Inspected:
 
 
 def inspect_model(data: bytes, subject: str) -> Inspected:
-    """Read a model that ``build_model`` or ``build_int8`` made; raises :class:`RecordError` for another file."""
+    """Read a model file that deploy-nas wrote; raises :class:`RecordError` for any other."""
     try:
         model = _onnx().load_from_string(data)
         metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
@@ -119,7 +119,7 @@ def inspect_model(data: bytes, subject: str) -> Inspected:
         raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error
     del model.metadata_props[:]
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    kind, shape = _input_of(model, subject)
+    kind, shape = _input_of(model)
     return Inspected(metadata=metadata, graph_sha256=digest, input_type=kind, input_shape=shape)
 
 
@@ -147,11 +147,11 @@ def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, ND
     return weights
 
 
-def _input_of(model: Any, subject: str) -> tuple[str, tuple[int | None, ...]]:
+def _input_of(model: Any) -> tuple[str, tuple[int | None, ...]]:
     inputs = model.graph.input
-    kind = inputs[0].type.tensor_type if len(inputs) == 1 else None
-    if kind is None or len(kind.shape.dim) != 4:
-        raise RecordError("does not take images, and nothing else", subject=subject)
+    if len(inputs) != 1:
+        return "anything", ()
+    kind = inputs[0].type.tensor_type
     name = str(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
     return name, tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
 
