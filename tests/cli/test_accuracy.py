@@ -224,11 +224,11 @@ def test_verify_cuts_pictures_as_the_bundles_own_script_does(run, tmp_path):
 
 
 def test_verify_looks_at_the_images_before_it_measures(run, tmp_path, monkeypatch):
-    from deploy_nas.workflows import bundle
+    from deploy_nas.workflows import verify
 
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
     run("export", "a.json")
-    monkeypatch.setattr(bundle, "verify_path", None)
+    monkeypatch.setattr(verify, "measure", None)
     assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
 
 

@@ -1,17 +1,72 @@
 """Bundles on disk: what was written is read, and everything else is refused by name."""
 
 import contextlib
+import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
-from deploy_nas.records.bundle import MANIFEST, check_bundle_output, is_bundle, read_bundle, write_bundle
+from deploy_nas.core.measured import Measured
+from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.records.bundle import (
+    MANIFEST,
+    Bundle,
+    Manifest,
+    check_bundle_output,
+    check_manifest,
+    is_bundle,
+    read_bundle,
+    write_bundle,
+)
+from deploy_nas.records.model import Certificate, MeasuredOn, ModelMetadata, Preprocessing, Provenance
 
+SPACE = embedded_space()
 FILES = {"model.onnx": b"a model", "infer.py": b"print()"}
-BODY = {"models": [{"file": "model.onnx"}], "space": "s"}
+MODEL = ModelMetadata(
+    space=SPACE,
+    architecture=SPACE.smallest(24),
+    predicted=Predicted(latency_ms=2.1, profile="p"),
+    labels=SPACE.labels,
+    preprocessing=Preprocessing(image_size=24, mean=SPACE.mean, std=SPACE.std),
+    weights=Provenance(source="w.pth", sha256="ab" * 32, trained=True),
+    opset=17,
+    certificate=Certificate(
+        graph_sha256="cd" * 32,
+        measured=Measured(latency_ms=2.0, p50_ms=2.1, p90_ms=2.2, p99_ms=2.3, runs=9),
+        measured_on=MeasuredOn(cpu="a processor", threads=1, runtime_version="1.20.0"),
+        budget_ms=2.5,
+        within_budget=True,
+    ),
+)
+BODY = Manifest(made_with="deploy-nas 0", models={"model.onnx": MODEL})
+
+# As the version before wrote it.
+OLD_MANIFEST = """{
+ "format": "deploy-nas bundle",
+ "version": 1,
+ "made_with": "deploy-nas 0.1.0",
+ "space": "ofa-mbv3-cifar10",
+ "architecture": {"space": "ofa-mbv3-cifar10", "image_size": 24, "ks": [KS], "e": [E], "d": [2, 2, 2, 2, 2]},
+ "preprocessing": {"image_size": 24, "mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616],
+  "layout": "NCHW", "scale": "0..1", "resize": "bilinear"},
+ "labels": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+ "weights": {"source": "w.pth", "sha256": "SHA", "trained": true, "recalibrated": 0},
+ "models": [{"file": "model.onnx", "precision": "fp32", "quantization": null, "opset": 17,
+  "input": "image", "output": "logits",
+  "predicted": {"latency_ms": 2.1, "profile": "p", "bound_ms": null, "confidence": null},
+  "certificate": {"graph_sha256": "GRAPH", "weights_sha256": null, "profile": null, "budget_ms": 2.5,
+   "predicted_ms": null, "bound_ms": null, "confidence": null,
+   "measured": {"latency_ms": 2.0, "p50_ms": 2.1, "p90_ms": 2.2, "p99_ms": 2.3, "runs": 9},
+   "measured_on": {"cpu": "a processor", "threads": 1, "provider": "CPUExecutionProvider",
+    "onnxruntime": "1.20.0", "precision": "fp32"},
+   "within_budget": true, "agreement": null, "top1": null}}],
+ "files": {"model.onnx": {"sha256": "FILE", "size_bytes": 7}}
+}"""
 
 
 @pytest.fixture(params=["b", "b.zip"])
@@ -46,7 +101,8 @@ def test_round_trip(path):
     assert is_bundle(path)
     bundle = read_bundle(path)
     assert bundle.files == FILES and list(bundle.models) == ["model.onnx"]
-    assert bundle.manifest.value == json.loads(json.dumps(whole))
+    assert bundle.said.value == json.loads(json.dumps(whole))
+    assert check_manifest(bundle, {"model.onnx": MODEL}) == BODY
     assert whole["files"]["infer.py"]["size_bytes"] == 7
 
 
@@ -129,7 +185,7 @@ def test_manifests_that_are_none(path):
         with pytest.raises(RecordError):
             read_bundle(path)
     changed(path, format="deploy-nas bundle")  # --force replaces a bundle alone
-    write_bundle(path, BODY | {"models": [{"file": "other.onnx"}]}, FILES, force=True)
+    write_bundle(path, replace(BODY, models={"other.onnx": MODEL}), FILES, force=True)
     with pytest.raises(RecordError, match=r"other\.onnx"):
         read_bundle(path)
 
@@ -193,8 +249,8 @@ def test_a_disk_that_is_full_leaves_the_bundle_that_was_there(tmp_path, monkeypa
 
     monkeypatch.setattr(bundle, "write_atomic", full)
     with pytest.raises(OutputError, match="No space left"):
-        write_bundle(path, BODY | {"space": "other"}, FILES, force=True)
-    assert read_bundle(path).manifest.text("space") == "s"
+        write_bundle(path, replace(BODY, made_with="another"), FILES, force=True)
+    assert read_bundle(path).said.text("made_with") == "deploy-nas 0"
 
 
 def test_a_run_that_was_killed_is_written_again_with_force(tmp_path, monkeypatch):
@@ -225,3 +281,76 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         archive.writestr("infer.py", FILES["infer.py"])
     with pytest.raises(RecordError, match="two files of one name"):
         read_bundle(path)
+
+
+def test_one_model_named_twice_is_refused(path):
+    write_bundle(path, BODY, FILES)
+    changed(path, models=[{"file": "model.onnx"}, {"file": "model.onnx"}])
+    with pytest.raises(RecordError, match="names a model twice"):
+        read_bundle(path)
+
+
+# -- what a manifest says --------------------------------------------------------------------------
+
+
+def test_a_manifest_of_before_is_read_and_says_the_same(tmp_path):
+    path = tmp_path / "b"
+    path.mkdir()
+    (path / "model.onnx").write_bytes(FILES["model.onnx"])
+    values = {
+        "KS": ", ".join(map(str, MODEL.architecture["ks"])),
+        "E": ", ".join(map(str, MODEL.architecture["e"])),
+        "SHA": "ab" * 32,
+        "GRAPH": "cd" * 32,
+        "FILE": hashlib.sha256(FILES["model.onnx"]).hexdigest(),
+    }
+    text = OLD_MANIFEST
+    for key, value in values.items():
+        text = text.replace(f"[{key}]", f"[{value}]").replace(f'"{key}"', f'"{value}"')
+    (path / MANIFEST).write_text(text)
+    manifest = check_manifest(read_bundle(path), {"model.onnx": MODEL})
+    assert manifest.made_with == "deploy-nas 0.1.0" and manifest.models == {"model.onnx": MODEL}
+
+
+@pytest.mark.parametrize(
+    ("key", "model"),
+    [
+        ("architecture", replace(MODEL, architecture=SPACE.largest(24))),
+        ("labels", replace(MODEL, labels=SPACE.labels[::-1])),
+        ("preprocessing", replace(MODEL, preprocessing=None)),
+        ("weights", replace(MODEL, weights=None)),
+        ("precision", replace(MODEL, precision="int8")),
+        ("predicted", replace(MODEL, predicted=Predicted())),
+        ("predicted", replace(MODEL, predicted=replace(MODEL.predicted, provider="FastProvider"))),
+        ("certificate", replace(MODEL, certificate=None)),
+    ],
+)
+def test_a_model_that_says_another_thing_is_named(tmp_path, key, model):
+    write_bundle(tmp_path / "b", BODY, FILES)
+    with pytest.raises(MismatchError, match=rf"model\.onnx: the manifest's '{key}' is not the model's"):
+        check_manifest(read_bundle(tmp_path / "b"), {"model.onnx": model})
+
+
+def test_what_neither_says_is_alike(tmp_path):
+    silent = ModelMetadata(space=SPACE, architecture=SPACE.smallest(24))
+    write_bundle(tmp_path / "b", Manifest(made_with="x", models={"model.onnx": silent}), FILES)
+    check_manifest(read_bundle(tmp_path / "b"), {"model.onnx": silent})
+
+
+def test_a_manifest_of_no_model_is_refused(tmp_path):
+    write_bundle(tmp_path / "b", BODY, FILES)
+    changed(tmp_path / "b", models=[])
+    bundle = read_bundle(tmp_path / "b")
+    assert isinstance(bundle, Bundle) and bundle.models == ()
+    with pytest.raises(RecordError, match="names no model"):
+        check_manifest(bundle, {})
+
+
+def test_a_missed_budget_is_seen():
+    missed = replace(MODEL, certificate=replace(MODEL.certificate, within_budget=False))
+    free = replace(MODEL, certificate=replace(MODEL.certificate, within_budget=None))
+
+    def keeps(*models):
+        return Manifest(made_with="x", models={str(n): m for n, m in enumerate(models)}).keeps_budgets
+
+    assert keeps(MODEL, free, replace(MODEL, certificate=None)) and not keeps(MODEL, missed)

@@ -36,7 +36,7 @@ def test_mode_follows_the_umask(tmp_path: Path) -> None:
 def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_atomic(path, b"old")
-    with pytest.raises(OutputError, match=r"a: exists already; use --force"):
+    with pytest.raises(OutputError, match=r"a: exists already; use `force`"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     write_atomic(path, b"new", force=True)

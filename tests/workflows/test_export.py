@@ -1,4 +1,4 @@
-"""The export of an architecture file: its images, its INT8 file, and what is refused before anything is written."""
+"""The export of an architecture file: its images, its INT8 file, and what is refused in time."""
 
 import shutil
 from dataclasses import replace

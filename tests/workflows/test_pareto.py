@@ -65,11 +65,9 @@ def test_front_pick_and_result_files(run, profiles, tmp_path):
 
 
 def test_a_budget_that_nothing_meets_is_told_by_its_name(made_profile):
-    profile = made_profile()
+    profile, request = made_profile(), SearchRequest(budgets={LATENCY: 0.01})
     with pytest.raises(InfeasibleBudgetError) as caught:
-        find_front(
-            profile, predictor_for(profile, None), SearchRequest(budgets={LATENCY: 0.01}), evaluations=500
-        )
+        find_front(profile, predictor_for(profile, None), request, evaluations=500)
     assert caught.value.subject == LATENCY and caught.value.nearest > 0.01
 
 
