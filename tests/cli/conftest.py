@@ -38,6 +38,7 @@ def record():
         budget_ms=0.35,
         confidence=0.95,
         accuracy=91.5,
+        accuracy_unit="percent",
         accuracy_note="reads high",
         profile="p",
         seed=0,

@@ -127,7 +127,7 @@ def test_a_description_has_every_prediction(record):
         "predicted accuracy 91.5%",
         "  (reads high)",
         "predicted latency 0.25 ms, at most 0.3 ms by its bound",
-        "12.5 million MACs, 80 KB peak memory",
+        "12.5 million MACs, peak memory 80 KB",
     ]
 
 
