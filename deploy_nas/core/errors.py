@@ -19,7 +19,7 @@
     │   ├── ProviderError           a missing execution provider or runtime
     │   ├── DownloadError           a download that failed, or whose content is wrong
     │   └── TargetError             a device that cannot be reached or used
-    └── AnswerNo                    the work was done and the answer is no     (exit 1)
+    └── AnswerNo                    the work was done, with a negative result (exit 1)
         ├── BudgetMissedError       measured slower than the budget
         └── CheckFailedError        outputs or figures that disagree
 """
@@ -124,7 +124,7 @@ class TargetError(InputError):
 
 
 class AnswerNo(DeployNASError):  # noqa: N818 - it is an answer, not a fault
-    """The work was done and the answer is no."""
+    """The work was done, and its result is negative."""
 
     exit_code = 1
 

@@ -103,7 +103,7 @@ def _by_accuracy(timed: Sequence[Candidate]) -> list[Candidate]:
 def best_measured(
     timed: Sequence[Candidate], fallback: ArchitectureRecord, interrupted: bool
 ) -> tuple[ArchitectureRecord, BudgetMissedError | None]:
-    """The most accurate candidate within its budget, and the error if there is none.
+    """The most accurate candidate within its budget, and the error if all miss it.
 
     A run stopped before any was found returns ``fallback``, the search's own answer, unless that was timed.
     """

@@ -143,5 +143,5 @@ def test_a_certificate_made_better_by_hand_is_refused(rewritten):
 
 
 def test_a_manifest_of_no_model_is_refused(rewritten):
-    with pytest.raises(RecordError, match="names no model"):
+    with pytest.raises(RecordError, match="does not name a model"):
         open_bundle(rewritten(lambda manifest: manifest.update(models=[])))

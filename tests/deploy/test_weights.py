@@ -51,7 +51,7 @@ def test_other_spaces_must_be_told(tmp_path):
     for chosen, says in (
         (None, "ofa-mbv3-w1.0: this space has no weights of its own"),
         ("embedded", f"only {SPACE.id} has those"),
-        (tmp_path / "absent.pth", "absent.pth: there is no such file of weights"),
+        (tmp_path / "absent.pth", "absent.pth: this file of weights does not exist"),
     ):
         with pytest.raises(WeightsError, match=rf"{says}.*PATH .*pretrained .*random .*UNTRAINED"):
             default_weights(OTHER, chosen)
@@ -61,7 +61,7 @@ def test_other_spaces_must_be_told(tmp_path):
 
 def test_weights_that_are_missing_from_their_package():
     lost = replace(SPACE, default_weights=Resource(package="deploy_nas", name="data/gone.safetensors"))
-    with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; install it anew"):
+    with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; reinstall it"):
         load_supernet(lost)
 
 
@@ -95,7 +95,7 @@ def test_pretrained_weights_are_those_the_space_names(fetched):
 
 
 def test_spaces_that_nobody_publishes_weights_of(fetched):
-    with pytest.raises(WeightsError, match=rf"{SPACE.id}: there are no pretrained weights .*there are for "):
+    with pytest.raises(WeightsError, match=rf"{SPACE.id}: this space has no published weights .*have; "):
         published_path(SPACE)
     with pytest.raises(WeightsError, match=r"ofa-mbv3-w1\.0, .*ofa-proxyless-w1\.3"):
         published_path(SPACE)

@@ -144,7 +144,7 @@ def test_newer_version(tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"):
         AccuracyWriter(tmp_path, HEADER)
-    with pytest.raises(OutputError, match="there is no folder"):
+    with pytest.raises(OutputError, match="does not exist"):
         AccuracyWriter(tmp_path / "none" / "a.jsonl", HEADER)
 
 

@@ -55,7 +55,7 @@ def write(tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "kind", "what"),
     [
-        ({"space": "absent"}, RecordError, "is no architecture file: it has no 'space'"),
+        ({"space": "absent"}, RecordError, "is not an architecture file: 'space' is missing"),
         ({"space": 3}, RecordError, "'space' must be a string, is 3"),
         ({"space": "elsewhere"}, UnknownSpaceError, "no search space 'elsewhere'; known are "),
         ({"ks": [3] * 19}, ArchitectureError, "ks: must be a list of 20 values, is 19 values"),

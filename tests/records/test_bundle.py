@@ -142,12 +142,12 @@ def test_paths_outside_are_refused(path, name):
         (path / MANIFEST).read_bytes() if path.is_dir() else zipfile.ZipFile(path).read(MANIFEST)
     )["files"]
     changed(path, files=files | {name: {"sha256": "0" * 64}})
-    with pytest.raises(RecordError, match="path outside its folder"):
+    with pytest.raises(RecordError, match="path outside the bundle"):
         read_bundle(path)
     if path.suffix and name:
         write_bundle(path, BODY, FILES, force=True)
         rezipped(path, lambda entries: entries.update({name: b"x"}))
-        with pytest.raises(RecordError, match="path outside its folder"):
+        with pytest.raises(RecordError, match="path outside the bundle"):
             read_bundle(path)
 
 
@@ -206,7 +206,7 @@ def test_cut_short_at_any_byte(tmp_path):
     with pytest.raises(RecordError, match="not JSON, or cut short"):
         read_bundle(folder)
     (folder / MANIFEST).unlink()
-    with pytest.raises(RecordError, match="is no bundle"):
+    with pytest.raises(RecordError, match="is not a bundle"):
         read_bundle(folder)
 
 
@@ -224,7 +224,7 @@ def test_an_empty_zip_is_no_bundle(tmp_path):
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()
     (tmp_path / "e.zip").write_bytes(buffer.getvalue())
-    with pytest.raises(RecordError, match="is no bundle"):
+    with pytest.raises(RecordError, match="is not a bundle"):
         read_bundle(tmp_path / "e.zip")
 
 
@@ -233,7 +233,7 @@ def test_a_strangers_folder_is_never_replaced(tmp_path):
     path.mkdir()
     (path / MANIFEST).write_text('{"name": "a web extension", "manifest_version": 3}')
     (path / "README.md").write_text("mine")
-    with pytest.raises(OutputError, match="replaces a bundle, nothing else"):
+    with pytest.raises(OutputError, match="replaces only a bundle"):
         write_bundle(path, BODY, FILES, force=True)
     assert (path / "README.md").read_text() == "mine"
 
@@ -279,7 +279,7 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     write_bundle(path, BODY, FILES)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
         archive.writestr("infer.py", FILES["infer.py"])
-    with pytest.raises(RecordError, match="two files of one name"):
+    with pytest.raises(RecordError, match="two files of the same name"):
         read_bundle(path)
 
 
@@ -342,7 +342,7 @@ def test_a_manifest_of_no_model_is_refused(tmp_path):
     changed(tmp_path / "b", models=[])
     bundle = read_bundle(tmp_path / "b")
     assert isinstance(bundle, Bundle) and bundle.models == ()
-    with pytest.raises(RecordError, match="names no model"):
+    with pytest.raises(RecordError, match="does not name a model"):
         check_manifest(bundle, {})
 
 

@@ -128,7 +128,7 @@ def test_what_a_model_gives_on():
     assert record.same_network(ArchitectureRecord(space=SPACE, architecture=SPACE.smallest(24)))
     assert record.predicted == MODEL.predicted
     assert MODEL.image_size == 24 and MODEL.prepared_as("m") == PREPROCESSING
-    with pytest.raises(RecordError, match="m: does not say how its images are prepared"):
+    with pytest.raises(RecordError, match="m: does not say how its images are preprocessed"):
         replace(MODEL, preprocessing=None).prepared_as("m")
 
 
@@ -141,7 +141,7 @@ WRONG = [
     (("labels",), ["a", 3], r"labels\[1\]: 'value' must be a string"),
     (("preprocessing",), [1], "'preprocessing' must be an object"),
     (("preprocessing", "image_size"), 0, "'image_size' must be a whole number of at least 1"),
-    (("preprocessing", "mean"), [0.5, 0.5], "preprocessing: must be of three channels"),
+    (("preprocessing", "mean"), [0.5, 0.5], "preprocessing: must have three channels"),
     (("preprocessing", "std"), [1, 0, 1], "must be a positive number"),
     (("preprocessing", "layout"), "NHWC", "'layout' must be 'NCHW', is 'NHWC'"),
     (("preprocessing", "scale"), "0..255", "'scale' must be '0..1'"),

@@ -157,7 +157,7 @@ def test_a_front_of_before_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("was", "becomes", "kind", "what"),
     [
-        ('"deploy-nas search result"', '"another"', RecordError, "result of a search or a front"),
+        ('"deploy-nas search result"', '"another"', RecordError, "result file of search or pareto"),
         ('"version": 1', '"version": 2', VersionError, "has format version 2"),
         ('"version": 1', '"version": "1"', RecordError, "'version' must be a whole number"),
         ('"kind": "search"', '"kind": "walk"', RecordError, "'kind' must be search or front, is 'walk'"),
@@ -180,7 +180,7 @@ def test_a_front_of_before_is_read(tmp_path):
         ('"seed": 3, "measure_top": 2', '"seed": "3", "measure_top": 2', RecordError, "'seed' must be"),
         ('"within_budget": true', '"within_budget": 1', RecordError, "measured: 'within_budget' must be"),
         ('"latency_ms": 0.31', '"latency_ms": 0', RecordError, "measured: 'latency_ms' must be a positive"),
-        ('"accuracy": 81.5,', "", RecordError, r"candidates\[0\]: predicted: has no 'accuracy'"),
+        ('"accuracy": 81.5,', "", RecordError, r"candidates\[0\]: predicted: lacks 'accuracy'"),
         ('"image_size": 24', '"image_size": 25', ArchitectureError, r"candidates\[0\]: image_size"),
     ],
 )
@@ -196,5 +196,5 @@ def test_faults_name_file_and_key(tmp_path, was, becomes, kind, what):
 def test_a_result_cut_short_is_named(tmp_path):
     path = tmp_path / "r.json"
     path.write_text(old()[:500])
-    with pytest.raises(RecordError, match=r"r\.json: is not JSON, or cut short|truncated"):
+    with pytest.raises(RecordError, match=r"r\.json: is not JSON, or is cut short|truncated"):
         load_result(path)

@@ -148,7 +148,7 @@ def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
         ("a: 3", "'mean'"),
         ("a: {mean: .nan}", "finite"),
         ("a: {mean: -1.0}", "positive"),
-        ("a: {mean: 1.0}", "hold no space whole"),
+        ("a: {mean: 1.0}", "lack layers of every space"),
     ],
 )
 def test_tables_that_are_no_good(folder, tmp_path, text, says):

@@ -118,7 +118,7 @@ def test_unstable_profiles_and_sizes_that_one_lacks_are_refused(made_profile):
 
 
 def test_a_space_without_a_predictor_wants_one_named(made_profile):
-    with pytest.raises(OptionError, match=r"predictor: ofa-mbv3-w1\.0 comes with no predictor of its own"):
+    with pytest.raises(OptionError, match=r"predictor: ofa-mbv3-w1\.0 comes without a predictor"):
         predictor_for(made_profile("ofa-mbv3-w1.0"), None)
 
 

@@ -181,7 +181,7 @@ def test_a_front_of_another_profile_is_refused(findings, files, tmp_path):
     report(files)
     other = replace(findings.profile, sentinel_ms=2 * findings.profile.sentinel_ms)
     save_profile(other, tmp_path / "q.json")
-    with pytest.raises(MismatchError, match=r"front\.json: is of another profile than"):
+    with pytest.raises(MismatchError, match=r"front\.json: was made with another profile than"):
         report(replace(files, profile=tmp_path / "q.json", force=True))
 
 
