@@ -3,7 +3,7 @@
 Written for ONNX Runtime: HardSwish and HardSigmoid as one operator each, a global pool instead of
 two means, batch norms folded; so the activations fuse into their convolutions. The gate of a
 squeeze-and-excitation is enlarged to the image before it is multiplied, and the classifier is a 1x1
-convolution; so the whole network stays in the runtime's blocked layout (docs/export.md has what each
+convolution; so the whole network stays in the runtime's blocked layout (docs/notes/export.md has what each
 is worth). Nodes are named by place and role (``stage2.block1/depthwise``); the same input gives the
 same bytes.
 """

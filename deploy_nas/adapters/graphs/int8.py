@@ -2,7 +2,7 @@
 
 Activations are 8-bit, one scale and zero point per tensor; weights are 8-bit, symmetric, one scale per
 output channel. Hard sigmoid and hard swish have no quantised kernel in onnxruntime; left as they are,
-each stands between a dequantise and a quantise. Here saturation does their work (docs/export.md):
+each stands between a dequantise and a quantise. Here saturation does their work (docs/notes/export.md):
 
 - A hard sigmoid is clip(x / 6 + 1/2, 0, 1): the convolution before it takes the slope and offset, and
   quantising to 0..1 clips.

@@ -17,7 +17,7 @@ def float_layers(layers: NamedLayers) -> int:
     """How many of the first layers stay in float: the stem, and a block after it that expands nothing.
 
     They are few channels wide on the largest images, where a byte saves nothing: measured, the stem
-    takes 1.9 times as long in INT8 and such a block 2.3 times (docs/export.md).
+    takes 1.9 times as long in INT8 and such a block 2.3 times (docs/notes/export.md).
     """
     count = 0
     for _, layer in layers:
