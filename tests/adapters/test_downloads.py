@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from deploy_nas.adapters import downloads
-from deploy_nas.core.errors import DownloadError, OutputError, WeightsError
+from deploy_nas.core.errors import DownloadError, OutputError
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
