@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from deploy_nas.core.errors import BudgetError, DeployNASError, OptionError
+from deploy_nas.core.errors import BudgetError, BudgetMissedError, DeployNASError, OptionError
 from deploy_nas.core.figures import FIGURES
 
 # name -> (module, summary): a command is imported when it runs, so that --help is instant.
@@ -48,7 +48,7 @@ def in_options(error: DeployNASError) -> str:
     Errors name parameters as Python has them: one as the subject, others in backquotes in message and hint.
     """
     subject = error.subject
-    if isinstance(error, OptionError | BudgetError) and subject.isidentifier():
+    if isinstance(error, OptionError | BudgetError | BudgetMissedError) and subject.isidentifier():
         subject = _option(subject)
     return error.worded(subject, with_options(error.message), with_options(error.hint))
 

@@ -182,7 +182,7 @@ def test_train_bad_input(run, subnets, tmp_path):
         bad.write_text("\n".join(content) + "\n")
         assert says in run("accuracy", "train", bad, "-o", "p.onnx", code=2).stderr
     assert "gone" in run("accuracy", "train", "gone", code=2).stderr
-    assert "held_out" in run("accuracy", "train", subnets, "--held-out", 0.9, code=2).stderr
+    assert "--held-out" in run("accuracy", "train", subnets, "--held-out", 0.9, code=2).stderr
     assert not (tmp_path / "p.onnx").exists()
 
 

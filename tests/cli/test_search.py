@@ -109,7 +109,7 @@ def test_bad_options_search_nothing(run, profile, calls, options, says):
     ("error", "code", "says"),
     [
         (InfeasibleBudgetError("too small", subject="latency_ms"), 2, "error: --max-latency-ms: too small"),
-        (BudgetMissedError("missed", subject="measure_top"), 1, "error: measure_top: missed"),
+        (BudgetMissedError("missed", subject="measure_top"), 1, "error: --measure-top: missed"),
         (
             UnstableDeviceError("is unstable", subject="profile p", hint="use `allow_unstable`"),
             2,

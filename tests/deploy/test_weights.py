@@ -49,13 +49,13 @@ def test_a_space_with_weights_of_its_own_takes_them(tmp_path):
 
 def test_other_spaces_must_be_told(tmp_path):
     for chosen, says in (
-        (None, "ofa-mbv3-w1.0: this space has no weights of its own"),
-        ("embedded", f"only {SPACE.id} has those"),
+        (None, "ofa-mbv3-w1.0: this space comes without weights"),
+        ("embedded", f"only {SPACE.id} has embedded weights"),
         (tmp_path / "absent.pth", "absent.pth: this file of weights does not exist"),
     ):
         with pytest.raises(WeightsError, match=rf"{says}.*PATH .*pretrained .*random .*UNTRAINED"):
             default_weights(OTHER, chosen)
-    with pytest.raises(WeightsError, match="no weights of its own"):
+    with pytest.raises(WeightsError, match="comes without weights"):
         weights_path(OTHER, "embedded")
 
 

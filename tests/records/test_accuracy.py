@@ -86,7 +86,7 @@ def test_another_header_is_refused_and_the_file_kept(tmp_path: Path, change: dic
     write(path)
     before = path.read_bytes()
     fields = {"space": SPACE, "weights": "w" * 8, "images": "i" * 8, "image_count": 100} | change
-    with pytest.raises(MismatchError, match=f"begun with {next(iter(change)).replace('_', ' ')}"):
+    with pytest.raises(MismatchError, match=f"started with {next(iter(change)).replace('_', ' ')}"):
         AccuracyWriter(path, AccuracyHeader(**fields))
     assert path.read_bytes() == before
 

@@ -135,7 +135,7 @@ def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
     (tmp_path / "224_lookup_table.yaml").write_text(
         yaml.safe_dump({key: value for key, value in table.items() if key not in lost})
     )
-    with pytest.raises(MismatchError, match=f"of {SPACE}: table of 224 px: no key"):
+    with pytest.raises(MismatchError, match=f"of the nearest, {SPACE}: table of 224 px: no key"):
         import_ofa(tmp_path, tmp_path / "p.json")
 
 

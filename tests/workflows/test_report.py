@@ -187,7 +187,7 @@ def test_a_front_of_another_profile_is_refused(findings, files, tmp_path):
 
 def test_a_model_of_another_architecture_is_refused(files, model_data, tmp_path):
     (tmp_path / "other.onnx").write_bytes(model_data())
-    with pytest.raises(MismatchError, match=r"other\.onnx: is another architecture"):
+    with pytest.raises(MismatchError, match=r"other\.onnx: holds another architecture"):
         report(replace(files, model=tmp_path / "other.onnx"))
 
 

@@ -327,5 +327,5 @@ def test_another_file_or_other_logits_than_the_models_are_refused(model, there):
     with pytest.raises(MismatchError, match="ssh://nowhere: ran a different file than was sent"):
         verify(request)
     there(cut=3)
-    with pytest.raises(RecordError, match="ssh://nowhere: gave 3 logits, the model has 10"):
+    with pytest.raises(RecordError, match="ssh://nowhere: returned 3 logits, the model has 10"):
         verify(request)
