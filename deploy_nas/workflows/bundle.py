@@ -17,7 +17,7 @@ from deploy_nas.workflows.verify import images_for, top1_of, verify_here
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundled:
-    """A bundle, and the exported files as they are since: with their certificates."""
+    """A bundle, and the exported files as they are now, with their certificates."""
 
     manifest: Manifest
     exported: Exported
@@ -31,7 +31,7 @@ def bundle(
 ) -> Bundled:
     """Verify the files of a fresh export, certify and bundle them.
 
-    Each is measured on the execution provider that its prediction is of.
+    Each is measured on the execution provider of its prediction.
 
     Args:
         request: of the export.
@@ -40,8 +40,8 @@ def bundle(
         log: called with a line at each step.
 
     Raises:
-        ProviderError: that provider is not there.
-        MismatchError: a file that was changed meanwhile.
+        ProviderError: that provider is missing.
+        MismatchError: a file that was changed in the meantime.
         OutputError: the bundle cannot be written.
     """
     say = log or (lambda line: None)

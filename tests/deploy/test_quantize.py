@@ -151,7 +151,7 @@ def test_what_cannot_be_quantised(exported, tmp_path, faster):
     with pytest.raises(RecordError, match=r"changed\.onnx: has no weight"):
         quantize_model(changed, tmp_path / "z.onnx", noise())
     unsaid = parse_model_file(graphs.with_metadata(exported.data, {"preprocessing": None}), "u.onnx")
-    with pytest.raises(RecordError, match=r"u\.onnx: does not say how its images are prepared"):
+    with pytest.raises(RecordError, match=r"u\.onnx: does not say how its images are preprocessed"):
         quantize_model(unsaid, tmp_path / "z.onnx", noise())
 
 

@@ -56,7 +56,7 @@ def test_classes_of_prepared_images_are_those_of_the_logits(given, model_data):
 def test_other_classes_are_refused(given, model):
     with pytest.raises(ImagesError, match="images: 9 class folders"):
         measure_top1(model(1), dataclasses.replace(given, classes=tuple("abcdefghi")))
-    with pytest.raises(ImagesError, match="'b' is none of the model's classes"):
+    with pytest.raises(ImagesError, match="'b' is not one of the model's classes"):
         measure_top1(model(1, labels=list("axcdefghij")), given)
     assert measure_top1(model(1, labels=list("abcdefghij")), given).right == 27
 
@@ -67,7 +67,7 @@ def test_classes_go_by_name_whatever_the_models_order(given, model):
 
 
 def test_a_file_that_does_not_say_how_its_images_are_prepared_is_refused(given, model):
-    with pytest.raises(RecordError, match=r"m\.onnx: does not say how its images are prepared"):
+    with pytest.raises(RecordError, match=r"m\.onnx: does not say how its images are preprocessed"):
         measure_top1(model(1, preprocessing=None), given)
 
 

@@ -49,19 +49,19 @@ def test_a_space_with_weights_of_its_own_takes_them(tmp_path):
 
 def test_other_spaces_must_be_told(tmp_path):
     for chosen, says in (
-        (None, "ofa-mbv3-w1.0: this space has no weights of its own"),
-        ("embedded", f"only these have weights of their own here: {SPACE.id}, "),
-        (tmp_path / "absent.pth", "absent.pth: there is no such file of weights"),
+        (None, "ofa-mbv3-w1.0: this space comes without weights"),
+        ("embedded", f"only these have embedded weights: {SPACE.id}, "),
+        (tmp_path / "absent.pth", "absent.pth: this file of weights does not exist"),
     ):
         with pytest.raises(WeightsError, match=rf"{says}.*PATH .*pretrained .*random .*UNTRAINED"):
             default_weights(OTHER, chosen)
-    with pytest.raises(WeightsError, match="no weights of its own"):
+    with pytest.raises(WeightsError, match="comes without weights"):
         weights_path(OTHER, "embedded")
 
 
 def test_weights_that_are_missing_from_their_package():
     lost = replace(SPACE, default_weights=Resource(package="deploy_nas", name="data/gone.safetensors"))
-    with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; install it anew"):
+    with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; reinstall it"):
         load_supernet(lost)
 
 
@@ -76,7 +76,7 @@ def test_a_file_of_another_digest_is_refused():
     assert weights_path(replace(SPACE, default_weights=own), "embedded") == own.path
     other = replace(SPACE, default_weights=replace(own, sha256="0" * 64))
     with pytest.raises(
-        WeightsError, match=rf"safetensors: is not the file .*{own.sha256}, not 0{{64}}; install"
+        WeightsError, match=rf"safetensors: is not the file .*{own.sha256}, not 0{{64}}; reinstall"
     ):
         load_supernet(other)
 
@@ -111,7 +111,7 @@ def test_pretrained_weights_are_those_the_space_names(fetched):
 
 
 def test_spaces_that_nobody_publishes_weights_of(fetched):
-    with pytest.raises(WeightsError, match=rf"{SPACE.id}: there are no pretrained weights .*there are for "):
+    with pytest.raises(WeightsError, match=rf"{SPACE.id}: this space has no published weights .*have; "):
         published_path(SPACE)
     with pytest.raises(WeightsError, match=r"ofa-mbv3-w1\.0, .*ofa-proxyless-w1\.3"):
         published_path(SPACE)

@@ -22,4 +22,4 @@ def test_explain_lists_layers_and_swaps(run, profiles, tmp_path):
     space, profile = get_space(SPACE), load_profile(tmp_path / profiles[0])
     after = profile.latency_ms(space.encode([first["architecture"]]))[0]
     assert found["total_ms"] - after == pytest.approx(first["saved_ms"])
-    assert "swaps that save most" in run("explain", "best.json", "--profile", profiles[0]).output
+    assert "swaps that save the most time" in run("explain", "best.json", "--profile", profiles[0]).output

@@ -1,4 +1,4 @@
-"""The export of an architecture file: its images, its INT8 file, and what is refused before anything is written."""
+"""The export of an architecture file: its images, its INT8 file, and what is refused in time."""
 
 import shutil
 from dataclasses import replace
@@ -130,7 +130,7 @@ def test_calibration_images_that_cannot_be(request_, tmp_path, pictures):
         export_with(tmp_path / "empty")
     shutil.copytree(pictures, tmp_path / "classes")
     (tmp_path / "classes/cat").rename(tmp_path / "classes/zebra")
-    with pytest.raises(ImagesError, match="'zebra' is none of the model's classes"):
+    with pytest.raises(ImagesError, match="'zebra' is not one of the model's classes"):
         export_with(tmp_path / "classes")
     (tmp_path / "tiny").mkdir()
     for number in range(30):

@@ -135,7 +135,7 @@ def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
     (tmp_path / "224_lookup_table.yaml").write_text(
         yaml.safe_dump({key: value for key, value in table.items() if key not in lost})
     )
-    with pytest.raises(MismatchError, match=f"of {SPACE}: table of 224 px: no key"):
+    with pytest.raises(MismatchError, match=f"of the nearest, {SPACE}: table of 224 px: no key"):
         import_ofa(tmp_path, tmp_path / "p.json")
 
 
@@ -148,7 +148,7 @@ def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
         ("a: 3", "'mean'"),
         ("a: {mean: .nan}", "finite"),
         ("a: {mean: -1.0}", "positive"),
-        ("a: {mean: 1.0}", "hold no space whole"),
+        ("a: {mean: 1.0}", "lack layers of every space"),
     ],
 )
 def test_tables_that_are_no_good(folder, tmp_path, text, says):

@@ -104,7 +104,7 @@ def test_what_cannot_be_measured_here_is_named(here):
     with pytest.raises(OptionError, match="measure_top: needs a latency budget"):
         check(here, budgets={"millionMACs": 8.0})
     on = here.fingerprint
-    with pytest.raises(OptionError, match="times fp32 files, and the profile is int8"):
+    with pytest.raises(OptionError, match="times fp32 files, but the profile is int8"):
         check(replace(here, fingerprint=replace(on, precision="int8")))
     with pytest.raises(OptionError, match=r"the profile is another's .cpu: profiled 'another'"):
         check(replace(here, fingerprint=replace(on, cpu="another")))

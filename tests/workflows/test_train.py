@@ -92,7 +92,7 @@ def test_a_teacher_is_trained_once_and_stretches_of_another_are_refused(images, 
     assert summary["teacher"]["recipe"] == asdict(teacher) and len(steps) == 2
     assert summary["training_s"] == summary["teacher"]["training_s"] + first["training_s"]
     assert train(images, files, FIRST, teacher=teacher) == (summary, [])
-    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: began with other weights"):
+    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: was started with other weights"):
         train(images, files, FIRST)
 
 
@@ -103,7 +103,7 @@ def test_what_lies_in_the_folder_must_be_of_this_run(images, files):
     record = files.work / "stretch-2/stretch.json"
     facts = json.loads(record.read_text())
     record.write_text(json.dumps(facts | {"started_from_sha256": "0" * 64}))
-    with pytest.raises(MismatchError, match=r"stretch\.json: began with other weights"):
+    with pytest.raises(MismatchError, match=r"stretch\.json: was started with other weights"):
         train(images, files, FIRST, SECOND)
     record.write_text("{")
     with pytest.raises(RecordError, match=r"stretch\.json"):
@@ -118,7 +118,8 @@ def test_a_stretch_is_not_gone_on_with_from_other_weights_or_images(images, file
         train(images, files, longer, SECOND)
     other = replace(images, labels=images.labels[::-1].copy())
     with pytest.raises(
-        MismatchError, match=r"stretch-1/stretch\.json: began with other weights, images or another teacher"
+        MismatchError,
+        match=r"stretch-1/stretch\.json: was started with other weights or images, or another teacher",
     ):
         train(other, files, longer, SECOND)
     (files.work / "stretch-1/stretch.json").unlink()

@@ -163,14 +163,14 @@ def test_images_are_looked_at_before_anything_is_measured(model, tmp_path, monke
     monkeypatch.setattr(workflow, "measure", lambda *_, **__: pytest.fail("it was measured"))
     with pytest.raises(ImagesError, match="nowhere"):
         verify(VerifyRequest(path=model(), images=tmp_path / "nowhere"))
-    with pytest.raises(RecordError, match="does not say how its images are prepared"):
+    with pytest.raises(RecordError, match="does not say how its images are preprocessed"):
         verify(VerifyRequest(path=model(preprocessing=None), images=tmp_path))
 
 
 def test_images_of_other_classes_are_refused(model, pictures, monkeypatch):
     monkeypatch.setattr(workflow, "measure", lambda *_, **__: pytest.fail("it was measured"))
     labels = ["kitten" if name == "cat" else name for name in SPACE.labels]
-    with pytest.raises(ImagesError, match="'cat' is none of the model's classes"):
+    with pytest.raises(ImagesError, match="'cat' is not one of the model's classes"):
         verify(VerifyRequest(path=model(labels=labels), images=pictures))
 
 
@@ -324,8 +324,8 @@ def test_other_logits_there_are_told(model, there):
 def test_another_file_or_other_logits_than_the_models_are_refused(model, there):
     request = VerifyRequest(path=model(), target="ssh://nowhere")
     there(sha256="0" * 64)
-    with pytest.raises(MismatchError, match="ssh://nowhere: ran another file than was sent"):
+    with pytest.raises(MismatchError, match="ssh://nowhere: ran a different file than was sent"):
         verify(request)
     there(cut=3)
-    with pytest.raises(RecordError, match="ssh://nowhere: gave 3 logits, the model has 10"):
+    with pytest.raises(RecordError, match="ssh://nowhere: returned 3 logits, the model has 10"):
         verify(request)
