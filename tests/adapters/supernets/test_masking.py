@@ -1,13 +1,15 @@
+"""Masked subnets against active ones: logits, gradients, and the net afterwards."""
+
 import numpy as np
 import pytest
 import torch
 
 from deploy_nas.adapters.supernets import Masked, activate, build_supernet, use_torch_activations
-from deploy_nas.core.spaces import EMBEDDED, get_space
+from deploy_nas.core.spaces import embedded_space
 
 pytestmark = pytest.mark.slow
 
-SPACE = get_space(EMBEDDED)
+SPACE = embedded_space()
 
 
 @pytest.fixture(scope="module")
