@@ -1,7 +1,7 @@
-"""deploy-nas: search Once-for-All subnets under latencies measured on your device, export them, check both.
+"""deploy-nas: search Once-for-All subnets under latencies measured on your device, export and verify them.
 
-The public face; every name is imported on first use, so that importing the package loads neither
-torch nor ofa.
+The public interface. Each name is imported on first use, so that importing the package does not load torch
+or ofa.
 """
 
 from __future__ import annotations

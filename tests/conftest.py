@@ -120,6 +120,32 @@ def made_profile():
 
 
 @pytest.fixture(scope="session")
+def model_data():
+    """``make(batch=1, **metadata)``: an exported file of the embedded space's smallest subnet, 24 px.
+
+    Its weights are random; ``metadata`` is what the file says beside its architecture, as JSON values.
+    """
+    from deploy_nas.adapters.graphs import build_model, weight_tensors
+    from deploy_nas.core.spaces import embedded_space
+    from deploy_nas.device.session import random_initializers
+
+    space = embedded_space()
+    architecture = space.smallest(24)
+    layers = space.layers(architecture)
+    weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
+
+    def make(batch=1, **metadata):
+        said = {
+            "space": space.id,
+            "architecture": {"space": space.id, **architecture},
+            "preprocessing": {"image_size": 24, "mean": list(space.mean), "std": list(space.std)},
+        }
+        return build_model(layers, weights, metadata={**said, **metadata}, batch=batch)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def quick_settings() -> dict[str, float]:
     """Changes that make a real run of a plan take a second: what it measures is of no use."""
     rounds = {"rounds": 2, "row_rounds": 2, "passes": 2, "extra_rounds": 0}

@@ -135,3 +135,27 @@ def test_public_names_exist() -> None:
     code = f"import {PACKAGE} as p; [getattr(p, name) for name in p.__all__]; print(len(p.__all__))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+
+
+SMALL_SEARCH = """
+import sys
+from pathlib import Path
+import deploy_nas.workflows.explain, deploy_nas.workflows.pareto
+from deploy_nas.records.profile import load_profile
+from deploy_nas.workflows.question import SearchRequest
+from deploy_nas.workflows.search import search_file
+
+hyper = {"population_size": 50, "max_time_budget": 3}
+request = SearchRequest(budgets={"latency_ms": 0.6}, hyper=hyper, allow_unstable=True)
+found = search_file(load_profile(sys.argv[1]), Path(sys.argv[2]), request)
+assert found.record.predicted.latency_ms <= 0.6
+print(sorted({"onnx", "torch", "ofa", "onnxruntime"} & set(sys.modules)))
+"""
+
+
+def test_a_search_loads_no_framework(repository: Path, tmp_path: Path) -> None:
+    """A profile and the embedded predictor are all it needs."""
+    profile = repository / "profiles/epyc-turin-2core.ofa-mbv3-cifar10.1t.json"
+    command = [sys.executable, "-c", SMALL_SEARCH, profile, tmp_path / "best.json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout.strip()) == (0, "[]"), result.stdout + result.stderr

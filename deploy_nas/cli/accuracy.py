@@ -30,21 +30,19 @@ def command() -> None:
 )
 @click.option("--weights", metavar="PATH|pretrained", help="Supernet weights  [the embedded space: its own]")
 @click.option(
-    "--calibration-images", type=click.Path(path_type=Path), help="Recalibrate batch norm on these."
+    "--calibration-images", type=click.Path(path_type=Path), help="Images to recalibrate batch norm on."
 )
-@click.option("--calibration-limit", default=2000, show_default=True, help="Of these, at most.")
-@click.option("--limit-per-class", type=click.IntRange(1), help="Images of each class at most.")
-@click.option(
-    "--mirrored", is_flag=True, help="Measure on the mirror images too: twice the time, less noise."
-)
+@click.option("--calibration-limit", default=2000, show_default=True, help="Calibration images, at most.")
+@click.option("--limit-per-class", type=click.IntRange(1), help="Images per class, at most.")
+@click.option("--mirrored", is_flag=True, help="Measure on mirrored images too: twice the time, less noise.")
 @click.option(
     "--best-of",
     metavar="PREDICTOR",
-    help="Measure subnets that it thinks best, as a search would find, not a broad draw.",
+    help="Measure the subnets that this predictor rates best, as a search would find them.",
 )
-@click.option("--count", default=300, show_default=True, help="Subnets the file shall hold.")
-@show.seed_option("Draws the subnets.")
-@click.option("--workers", type=click.IntRange(1), help="Processes  [one a core]")
+@click.option("--count", default=300, show_default=True, help="Subnets that the file is to hold.")
+@show.seed_option("Seed for drawing the subnets.")
+@click.option("--workers", type=click.IntRange(1), help="Processes  [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def collect(
     space: str,
@@ -63,9 +61,9 @@ def collect(
 ) -> None:
     """Measure the top-1 of subnets on your images.
 
-    The smallest and the largest, then in turn one of a stratified draw by MACs and a random one.
-    However it was stopped, the same command goes on from there. Once a predictor is trained, --best-of and
-    a larger count add subnets that it promises too much of; train it again with those.
+    Measures the smallest and the largest subnet first, then alternates between a draw stratified by MACs and
+    a random one. A stopped run is resumed by the same command. With a trained predictor, --best-of and a
+    larger count add the subnets that it overrates; train it again with those.
     """
     from deploy_nas.workflows.accuracy import CollectRequest, collect_accuracies
 
@@ -100,7 +98,7 @@ def collect(
     )
     if done.promised_points is not None:
         click.echo(
-            f"predicted less measured, on average of the {done.measured}: {done.promised_points:+.2f} points"
+            f"predicted minus measured, mean of these {done.measured}: {done.promised_points:+.2f} points"
         )
     if high < 2 * done.chance_percent:
         click.echo(
@@ -114,8 +112,8 @@ def collect(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("accuracy.onnx"), show_default=True
 )
-@click.option("--ensemble", default=1, show_default=True, help="Members; their spread says how unsure it is.")
-@click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets kept for the figures.")
+@click.option("--ensemble", default=1, show_default=True, help="Members; their spread shows the uncertainty.")
+@click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets held out for judging.")
 @click.option(
     "--plot",
     type=click.Choice(["svg", "png", "none"]),
@@ -123,7 +121,7 @@ def collect(
     show_default=True,
     help="Calibration plot beside the output.",
 )
-@show.seed_option()
+@show.seed_option("Seed of the fit.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
@@ -136,7 +134,7 @@ def train(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Fit a predictor to the file of measured SUBNETS, judged on some of them held out."""
+    """Fit a predictor to the file of measured SUBNETS and judge it on some of them held out."""
     from deploy_nas.accuracy.fit import FitSettings
     from deploy_nas.workflows.accuracy import fit_file
 
@@ -159,7 +157,7 @@ def describe(figures: HeldOut) -> str:
     ]
     if figures.spread_correlation is not None and figures.within_two_spreads is not None:
         lines.append(
-            f"the members' spread: rank correlation {figures.spread_correlation:.2f} with the error, "
+            f"ensemble spread: rank correlation {figures.spread_correlation:.2f} with the error, "
             f"{100 * figures.within_two_spreads:.0f}% of errors within two spreads"
         )
     return "\n".join(lines)

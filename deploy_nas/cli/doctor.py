@@ -10,7 +10,7 @@ from deploy_nas.cli import show
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(as_json: bool) -> None:
-    """Say what this machine offers and what would spoil its timings."""
+    """Check versions, providers, and anything on this machine that would disturb timings."""
     from deploy_nas.workflows.doctor import examine
 
     findings = examine()

@@ -23,9 +23,9 @@ from deploy_nas.cli import show
     "anchors",
     multiple=True,
     metavar="ARCH.json=TOP1|FILE",
-    help="Re-base the predictor on accuracies you measured, in percent; may repeat.",
+    help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
 )
-@click.option("--swaps", default=10, show_default=True, type=click.IntRange(0), help="How many to list.")
+@click.option("--swaps", default=10, show_default=True, type=click.IntRange(0), help="Swaps to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     architecture: Path,
@@ -35,9 +35,9 @@ def command(
     swaps: int,
     as_json: bool,
 ) -> None:
-    """Say which layers of ARCHITECTURE spend the budget, and which swaps save most.
+    """Show which layers of ARCHITECTURE use the latency, and which swaps save most.
 
-    Swaps are single changes: the least predicted accuracy lost for each millisecond saved comes first.
+    A swap is a single change. The one that loses the least predicted accuracy per millisecond saved is first.
     """
     from deploy_nas.records.architecture import load_architecture
     from deploy_nas.records.profile import load_profile
@@ -76,7 +76,7 @@ def command(
         click.echo(f"  ({found.note})")
     if not chosen:
         return
-    click.echo("\nswaps that save most for least predicted accuracy:")
+    click.echo("\nswaps that save the most time for the least predicted accuracy:")
     rows = [
         [
             s.what,

@@ -26,29 +26,33 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration-images",
     type=click.Path(path_type=Path),
-    help="Folder or zip of images: batch-norm statistics are estimated anew on them, and INT8 ranges taken.",
+    help="Folder or zip of images to re-estimate batch-norm statistics on and to take INT8 ranges from.",
 )
-@click.option("--calibration-limit", default=2000, show_default=True, help="Images used of them at most.")
+@click.option("--calibration-limit", default=2000, show_default=True, help="Calibration images, at most.")
 @click.option(
     "--keep-statistics",
     is_flag=True,
-    help="Take only INT8 ranges from the images; best for the embedded space, whose statistics are tuned.",
+    help="Take only INT8 ranges from the images: best for the embedded space, whose statistics are tuned.",
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="Text file, one class name per line.")
-@click.option("--dynamic-batch", is_flag=True, help="Any batch size instead of 1.")
-@click.option("--int8", is_flag=True, help="Write an INT8 file too (NAME.int8.onnx), if it is worth it here.")
+@click.option("--dynamic-batch", is_flag=True, help="Accept any batch size instead of 1.")
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="Also write an INT8 file (NAME.int8.onnx), if it is faster here and about as accurate.",
+)
 @click.option(
     "--int8-for",
     type=click.Choice(["auto", "vnni", "x86", "arm"]),
     default="auto",
     show_default=True,
-    help="Processor INT8's number formats are for; auto: this one.",
+    help="Processor to choose the INT8 number formats for; auto: this one.",
 )
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
     metavar="DIR|ZIP",
-    help="Verify here, and put all that a device needs into a folder or zip.",
+    help="Verify here, and pack all that a device needs into a folder or zip.",
 )
 @click.option(
     "--images",
@@ -56,9 +60,9 @@ if TYPE_CHECKING:
     help="Held-out class folders to measure top-1 on  [INT8: every fifth calibration image]",
 )
 @click.option(
-    "--max-accuracy-drop", default=1.0, show_default=True, help="Most points of top-1 that INT8 may lose."
+    "--max-accuracy-drop", default=1.0, show_default=True, help="Points of top-1 that INT8 may lose, at most."
 )
-@show.seed_option("Of random weights.")
+@show.seed_option("Seed of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -81,20 +85,23 @@ def command(
 ) -> None:
     """Write the subnet of an ARCHITECTURE file as ONNX.
 
-    The file is written only if its outputs in ONNX Runtime are those of ofa's own subnet.
-    Exits 1 if they are not, if INT8 is not worth it, or if what is bundled misses its budget.
+    The file is written only if its outputs in ONNX Runtime match those of ofa's own subnet.
+    Exits 1 if they differ, if INT8 is slower or loses too much accuracy, or if a bundled model misses its
+    budget.
     """
     from deploy_nas.records.bundle import check_bundle_output
     from deploy_nas.workflows.bundle import bundle as make_bundle
     from deploy_nas.workflows.export import ExportRequest, export
 
     if images is not None and not int8 and bundle is None:
-        raise click.UsageError("--images measures what --int8 or --bundle write; verify has --images too")
+        raise click.UsageError(
+            "--images needs --int8 or --bundle; to measure top-1 alone, use verify --images"
+        )
     if int8_for != "auto" and not int8:
         raise click.UsageError("--int8-for needs --int8")
     if keep_statistics and not int8:
         raise click.UsageError(
-            "--keep-statistics needs --int8: without it calibration images do nothing else"
+            "--keep-statistics needs --int8: otherwise the calibration images would have no use"
         )
     if bundle is not None:
         check_bundle_output(bundle, force=force)
@@ -124,13 +131,14 @@ def command(
     manifest = None
     if bundle is not None:
         with show.status("bundling", quiet=as_json) as say:
-            manifest = make_bundle(request, exported, bundle, say)
+            bundled = make_bundle(request, exported, bundle, say)
+        manifest, exported = bundled.manifest, bundled.exported
         if not as_json:
             tell_bundle(bundle, manifest)
     if as_json:
-        value = report.to_json()
-        if quantized is not None:
-            value["int8"] = quantized.to_json()
+        value = exported.report.to_json()
+        if exported.quantized is not None:
+            value["int8"] = exported.quantized.to_json()
         if manifest is not None:
             value["bundle"] = manifest.to_json()
         show.emit_json(value)
@@ -145,11 +153,11 @@ def tell(report: ExportReport) -> None:
         f"parameters, {report.size_bytes / 1e6:.2f} MB, opset {report.opset}"
     )
     click.echo(
-        f"its outputs are those of ofa's own subnet: largest difference {report.max_difference:.2g} "
+        f"its outputs match ofa's own subnet: largest difference {report.max_difference:.2g} "
         f"({report.allowed_difference:.2g} allowed)"
     )
     if report.weights.recalibrated:
-        click.echo(f"batch-norm statistics estimated anew on {report.weights.recalibrated} images")
+        click.echo(f"batch-norm statistics re-estimated on {report.weights.recalibrated} images")
     if report.warning:
         click.echo(report.warning, err=True)
 
@@ -175,8 +183,8 @@ def tell_int8(report: QuantizeReport) -> None:
             f"on {after.images} held-out images"
         )
     else:
-        click.echo("top-1 was not measured: give --images, folders of the model's classes", err=True)
-    click.echo(f"both classify {report.agreement_percent:.1f}% of {report.compared} images alike")
+        click.echo("top-1 was not measured: give --images with the model's class folders", err=True)
+    click.echo(f"both agree on {report.agreement_percent:.1f}% of {report.compared} images")
 
 
 def tell_bundle(path: Path, manifest: Manifest) -> None:
@@ -189,4 +197,4 @@ def tell_bundle(path: Path, manifest: Manifest) -> None:
         budget = certificate.budget_ms
         beside = "" if budget is None else f"; budget {budget:.4g} ms {kept} here"
         click.echo(f"{name}: verified, {certificate.measured.latency_ms:.4g} ms{beside}")
-    click.echo(f"wrote {path}: `python3 infer.py IMAGE` in it needs numpy, onnxruntime and pillow")
+    click.echo(f"wrote {path}; to use it: python3 infer.py IMAGE (needs numpy, onnxruntime and pillow)")

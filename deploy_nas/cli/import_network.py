@@ -15,8 +15,8 @@ from deploy_nas.cli import show
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Architecture file  [the folder's name, .json]"
 )
-@click.option("--image-size", type=int, help="Side of its images  [run.config beside it]")
-@click.option("--space", metavar="ID", help="Only this space  [whichever has the network]")
+@click.option("--image-size", type=int, help="Side of its images, pixels  [from run.config beside it]")
+@click.option("--space", metavar="ID", help="Search space to look in  [all of them]")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the architecture as JSON.")
 def command(
@@ -27,7 +27,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make an architecture file of a NET_CONFIG of OFA (the file, or its folder)."""
+    """Convert an OFA NET_CONFIG (the file, or its folder) to an architecture file."""
     from deploy_nas.records.architecture import save_architecture
     from deploy_nas.workflows.import_network import import_network
 

@@ -12,7 +12,7 @@ from deploy_nas.cli.profile import request_of, timing_options
 
 @click.group("kit")
 def command() -> None:
-    """Profile a device that deploy-nas is not installed on.
+    """Profile a device without installing deploy-nas on it.
 
     The kit is one file; the device needs python3, numpy and onnxruntime.
     """

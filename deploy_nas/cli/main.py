@@ -9,29 +9,29 @@ from typing import Any
 
 import click
 
-from deploy_nas.core.errors import BudgetError, DeployNASError, OptionError
+from deploy_nas.core.errors import BudgetError, BudgetMissedError, DeployNASError, OptionError
 from deploy_nas.core.figures import FIGURES
 
-# name -> (module, what it does): commands are imported when they run, so that --help is instant.
+# name -> (module, summary): a command is imported when it runs, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("quickstart", "Profile, search, export and verify with the embedded supernet."),
-    "profile": ("profile", "Time every layer of a space on this device; write a latency table."),
+    "profile": ("profile", "Time every layer of a space on a device; write a latency table."),
     "search": ("search", "Find the most accurate subnet within budgets."),
     "pareto": ("pareto", "Find the whole accuracy-latency front."),
-    "explain": ("explain", "Say which layers spend the budget, and which swaps save most."),
+    "explain": ("explain", "Show which layers use the latency, and which swaps save most."),
     "export": ("export", "Write a subnet as ONNX, checked against PyTorch."),
     "verify": ("verify", "Measure an exported file against its prediction and budget."),
-    "import": ("import_network", "Make an architecture file of a net.config of OFA."),
-    "report": ("report", "Write a page about what was found; it needs no network."),
+    "import": ("import_network", "Convert an OFA net.config to an architecture file."),
+    "report": ("report", "Write a self-contained HTML page about a subnet."),
     "accuracy": ("accuracy", "Make an accuracy predictor for your own supernet and images."),
-    "kit": ("kit", "Profile a device that deploy-nas is not installed on."),
+    "kit": ("kit", "Profile a device without installing deploy-nas on it."),
     "profiles": ("profiles", "List, show and compare profiles."),
     "spaces": ("spaces", "List the search spaces."),
-    "doctor": ("doctor", "Say what this machine offers and what would spoil its timings."),
+    "doctor": ("doctor", "Check versions, providers, and anything that would disturb timings."),
 }
 
 
-# Parameters whose option has another name than their own.
+# Parameters whose option has a different name.
 _OPTIONS = {
     "anchors": "--anchor",
     "max_time_budget": "--generations",
@@ -43,16 +43,19 @@ _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)`")
 
 
 def in_options(error: DeployNASError) -> str:
-    """An error's text with options where it names parameters.
+    """The text of an error with options in place of parameters.
 
-    Below the command line an error about a parameter has it as its subject, and other parameters stand in
-    its text between backquotes: who calls from Python reads those.
+    Errors name parameters as Python has them: one as the subject, others in backquotes in message and hint.
     """
     subject = error.subject
-    if isinstance(error, OptionError | BudgetError) and subject.isidentifier():
+    if isinstance(error, OptionError | BudgetError | BudgetMissedError) and subject.isidentifier():
         subject = _option(subject)
-    parts = (_PARAMETER.sub(lambda found: _option(found[1]), part) for part in (error.message, error.hint))
-    return error.worded(subject, *parts)
+    return error.worded(subject, with_options(error.message), with_options(error.hint))
+
+
+def with_options(text: str) -> str:
+    """A text with options in place of the parameters in backquotes."""
+    return _PARAMETER.sub(lambda found: _option(found[1]), text)
 
 
 def _option(parameter: str) -> str:
@@ -63,7 +66,7 @@ class LazyGroup(click.Group):
     """Commands from :data:`COMMANDS`, imported on use; our errors become one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in the order of use."""
+        """Names, in the order they are used in."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -75,12 +78,12 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The help's list, without importing any command."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        """Run; exits 0 done, 1 the answer is no, 2 bad input, 130 stopped by Ctrl-C."""
+        """Run and exit: 0 success, 1 a negative result, 2 bad input, 130 stopped by Ctrl-C."""
         extra.pop("standalone_mode", None)
         try:
             result = super().main(args, standalone_mode=False, **extra)
@@ -100,7 +103,7 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise SystemExit(0) from None
         except MemoryError as error:
-            click.echo(f"error: there is not enough memory ({error})", err=True)
+            click.echo(f"error: not enough memory ({error})", err=True)
             raise SystemExit(2) from None
         except OSError as error:
             subject = f"{error.filename}: " if error.filename else ""

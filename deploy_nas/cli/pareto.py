@@ -24,20 +24,28 @@ if TYPE_CHECKING:
     "--max-latency-ms",
     type=float,
     multiple=True,
-    help="Where the front ends; one for each --profile, in order.",
+    help="Slow end of the front; one per --profile, in order.",
 )
 @click.option(
-    "--confidence", default="0.95", show_default=True, metavar="P|none", help="Of the bounds on latency."
+    "--confidence",
+    default="0.95",
+    show_default=True,
+    metavar="P|none",
+    help="Confidence of the latency bounds.",
 )
-@click.option("--image-sizes", metavar="N,N", help="Sizes to search  [all that were profiled]")
+@click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
 @click.option(
-    "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Predictions."
+    "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Subnets to evaluate."
 )
 @show.seed_option("The same seed gives the same front.")
-@click.option("--pick", metavar="MS|knee", help="Also write one architecture of it: by budget, or the knee.")
+@click.option(
+    "--pick",
+    metavar="MS|knee",
+    help="Also write one architecture of the front: the best within MS, or the knee.",
+)
 @click.option("--pick-output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
 @click.option(
-    "--from", "given", type=click.Path(path_type=Path), help="Pick from this front; search nothing."
+    "--from", "given", type=click.Path(path_type=Path), help="Pick from this front instead of searching."
 )
 @click.option("--force", is_flag=True, help="Replace the outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -56,21 +64,21 @@ def command(
 ) -> None:
     """Find the whole accuracy-latency front of a space in one run.
 
-    Ctrl-C gives the front so far.
+    Ctrl-C keeps the front found so far.
     """
     from deploy_nas.core.errors import OptionError
     from deploy_nas.records.files import check_output
     from deploy_nas.workflows.pareto import front_file, load_front, pick_file, picked_budget_ms
 
     if given is not None and pick is None:
-        raise click.BadParameter("names a front to pick from: say which with --pick", param_hint="--from")
+        raise click.UsageError("--from needs --pick: it names a front to pick from")
     output = output or Path("front.json")
     if pick is not None:
         picked_budget_ms(pick)
         check_output(pick_output, force=force)
         if pick_output.resolve() == (given or output).resolve():
             raise OptionError(
-                "is the front's own file", subject=str(pick_output), hint="name another --pick-output"
+                "is the front's own file", subject=str(pick_output), hint="name another `pick_output`"
             )
     if given is not None:
         unused = [
@@ -80,7 +88,7 @@ def command(
             and ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
         ]
         if unused:
-            raise click.UsageError(f"{unused[0]} asks for a search, and --from searches nothing")
+            raise click.UsageError(f"{unused[0]} has no effect with --from, which only picks")
         front = load_front(given)
     else:
         profile, request = request_of(
@@ -103,7 +111,7 @@ def command(
         show.emit_json(value)
         return
     if front.interrupted:
-        click.echo("stopped: the front so far")
+        click.echo("stopped; this is the front found so far")
     if given is None:
         _print(front, output)
     if picked is not None:
@@ -113,7 +121,7 @@ def command(
 
 
 def _print(front: SearchRecord, output: Path) -> None:
-    """About twelve of its points."""
+    """Print about twelve of the front's points."""
     points = [c.record for c in front.candidates]
     shown = sorted({round(i * (len(points) - 1) / 11) for i in range(12)}) if points else []
     rows = [

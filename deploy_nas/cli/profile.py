@@ -24,37 +24,37 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--threads", default=1, show_default=True, help="Intra-op threads, pinned to the device's cores."
         ),
-        click.option("--image-sizes", metavar="N,N", help="Sizes to profile  [the space's list]"),
+        click.option("--image-sizes", metavar="N,N", help="Image sizes to profile  [the space's list]"),
         click.option(
             "--provider",
             default="cpu",
             show_default=True,
-            help="Execution provider; one that the device lacks is an error.",
+            help="Execution provider; an error if the device lacks it.",
         ),
         click.option(
             "--provider-option",
             multiple=True,
             metavar="KEY=VALUE",
-            help="Option of the provider; may repeat.",
+            help="Provider option; may be repeated.",
         ),
         click.option(
             "--precision",
             type=click.Choice(["fp32", "int8"]),
             default="fp32",
             show_default=True,
-            help="Of the networks timed.",
+            help="Precision of the timed networks.",
         ),
         click.option(
             "--int8-for",
             type=click.Choice(["auto", "vnni", "x86", "arm"]),
             default="auto",
             show_default=True,
-            help="Processor INT8's number formats are for; auto: the device's.",
+            help="Processor to choose the INT8 number formats for; auto: the device's.",
         ),
         click.option(
             "--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise."
         ),
-        show.seed_option("Draws the networks and the order."),
+        show.seed_option("Seed for drawing and ordering the networks."),
         click.option("--force", is_flag=True, help="Replace the output."),
     ]
     for option in reversed(options):
@@ -89,11 +89,8 @@ def request_of(
 @click.command("profile")
 @timing_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
-@click.option("--target", metavar="ssh://USER@HOST", help="Time on that device instead, over ssh.")
-@click.option(
-    "--ssh-option", multiple=True, metavar="OPTION", help="For ssh and scp, as `-iKEY`; may repeat."
-)
-@click.option("--fresh", is_flag=True, help="Begin anew instead of going on with a stopped run.")
+@show.target_options("time")
+@click.option("--fresh", is_flag=True, help="Start over instead of resuming a stopped run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     output: Path | None,
@@ -103,9 +100,9 @@ def command(
     as_json: bool,
     **timing: Any,
 ) -> None:
-    """Time every layer of a space on this device and write a latency table.
+    """Time every layer of a space on a device and write a latency table.
 
-    Ctrl-C keeps what was timed; the same command goes on from there.
+    Ctrl-C keeps the timings made so far; the same command resumes the run.
     """
     from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile import journal_path, profile_device
@@ -122,7 +119,7 @@ def command(
                 profile = profile_target(request, target, ssh_options=ssh_option, progress=update)
     except KeyboardInterrupt:
         where = f"in {journal_path(path)}" if target is None else f"on {target}"
-        click.echo(f"stopped; what was timed is kept {where}: the same command goes on", err=True)
+        click.echo(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
     if as_json:
         figures = {

@@ -71,10 +71,12 @@ def list_profiles(folder: Path) -> None:
 
 @command.command("show")
 @click.argument("profile", type=click.Path(path_type=Path))
-@click.option("--architecture", type=click.Path(path_type=Path), help="Whose layers to list  [the largest]")
-@click.option("--image-size", type=int, help="Of the largest subnet.")
+@click.option(
+    "--architecture", type=click.Path(path_type=Path), help="Subnet whose layers to list  [the largest]"
+)
+@click.option("--image-size", type=int, help="Image size of the largest subnet.")
 def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
-    """Print a profile and where a network's time goes, layer by layer."""
+    """Print a profile, and the latency of one network layer by layer."""
     from deploy_nas.core.errors import MismatchError
     from deploy_nas.core.space import image_size_of
     from deploy_nas.records.architecture import load_architecture
@@ -124,7 +126,7 @@ def compare(first: Path, second: Path) -> None:
         click.echo(difference.against())
     sizes = sorted(set(a.image_sizes) & set(b.image_sizes))
     if not sizes:
-        raise MismatchError("they hold no image size in common", subject=str(second))
+        raise MismatchError("has no image size in common with the other", subject=str(second))
     nets = a.space.sample_encoded(np.random.default_rng(0), 2000, sizes)
     ratio = b.latency_ms(nets) / a.latency_ms(nets)
     low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
@@ -139,10 +141,10 @@ def compare(first: Path, second: Path) -> None:
         for r in a.rows
         if (r.key, r.image_size) in second_rows
     ]
-    if not common:  # one of them is imported: its rows are by image size
+    if not common:  # one of them is imported: its rows are per image size
         return
     odd = sorted(common, key=lambda r: abs(np.log(r[2] / r[1] / middle)), reverse=True)[:8]
-    click.echo("layers that differ most from that:")
+    click.echo("layers that differ most from this ratio:")
     click.echo(show.table(["layer", "first ms", "second ms", "ratio"], [[k, x, y, y / x] for k, x, y in odd]))
 
 
@@ -150,13 +152,13 @@ def compare(first: Path, second: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [DEVICE.profile.json]")
 @click.option("--space", metavar="ID", help="Search space of the tables  [found by their keys]")
-@click.option("--device", metavar="NAME", help="What to call the device  [the folder's name]")
+@click.option("--device", metavar="NAME", help="Name for the device  [the folder's name]")
 @click.option("--force", is_flag=True, help="Replace the output.")
 def import_ofa(folder: Path, output: Path | None, space: str | None, device: str | None, force: bool) -> None:
-    """Make a profile of OFA's latency tables (SIZE_lookup_table.yaml) in FOLDER.
+    """Convert OFA's latency tables (SIZE_lookup_table.yaml) in FOLDER to a profile.
 
-    It predicts what OFA's own LatencyTable does. It is marked imported and unvalidated: search with
-    it has no bound, and verify says that it is another device's.
+    The profile predicts the same latencies as OFA's own LatencyTable. It is marked imported and unvalidated:
+    a search with it has no latency bound, and verify notes that it is another device's.
     """
     from deploy_nas.workflows.import_tables import import_ofa as workflow
 

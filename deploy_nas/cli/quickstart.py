@@ -17,12 +17,12 @@ from deploy_nas.cli import show
     type=click.Path(path_type=Path),
     default=Path("quickstart"),
     show_default=True,
-    help="Folder.",
+    help="Folder for the results.",
 )
-@click.option("--max-latency-ms", type=float, help="Budget  [chosen from what is measured]")
+@click.option("--max-latency-ms", type=float, help="Latency budget  [chosen from the profile]")
 @click.option("--threads", default=1, show_default=True, help="Intra-op threads.")
 @click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
-@show.seed_option("Of the profile's order and the search.")
+@show.seed_option("Seed of the profile's order and of the search.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier run.")
 def command(
     output: Path, max_latency_ms: float | None, threads: int, quick: bool, seed: int, force: bool
@@ -31,7 +31,7 @@ def command(
 
     Needs no network and no data, and takes three or four minutes.
 
-    Exits 1 if the model it made misses its budget.
+    Exits 1 if the resulting model misses its budget.
     """
     from deploy_nas.cli.profiles import summary
     from deploy_nas.cli.repeat import commands_to_repeat
@@ -69,7 +69,7 @@ def command(
     click.echo(f"\ntimes: {stages}")
     folder = shlex.quote(str(done.folder))
     unstable = "" if done.profile.stable else " --allow-unstable"
-    click.echo(f"the whole story, a page for your browser: {folder}/report.html")
+    click.echo(f"full report, for your browser: {folder}/report.html")
     click.echo(
         "\nnext:\n"
         f"  deploy-nas search --profile {folder}/profile.json "

@@ -1,4 +1,4 @@
-"""The commands that lead to a subnet, for the pages that show how to repeat it."""
+"""The commands that lead to a subnet, for reports that show how to repeat it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, DEFAULT_HYPER
 def commands_to_repeat(
     paths: Mapping[str, Path],
 ) -> Callable[[ArchitectureRecord, Profile, Asked], Sequence[str]]:
-    """Gives the commands that make these files: profile, search or pareto, export, verify, report.
+    """A function that gives the commands that make these files: profile, search or pareto, export, verify,
+    report.
 
     Args:
         paths: of "profile", "best", "model" and "report".
@@ -30,7 +31,10 @@ def commands_to_repeat(
         said, lines = record.predicted, []
         if profile.imported is None:
             lines.append(_profile_command(profile, quoted))
-        if said.profile in (None, profile.id):  # with another device's profile first it was another question
+        if said.profile in (
+            None,
+            profile.id,
+        ):  # otherwise another device's profile came first: another search
             find = _pareto_command if said.picked is not None else _search_command
             lines.append(" ".join([*find(said, quoted, asked), *_question_options(said, asked, profile)]))
         weights = "" if profile.space.default_weights is not None else " --weights WEIGHTS"
@@ -86,10 +90,10 @@ def _search_command(said: Predicted, quoted: Mapping[str, str], asked: Asked) ->
 
 
 def _question_options(said: Predicted, asked: Asked, profile: Profile) -> list[str]:
-    """Options that search and pareto share, where they are not the default."""
+    """Options that search and pareto share, where they differ from the default."""
     words: list[str] = []
     for figure in asked.profiles:
-        if figure != LATENCY.name:  # the file's name is known, not its folder
+        if figure != LATENCY.name:  # the file's name is known, its folder is not
             words.append(f"--profile {shlex.quote(figure.partition('@')[2])}.profile.json")
             if figure in asked.budgets:
                 words.append(f"{LATENCY.option} {asked.budgets[figure]:g}")

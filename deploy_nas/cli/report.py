@@ -12,11 +12,13 @@ from deploy_nas.cli import show
 @click.command("report")
 @click.argument("architecture", type=click.Path(path_type=Path))
 @click.option("--profile", required=True, type=click.Path(path_type=Path), help="Profile of the device.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The page  [ARCHITECTURE.html]")
-@click.option("--model", type=click.Path(path_type=Path), help="The exported file: measured here first.")
-@click.option("--front", type=click.Path(path_type=Path), help="Of deploy-nas pareto  [found now]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="HTML page  [ARCHITECTURE.html]")
+@click.option("--model", type=click.Path(path_type=Path), help="Exported file; measured here first.")
+@click.option("--front", type=click.Path(path_type=Path), help="Front file of pareto  [computed now]")
 @click.option(
-    "--result", type=click.Path(path_type=Path), help="Of the search  [the file beside ARCHITECTURE]"
+    "--result",
+    type=click.Path(path_type=Path),
+    help="Result file of search  [the one beside ARCHITECTURE]",
 )
 @click.option(
     "--predictor",
@@ -36,10 +38,10 @@ def command(
     anchors: tuple[str, ...],
     force: bool,
 ) -> None:
-    """Write one self-contained HTML page about ARCHITECTURE; it needs no network.
+    """Write one self-contained HTML page about ARCHITECTURE.
 
-    The front, predicted against measured, where the milliseconds go, the architecture drawn, the profile's
-    noise and validation, versions, and the commands to repeat it.
+    It shows the front, predicted against measured latencies, the latency of each layer, a drawing of the
+    architecture, the profile's noise and validation, versions, and the commands to repeat it.
     """
     from deploy_nas.cli.repeat import commands_to_repeat
     from deploy_nas.workflows.report import ReportRequest, report
@@ -62,6 +64,6 @@ def command(
         "model": model or architecture.with_suffix(".onnx"),
         "report": path,
     }
-    with show.status("gathering what is known"):
+    with show.status("gathering figures"):
         report(request, commands_to_repeat(paths))
     click.echo(f"wrote {path}")

@@ -23,14 +23,14 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "profiles",
             multiple=True,
             type=click.Path(path_type=Path),
-            help="Profile of the device; may repeat, for several devices.",
+            help="Profile of the device; may be repeated, for several devices.",
         ),
         *(click.option(figure.option, type=float, help=figure.help) for figure in ANALYTICAL),
         click.option(
             "--bytes-per-element",
             type=click.Choice(["1", "4"]),
             default="1",
-            help="1 for int8, 4 for fp32  [1]",
+            help="Bytes per activation, for peak memory: 1 for int8, 4 for fp32  [1]",
         ),
         click.option(
             "--predictor",
@@ -42,9 +42,9 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "anchors",
             multiple=True,
             metavar="ARCH.json=TOP1|FILE",
-            help="Re-base the predictor on accuracies you measured, in percent; may repeat.",
+            help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
         ),
-        click.option("--allow-unstable", is_flag=True, help="Take a profile that doubts itself."),
+        click.option("--allow-unstable", is_flag=True, help="Use a profile marked unstable."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -59,7 +59,7 @@ def request_of(
     bytes_per_element: str,
     **options: Any,
 ) -> tuple[Any, Any]:
-    """The first device's profile, and the request that the options make."""
+    """The first device's profile, and the options as a request."""
     from deploy_nas.workflows.question import SearchRequest, load_devices
 
     level = None
@@ -68,7 +68,7 @@ def request_of(
             level = float(confidence)
         except ValueError:
             raise click.BadParameter(
-                f"{confidence!r} is no number, nor none", param_hint="--confidence"
+                f"{confidence!r} is neither a number nor none", param_hint="--confidence"
             ) from None
     if not profiles:
         raise click.UsageError("Missing option '--profile'.")
@@ -86,10 +86,10 @@ def request_of(
 
 
 def describe(record: ArchitectureRecord) -> str:
-    """All that is predicted of an architecture, in a few lines, known bias included."""
+    """The predictions for an architecture in a few lines, with the predictor's known bias."""
     said = record.predicted
     sign = "%" if said.accuracy_unit == "percent" else ""
-    unsure = "" if said.accuracy_spread is None else f" (unsure by {said.accuracy_spread:.2g})"
+    unsure = "" if said.accuracy_spread is None else f" (ensemble spread {said.accuracy_spread:.2g})"
     lines = [f"predicted accuracy {said.accuracy:.4g}{sign}{unsure}"]
     if said.accuracy_note:
         lines.append(f"  ({said.accuracy_note})")
@@ -104,7 +104,7 @@ def describe(record: ArchitectureRecord) -> str:
 
 def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> str:
     at_most = (
-        "no bound (an unvalidated profile, or none asked for)"
+        "no bound (unvalidated profile, or confidence none)"
         if bound_ms is None
         else f"at most {bound_ms:.4g} ms by its bound"
     )
@@ -118,25 +118,27 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
     LATENCY.option,
     type=float,
     multiple=True,
-    help=f"{LATENCY.help} One for each --profile, in order.",
+    help=f"{LATENCY.help} One per --profile, in order.",
 )
 @click.option(
     "--confidence",
     default="0.95",
     show_default=True,
     metavar="P|none",
-    help="That the latency budget is kept.",
+    help="Confidence that the latency budget is kept.",
 )
-@click.option("--image-sizes", metavar="N,N", help="Sizes to search  [all that were profiled]")
+@click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
 @click.option("--population", default=1000, show_default=True, help="Children per generation.")
 @click.option("--generations", default=50, show_default=True, help="Generations.")
 @click.option(
     "--measure-top",
     type=click.IntRange(1),
     metavar="N",
-    help="Export and time the N best here; take the best that truly meets the budget.",
+    help="Export and time the N best here; choose the most accurate that meets the budget.",
 )
-@click.option("--weights", help="For --measure-top, as in export  [random: timing does not depend on them]")
+@click.option(
+    "--weights", help="Weights for --measure-top, as in export  [random: timing does not depend on them]"
+)
 @show.seed_option("The same seed gives the same subnet.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -154,9 +156,9 @@ def command(
 ) -> None:
     """Find the most accurate subnet within budgets and write it as an architecture file.
 
-    The best candidates go beside it, into NAME.search.json. Ctrl-C gives the best found so far.
+    The best candidates are written beside it, to NAME.search.json. Ctrl-C keeps the best found so far.
 
-    Exits 1 if --measure-top finds none that meets the budget.
+    Exits 1 if none of the candidates that --measure-top times meets the budget.
     """
     from deploy_nas.workflows.search import result_path, search_file
 
@@ -183,7 +185,7 @@ def command(
         show.emit_json({**value, **record.to_json()})
         return
     if result.interrupted:
-        click.echo("stopped: the best found so far")
+        click.echo("stopped; this is the best found so far")
     click.echo(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
     click.echo(describe(record))
     if result.timed:

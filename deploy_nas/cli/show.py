@@ -15,7 +15,7 @@ import click
 
 @contextlib.contextmanager
 def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """A bar with time left, in a log a line a minute; yields ``update(done, total, what)``."""
+    """A progress bar, or one line per minute in a log; yields ``update(done, total, what)``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,7 +28,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]
             yield _LogLines(title)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # One step can take minutes: with rich's 30 s of memory there would be no time left to tell.
+    # One step can take minutes, and rich would estimate the time left from its last 30 s only.
     with Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as bar:
         task = bar.add_task(title, total=None)
 
@@ -39,7 +39,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]
 
 
 class _LogLines:
-    """Progress as lines on standard error, one every ``every_s`` at most."""
+    """Progress as lines on standard error, at most one per ``every_s`` seconds."""
 
     def __init__(
         self, title: str, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic
@@ -50,7 +50,7 @@ class _LogLines:
 
     def __call__(self, done: int, total: int, what: object = "") -> None:
         now_s = self.clock()
-        if total != self.total:  # another stage, of other steps
+        if total != self.total:  # another stage with other steps
             self.total, self.first = total, (now_s, done)
         if now_s - self.said_s < self.every_s:
             return
@@ -82,7 +82,7 @@ def _cell(value: Any) -> str:
 
 
 def say_skipped(names: Sequence[str]) -> None:
-    """Name the images that could not be read, on standard error; nothing where there were none."""
+    """Name the images that could not be read, if any, on standard error."""
     if names:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         click.echo(f"note: skipped {len(names)} unreadable images ({shown})", err=True)
@@ -95,15 +95,32 @@ def emit_json(value: Any) -> None:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The same name with another suffix, for an output that was not named."""
+    """The same name with another suffix: the default of an output."""
     if not path.name:
-        raise click.BadParameter(f"{str(path)!r} is no file")
+        raise click.BadParameter(f"{str(path)!r} is not a file")
     return path.with_suffix(suffix)
 
 
 def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``--seed``: what it draws is the same for the same number."""
+    """The option ``--seed``."""
     return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=help)
+
+
+def target_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options ``--target`` and ``--ssh-option`` of a command that ``does`` something on a device."""
+    target = click.option(
+        "--target",
+        metavar="ADDRESS",
+        help=f"Device to {does} on: here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)  "
+        "[this process]",
+    )
+    ssh_option = click.option(
+        "--ssh-option",
+        multiple=True,
+        metavar="OPTION",
+        help="Option for ssh and scp, such as `-iKEY`; may be repeated.",
+    )
+    return lambda command: target(ssh_option(command))
 
 
 def key_values(pairs: Sequence[str], option: str) -> dict[str, str]:
@@ -124,12 +141,12 @@ def whole_numbers(text: str | None, option: str) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not numbers with commas between", param_hint=option) from None
+        raise click.BadParameter(f"{text!r} is not a list such as 160,192", param_hint=option) from None
 
 
 @contextlib.contextmanager
 def status(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A line on standard error that changes with the step; yields ``say(step)``."""
+    """A status line on standard error; yields ``say(step)``, which changes it."""
     from rich.console import Console
 
     console = Console(stderr=True)

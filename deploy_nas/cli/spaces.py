@@ -18,7 +18,7 @@ def command(as_json: bool) -> None:
     for i in space_ids():
         try:
             spaces.append(get_space(i))
-        except UnknownSpaceError as error:  # another package's fault must not hide the rest
+        except UnknownSpaceError as error:  # a fault in another package must not hide the other spaces
             click.echo(f"left out: {error}", err=True)
     if as_json:
         show.emit_json(
@@ -31,4 +31,4 @@ def command(as_json: bool) -> None:
     rows = [
         [s.id, f"{s.size:.1e}", len(s.rows), ",".join(map(str, s.image_sizes)), s.summary] for s in spaces
     ]
-    click.echo(show.table(["id", "architectures", "layers", "image sizes", "what it is"], rows))
+    click.echo(show.table(["id", "architectures", "layers", "image sizes", "summary"], rows))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.cli.main import with_options
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
@@ -18,16 +19,13 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("model", metavar="MODEL|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--profile", type=click.Path(path_type=Path), help="Compare with this profile's prediction.")
-@click.option("--max-latency-ms", type=float, help="The budget  [the one it was searched for]")
+@click.option("--max-latency-ms", type=float, help="Latency budget  [the one it was searched for]")
 @click.option("--threads", type=click.IntRange(1), help="Intra-op threads  [the profile's]")
-@click.option("--target", metavar="ssh://USER@HOST", help="Run it on that device instead, over ssh.")
-@click.option(
-    "--ssh-option", multiple=True, metavar="OPTION", help="For ssh and scp, as `-iKEY`; may repeat."
-)
+@show.target_options("measure")
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Folder or zip of class folders: measure top-1 too, on this machine.",
+    help="Folder or zip of class folders to measure top-1 on, on this machine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -40,9 +38,9 @@ def command(
     images: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure an exported MODEL, or a BUNDLE's, against prediction, budget and what it says of itself.
+    """Measure an exported MODEL, or each model of a BUNDLE, and compare with its prediction and budget.
 
-    The files of a bundle (a folder, or a zip) are checked against its manifest first.
+    The files of a bundle (a folder or zip) are checked against its manifest first.
     Exits 1 if the budget is missed.
     """
     from deploy_nas.records.bundle import is_bundle
@@ -65,9 +63,9 @@ def command(
     else:
         for result in results:
             if is_bundle(model):
-                click.echo(f"{result.name}: its hash is the manifest's")
+                click.echo(f"{result.name}: its hash matches the manifest")
             if result.device is not None and result.logits_apart is not None:
-                judged = "logits as here" if result.logits_judged else "INT8 logits, not judged"
+                judged = "logits match" if result.logits_judged else "INT8 logits, not judged"
                 click.echo(f"on {result.device}: {judged}, largest difference {result.logits_apart:.2g}")
             click.echo(describe(result.verification))
             if result.top1 is not None:
@@ -80,7 +78,7 @@ def command(
 
 
 def as_value(result: Verified) -> dict[str, object]:
-    """For ``--json``."""
+    """The JSON value of a result, for ``--json``."""
     v = result.verification
     value: dict[str, object] = {
         "measured": v.measured.to_json(),
@@ -91,7 +89,7 @@ def as_value(result: Verified) -> dict[str, object]:
         "differences": [str(difference) for difference in v.differences],
         "sha256": v.sha256,
         "certificate": None if v.certificate is None else v.certificate.to_json(),
-        "warning": v.warning,
+        "warning": None if v.warning is None else with_options(v.warning),
         "within_budget": v.within_budget,
         "error_percent": v.error_percent,
     }
@@ -109,7 +107,7 @@ def as_value(result: Verified) -> dict[str, object]:
 
 
 def describe_top1(found: MeasuredTop1, where: str = "") -> str:
-    """Top-1, its interval and the prediction in a line or two; ``where`` it was measured."""
+    """Top-1, its interval and its prediction in a line or two; ``where`` names the place."""
     low, high = found.top1.interval_percent
     lines = [
         f"top-1 {found.top1.percent:.2f}%{where} on {found.top1.images} images "
@@ -141,8 +139,8 @@ def describe(result: Verification) -> str:
         change = 100 * (m.latency_ms / then - 1)
         lines.append(f"certificate: {then:.4g} ms on {result.certificate.measured_on}; now {change:+.1f}%")
     if result.warning is not None:
-        lines.append(f"note: {result.warning}")
+        lines.append(f"note: {with_options(result.warning)}")
     if result.differences:
         differences = "; ".join(map(str, result.differences))
-        lines.append(f"note: the profile is another device's or set-up's: {differences}")
+        lines.append(f"note: the profile is of another device or setup: {differences}")
     return "\n".join(lines)

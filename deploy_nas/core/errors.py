@@ -4,24 +4,24 @@
 
     DeployNASError                  something the user can act on; carries its subject
     ├── InputError                  the input cannot be used                  (exit 2)
-    │   ├── UnknownSpaceError       no space of that id
+    │   ├── UnknownSpaceError       an unknown space id
     │   ├── ArchitectureError       not an architecture of its space
     │   ├── BudgetError             an invalid budget (NaN, negative)
     │   │   └── InfeasibleBudgetError   no architecture meets it; names the nearest
     │   ├── OptionError             an option or hyper-parameter, unknown or out of range
-    │   ├── RecordError             a file that cannot be read as what it should be
+    │   ├── RecordError             a missing or damaged file, or one of another kind
     │   │   ├── VersionError        written by a newer deploy-nas
     │   │   └── MismatchError       of another space, device or run
+    │   ├── UnstableDeviceError     a profile of a device that was too noisy to be trusted
     │   ├── OutputError             a file that cannot be written, or exists already
     │   ├── WeightsError            a checkpoint that does not fit its supernet
     │   ├── ImagesError             a set of images that cannot be used
     │   ├── ProviderError           a missing execution provider or runtime
     │   ├── DownloadError           a download that failed, or whose content is wrong
     │   └── TargetError             a device that cannot be reached or used
-    └── AnswerNo                    the work was done and the answer is no     (exit 1)
+    └── AnswerNo                    the work was done, with a negative result (exit 1)
         ├── BudgetMissedError       measured slower than the budget
-        ├── CheckFailedError        outputs or figures that disagree
-        └── UnstableDeviceError     the device is too noisy to be measured
+        └── CheckFailedError        outputs or figures that disagree
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class DeployNASError(Exception):
     """Root of the tree.
 
     Args:
-        message: what is wrong.
-        subject: the file, key or parameter it is about; put before the message. Parameters in the message
-            and the hint stand between backquotes; the command line shows its options instead.
-        hint: what to do; put after it.
+        message: what is wrong. Parameters in message and hint are in backquotes; the command line shows
+            their options instead.
+        subject: the file, key or parameter in question; printed before the message.
+        hint: what to do; printed after the message.
     """
 
     exit_code = 2
@@ -45,7 +45,7 @@ class DeployNASError(Exception):
 
     @staticmethod
     def worded(subject: str, message: str, hint: str) -> str:
-        """The one form of an error's text."""
+        """Subject, message and hint as one line."""
         text = f"{subject}: {message}" if subject else message
         return f"{text}; {hint}" if hint else text
 
@@ -55,7 +55,7 @@ class InputError(DeployNASError):
 
 
 class UnknownSpaceError(InputError):
-    """No search space of that id."""
+    """An unknown search space id."""
 
 
 class ArchitectureError(InputError):
@@ -69,7 +69,7 @@ class BudgetError(InputError):
 class InfeasibleBudgetError(BudgetError):
     """No architecture of the space meets the budget.
 
-    ``nearest`` is the nearest value of the binding figure that was found; ``None`` where it is not a number.
+    ``nearest`` is the nearest value found of the binding figure; ``None`` if it is not a number.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class OptionError(InputError):
 
 
 class RecordError(InputError):
-    """A file that cannot be read as what it should be."""
+    """A missing or damaged file, or one of another kind."""
 
 
 class VersionError(RecordError):
@@ -93,6 +93,10 @@ class VersionError(RecordError):
 
 class MismatchError(RecordError):
     """A file of another space, device or run than asked for."""
+
+
+class UnstableDeviceError(InputError):
+    """A profile of a device that was too noisy to be trusted."""
 
 
 class OutputError(InputError):
@@ -120,7 +124,7 @@ class TargetError(InputError):
 
 
 class AnswerNo(DeployNASError):  # noqa: N818 - it is an answer, not a fault
-    """The work was done and the answer is no."""
+    """The work was done, and its result is negative."""
 
     exit_code = 1
 
@@ -131,7 +135,3 @@ class BudgetMissedError(AnswerNo):
 
 class CheckFailedError(AnswerNo):
     """Outputs or figures that disagree."""
-
-
-class UnstableDeviceError(AnswerNo):
-    """The device is too noisy to be measured."""

@@ -1,4 +1,4 @@
-"""Bundles: verified files with all that a device needs to run them, and to check them again."""
+"""Bundles: verified models with all that a device needs to run them and to verify them again."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ An image classifier found, exported and verified by deploy-nas {version}.
 |---|---|---|---|---|
 {rows}
 
-`manifest.json` has the architecture, what was predicted and measured, preprocessing, labels, where the
-weights came from, and the sha256 of every file. `deploy-nas verify` on this folder or zip checks them,
-and measures the models again. {warning}
-"""
+`manifest.json` holds the architecture, predictions and measurements, preprocessing, labels, the origin of
+the weights, and the sha256 of every file. `deploy-nas verify` on this folder or zip checks the files and
+measures the models again.
+{warning}"""
 
 
-_UNTRAINED = f"\n\n{UNTRAINED}: the weights are random; only timing means anything."
+_UNTRAINED = f"\n{UNTRAINED}: the weights are random; use these files only for timing.\n"
 
 
 def make_bundle(models: Sequence[ModelFile], output: Path, *, force: bool = False) -> Manifest:
-    """Bundle certified models; the last is the one that ``infer.py`` runs.
+    """Bundle certified models; ``infer.py`` runs the last.
 
     Args:
-        models: that carry a certificate.
-        output: a folder, or a zip where the name ends so.
-        force: replace a bundle that is there.
+        models: with a certificate each.
+        output: a folder, or a zip if the name ends in .zip.
+        force: replace an existing bundle.
 
     Raises:
-        MismatchError: a model that was never verified.
+        MismatchError: a model without a certificate.
     """
     files: dict[str, bytes] = {}
     described: dict[str, ModelMetadata] = {}
@@ -65,7 +65,7 @@ def _readme(manifest: Manifest, version: str) -> str:
     rows = []
     for name, model in manifest.models.items():
         certificate = model.certificate
-        assert certificate is not None  # noqa: S101 - make_bundle saw it
+        assert certificate is not None  # noqa: S101 - make_bundle ensures it
         top1, on = certificate.top1, certificate.measured_on
         accuracy = f"{top1.percent:.2f}% of {top1.images} images" if top1 else "not measured"
         quantised = model.quantization
@@ -78,18 +78,16 @@ def _readme(manifest: Manifest, version: str) -> str:
         size=said.image_size,
         version=version,
         rows="\n".join(rows),
-        warning=""
-        if said.trained
-        else f"\n\n{UNTRAINED}: the weights are random; only timing means anything.",
+        warning="" if said.trained else _UNTRAINED,
     )
 
 
 def open_bundle(path: Path) -> tuple[Bundle, list[ModelFile]]:
-    """Read a bundle and its models, once the manifest says what each model says of itself.
+    """Read a bundle and its models, checked against the manifest.
 
     Raises:
-        RecordError: no bundle, cut short, or a manifest of no model.
-        MismatchError: a file that is not the one bundled, or a manifest that says something else.
+        RecordError: not a bundle, cut short, or a manifest without models.
+        MismatchError: a file that has changed since it was bundled, or a manifest that contradicts a model.
     """
     bundle = read_bundle(path)
     models = [parse_model_file(bundle.files[name], f"{path}: {name}") for name in bundle.models]

@@ -1,4 +1,4 @@
-"""Export: a subnet of a supernet as an ONNX file that is known to agree with it."""
+"""Export a subnet of a supernet as an ONNX file whose outputs were checked against it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import default_weights, load_supernet
 from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
+from deploy_nas.records.certificate import Agreement
 from deploy_nas.records.files import check_output, write_atomic
-from deploy_nas.records.model import UNTRAINED, Agreement, ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.model import UNTRAINED, ModelMetadata, Preprocessing, Provenance
 
 if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4
-"""Largest difference allowed between the file's logits and ofa's, for logits up to 1; else relative."""
+"""Largest difference allowed between the file's logits and ofa's; relative if the largest logit exceeds 1."""
 
-_RECALIBRATION_PIXELS = 2_000_000  # an image batch; keeps the widest activations under a few 100 MB
+_RECALIBRATION_PIXELS = 2_000_000  # per batch; keeps the widest activations under a few 100 MB
 _CHECKED_RANDOM, _CHECKED_GIVEN = 2, 6
 
 Float32 = NDArray[np.float32]
@@ -43,7 +44,7 @@ class Images(Protocol):
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """uint8 ``[n, 3, height, width]``."""
+        """Images, uint8 ``[n, 3, height, width]``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +56,12 @@ class ExportReport:
         sha256, size_bytes: of the file.
         space: its id.
         architecture: in OFA's keys.
-        weights: where they came from.
+        weights: their origin.
         opset: of the default ONNX domain.
         batch: fixed batch size; ``None``: dynamic.
         parameters, million_macs: of the subnet.
         max_difference: largest absolute difference of a logit, onnxruntime against ofa's subnet.
-        allowed_difference: what it was allowed to be.
+        allowed_difference: the largest allowed.
         skipped: calibration images that could not be read.
     """
 
@@ -80,15 +81,13 @@ class ExportReport:
 
     @property
     def warning(self) -> str | None:
-        """A warning that the user must see; ``None`` where there is nothing to warn of."""
-        return (
-            None
-            if self.weights.trained
-            else f"{UNTRAINED}: the weights are random, only timing means anything"
-        )
+        """A warning that the user must see, or ``None``."""
+        if self.weights.trained:
+            return None
+        return f"{UNTRAINED}: the weights are random; use the file only for timing"
 
     def to_json(self) -> dict[str, object]:
-        """For ``--json``."""
+        """The report as JSON values."""
         fields = asdict(self) | {"path": str(self.path), "weights": self.weights.to_json()}
         return fields | {"warning": self.warning}
 
@@ -109,29 +108,29 @@ def export_onnx(
     log: Log | None = None,
     progress: downloads.Progress | None = None,
 ) -> ExportReport:
-    """Write a subnet as ONNX, once onnxruntime's outputs are those of ``ofa``'s own subnet.
+    """Write a subnet as ONNX, after checking that onnxruntime's outputs match those of ``ofa``'s own subnet.
 
     The reference is ``get_active_subnet(preserve_weight=True)``; all logits agree to 1e-4 (of the
-    largest logit, where that is above 1). The same input gives the same bytes.
+    largest logit, if that is above 1). The same input gives the same bytes.
 
     Args:
         arch: an architecture dict; its "space" names the space, its "predicted" is kept.
         path: the file to write.
         weights: "embedded", "pretrained", "random" or a checkpoint; see ``weights.load_supernet``.
         calibration_images: to estimate the batch-norm statistics on, uint8 ``[n, 3, h, w]``.
-        space: where ``arch`` does not name it.
-        predicted: figures to keep in the metadata, instead of ``arch["predicted"]``.
-        profile_id: of the profile they came from; else the one that ``predicted`` names.
+        space: needed if ``arch`` does not name it.
+        predicted: figures to keep in the metadata instead of ``arch["predicted"]``.
+        profile_id: of the profile they come from; the one that ``predicted`` names unless given.
         labels: of the classes; the embedded space has its own.
         batch: fixed batch size, or ``None`` for a dynamic one.
-        force: replace a file that is there.
+        force: replace an existing file.
         seed: of random weights, the images' order and the inputs compared.
         log: called with a line at each step.
         progress: called while weights are downloaded.
 
     Raises:
-        InputError: one of its kinds, for anything given that is not usable; before the slow work.
-        CheckFailedError: the graph is not valid or its outputs differ; nothing is written.
+        InputError: unusable input; raised before the slow work.
+        CheckFailedError: the graph is invalid or its outputs differ; nothing is written.
     """
     path = Path(path)
     check_output(path, force=force)
@@ -163,15 +162,15 @@ def export_onnx(
     compared = rng.standard_normal((_CHECKED_RANDOM, 3, image_size, image_size), dtype=np.float32)
     if calibration_images is not None:
         say("estimating batch-norm statistics on the images")
-        order = rng.permutation(len(calibration_images.images))  # a folder's images come class by class
+        order = rng.permutation(len(calibration_images.images))  # a folder's images are sorted by class
         seen = supernets.recalibrate(subnet, _batches(calibration_images, order, resolved, image_size))
         provenance = replace(provenance, recalibrated=seen)
         few = calibration_images.images[order[:_CHECKED_GIVEN]]
         given = images.preprocess(few, image_size, resolved.mean, resolved.std)
         compared = np.concatenate([compared, given])
     elif not provenance.trained:
-        # Without it random weights fade to nothing layer by layer: outputs that agree whatever the
-        # graph does, and denormals where time is measured.
+        # Otherwise signals vanish layer by layer with random weights: outputs would agree whatever the
+        # graph computes, and denormal numbers would distort timings.
         noise = rng.standard_normal((8, 3, image_size, image_size), dtype=np.float32)
         supernets.recalibrate(subnet, [noise])
 
@@ -210,11 +209,11 @@ def export_onnx(
 
 
 def promise(given: object) -> Predicted:
-    """The promise for an fp32 file, from a value or from a dict of figures.
+    """The predictions for an fp32 file, from a value or from a dict of figures.
 
     Raises:
-        OptionError: neither, or figures that no file can hold.
-        RecordError: a figure that cannot be; names it.
+        OptionError: neither, or figures that JSON cannot hold.
+        RecordError: an invalid figure; names it.
     """
     if given is None:
         return Predicted()
@@ -225,12 +224,12 @@ def promise(given: object) -> Predicted:
     try:
         figures = json.loads(json.dumps(dict(given), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise OptionError(f"cannot be kept as JSON ({error})", subject="predicted") from error
+        raise OptionError(f"cannot be written as JSON ({error})", subject="predicted") from error
     return Predicted.from_json(Fields(figures, "predicted")).promise_for(FP32)
 
 
 def class_names(space: Space, given: Sequence[str] | None) -> Sequence[str]:
-    """The names given, else those that the space has, else none; raises :class:`OptionError`."""
+    """The given names, else the space's own, if any; raises :class:`OptionError` for unusable ones."""
     if given is None:
         return space.labels
     if isinstance(given, str) or not all(isinstance(label, str) for label in given):
@@ -252,7 +251,7 @@ def check_agreement(
         batch: of the model; ``None``: dynamic.
 
     Returns:
-        The largest absolute difference and the one allowed.
+        The largest absolute difference and the largest allowed.
 
     Raises:
         CheckFailedError: an invalid graph, or a difference above the one allowed.
@@ -268,7 +267,7 @@ def check_agreement(
     expected = supernets.forward(subnet, inputs)
     difference = float(np.abs(np.concatenate(found) - expected).max())
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
-    if not difference <= allowed:  # so that not-a-number fails too
+    if not difference <= allowed:  # NaN fails too
         raise CheckFailedError(
             f"onnxruntime's logits differ from ofa's by {difference:.3g}, {allowed:.3g} is allowed; "
             "nothing was written",
@@ -284,13 +283,13 @@ def _space(arch: Mapping[str, object], given: Space | str | None) -> Space:
         return get_space(given) if isinstance(given, str) else given
     named = arch.get("space")
     if not isinstance(named, str):
-        raise ArchitectureError("the architecture does not say of which space it is", subject="space")
+        raise ArchitectureError("the architecture does not name its space", subject="space")
     return get_space(named)
 
 
 def _check_batch(batch: object) -> None:
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
-        raise OptionError(f"must be a whole number of at least 1, or none, is {batch!r}", subject="batch")
+        raise OptionError(f"must be an integer of at least 1, or None, is {batch!r}", subject="batch")
 
 
 def _check_images(given: Images) -> None:
@@ -304,7 +303,7 @@ def _check_images(given: Images) -> None:
 
 
 def _batches(given: Images, order: NDArray[np.int64], space: Space, image_size: int) -> Iterator[Float32]:
-    """Mixed batches of nearly equal size, preprocessed as the model's user will."""
+    """Mixed batches of nearly equal size, preprocessed as in deployment."""
     most = min(200, max(8, _RECALIBRATION_PIXELS // image_size**2))
     for chosen in np.array_split(order, -(-len(order) // most)):
         yield images.preprocess(given.images[chosen], image_size, space.mean, space.std)

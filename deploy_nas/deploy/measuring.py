@@ -1,4 +1,4 @@
-"""Time exported models on this device, beside the sentinel of the profile they are held against."""
+"""Time exported models on this device, alongside the sentinel of the profile they are compared with."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from deploy_nas.records.profile import Profile
 
 
 def sentinel_graph(profile: Profile | None, threads: int) -> SentinelGraph | None:
-    """A profile's sentinel as it was timed, where it can be compared.
+    """A profile's sentinel as it was timed, if it can be compared.
 
     Returns:
-        ``None`` without a profile, for an imported one, and for other threads than the profile's: its
-        sentinel was timed with those.
+        ``None`` without a profile, for an imported one, and for another number of threads than the
+        profile's: its sentinel was timed with that many.
     """
     if profile is None or profile.imported is not None or profile.fingerprint.threads != threads:
         return None
@@ -43,24 +43,24 @@ def measure_together(
     profile: Profile | None = None,
     runtime: Runtime = ONNX_RUNTIME,
 ) -> list[Measured]:
-    """Time serialised models by turns, each in a session of its own, as a user would run it.
+    """Time serialised models in turn, each in a session of its own, as a user would run it.
 
-    With a profile of as many threads its sentinel is timed before each burst; while that is far slower than
-    when profiled, the burst waits (``device.measure.measure_models``).
+    With a profile of the same number of threads, its sentinel is timed before each burst; while the sentinel
+    is far slower than when profiled, the burst waits (``device.measure.measure_models``).
 
     Args:
         models: the models.
         how: threads, rounds, bursts, pauses.
-        provider, provider_options: that run them.
-        profile: whose sentinel to read.
+        provider, provider_options: execution provider to run them.
+        profile: the profile whose sentinel to time.
         runtime: opens them.
 
     Returns:
         A value per model, in their order.
 
     Raises:
-        OptionError: more threads than there are cores.
-        ProviderError: the provider is not there, or cannot run a model.
+        OptionError: more threads than cores.
+        ProviderError: the provider is missing, or cannot run a model.
         RecordError: a model cannot be loaded.
     """
     given = sentinel_graph(profile, how.threads)
@@ -102,7 +102,7 @@ def measure(
     wait_s: float = MeasureSettings().wait_s,
     seed: int = 0,
 ) -> Measured:
-    """Time one serialised model; arguments and errors as :func:`measure_together` has them."""
+    """Time one serialised model; arguments and errors as in :func:`measure_together`."""
     how = MeasureSettings(threads=threads, rounds=rounds, wait_s=wait_s, seed=seed)
     return measure_together(
         [model], how, provider=provider, provider_options=provider_options, profile=profile

@@ -1,4 +1,4 @@
-"""An exported model, read once: its bytes, what it says of itself, and that both belong together."""
+"""An exported model: its bytes and its metadata, read once and checked against each other."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.adapters.graphs import Inspected, inspect_model, with_metadata
-from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.precision import sums_exactly
+from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import read_bytes, write_atomic
-from deploy_nas.records.model import Certificate, ModelMetadata, parse_model
+from deploy_nas.records.model import ModelMetadata, parse_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFile:
-    """A model whose input is its architecture's and whose certificate, if any, is of its graph.
+    """A model whose input fits its architecture and whose certificate, if any, is of its graph.
 
     Args:
         data: the file's bytes.
         subject: names it in errors.
         sha256: of the bytes.
-        graph_sha256: of the model without its metadata: what it computes, whatever is said of it.
-        metadata: what it says of itself.
+        graph_sha256: of the model without its metadata.
+        metadata: as the file holds it.
         batch: the batch size it takes; ``None``: any.
     """
 
@@ -35,17 +36,17 @@ class ModelFile:
 
     @property
     def single(self) -> bool:
-        """Takes single images, as profiles are of."""
+        """True if it takes single images, as profiles are measured with."""
         return self.batch is None or self.batch == 1
 
     def certified(self, certificate: Certificate) -> ModelFile:
-        """The same graph, byte for byte, with that certificate."""
+        """The same graph, byte for byte, with the certificate in its metadata."""
         data = with_metadata(self.data, {"certificate": certificate.to_json()})
         metadata = replace(self.metadata, certificate=certificate)
         return replace(self, data=data, sha256=hashlib.sha256(data).hexdigest(), metadata=metadata)
 
     def overflow_warning(self, cpu_features: tuple[str, ...] | None, machine: str) -> str | None:
-        """Why a processor with these instruction sets classifies worse with it; ``None`` where it does not.
+        """A warning if INT8 sums overflow on a processor with these instruction sets, else ``None``.
 
         Args:
             cpu_features: of the processor; ``None``: unknown.
@@ -55,13 +56,13 @@ class ModelFile:
         if quantization is None or sums_exactly(quantization.weight_bits, cpu_features or (), machine):
             return None
         return (
-            "its INT8 weights are of 8 bits, whose sums overflow on this processor: it classifies worse than "
-            "it should; export with `int8_for` x86"
+            "sums of its 8-bit INT8 weights overflow on this processor, which lowers accuracy; "
+            "export with `int8_for` x86"
         )
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read an exported model; raises as :func:`parse_model_file`, and where the file cannot be read."""
+    """Read an exported model; raises as :func:`parse_model_file`, and if the file cannot be read."""
     return parse_model_file(read_bytes(path), str(path))
 
 
@@ -73,9 +74,9 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         subject: names it in errors.
 
     Raises:
-        RecordError: no model, cut short, or metadata that cannot be; names the key.
-        MismatchError: not exported by deploy-nas, changed after it was certified, or an input that its
-            architecture does not take.
+        RecordError: not a model, cut short, or with invalid metadata; names the key.
+        MismatchError: not exported by deploy-nas, changed after it was certified, or with another input than
+            its architecture takes.
     """
     found = inspect_model(data, subject)
     metadata = parse_model(found.metadata, subject)
@@ -83,7 +84,7 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         raise MismatchError(
             "was changed after it was verified: its certificate is of another graph",
             subject=subject,
-            hint="export and verify it anew",
+            hint="export and verify it again",
         )
     return ModelFile(
         data=data,
@@ -96,14 +97,14 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
 
 
 def certify(path: Path, model: ModelFile, certificate: Certificate) -> ModelFile:
-    """Write the certificate into the file that was measured; returns what is there then.
+    """Write the certificate into the file that was measured; returns the file as written.
 
     Raises:
-        MismatchError: the file is no longer the one that was measured.
+        MismatchError: the file has changed since it was measured.
     """
     if hashlib.sha256(read_bytes(path)).hexdigest() != model.sha256:
         raise MismatchError(
-            "was changed after it was verified", subject=str(path), hint="export and verify it anew"
+            "was changed after it was verified", subject=str(path), hint="export and verify it again"
         )
     certified = model.certified(certificate)
     write_atomic(path, certified.data, force=True)
@@ -111,12 +112,14 @@ def certify(path: Path, model: ModelFile, certificate: Certificate) -> ModelFile
 
 
 def _checked_batch(found: Inspected, side: int, subject: str) -> int | None:
+    if len(found.input_shape) != 4:
+        raise RecordError("does not take images, and nothing else", subject=subject)
     kind, (batch, *image) = found.input_type, found.input_shape
     if kind != "float32" or image != [3, side, side]:
         shape = ", ".join(map(str, [batch or "batch", *image]))
         raise MismatchError(
             f"takes {kind} [{shape}], its architecture float32 [batch, 3, {side}, {side}]",
             subject=subject,
-            hint="it was changed after it was exported; export it anew",
+            hint="it was changed after it was exported; export it again",
         )
     return batch

@@ -1,4 +1,4 @@
-"""INT8 from an exported file: ranges from images, then accuracy and speed before and after."""
+"""Quantise an exported file to INT8: take ranges from images, then compare accuracy and speed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.model import Quantization
 
 _BATCH = 50
-_BATCH_PIXELS = 500_000  # every activation of a batch is held at once: about 1 GB at most
+_BATCH_PIXELS = 500_000  # all activations of a batch are in memory at once: about 1 GB at most
 _LEAST_IMAGES, _MOST_IMAGES = 20, 500
 
 Log = Callable[[str], None]
@@ -40,10 +40,10 @@ class QuantizeReport:
     Args:
         path: the INT8 file.
         model: the file as it was written.
-        float_ms, int8_ms: latency of both, timed in turn; ``None`` where it is for another processor.
-        float_top1, int8_top1: on held-out images; ``None`` where none have labels.
-        agreement_percent: images that both classify alike.
-        compared: how many images that is of.
+        float_ms, int8_ms: latency of both, timed in turn; ``None`` if the file is for another processor.
+        float_top1, int8_top1: on held-out images; ``None`` without labelled images.
+        agreement_percent: share of images that both classify alike.
+        compared: number of images compared.
         skipped: images that could not be read.
     """
 
@@ -59,24 +59,24 @@ class QuantizeReport:
 
     @property
     def quantization(self) -> Quantization:
-        """How it was quantised."""
-        assert self.model.metadata.quantization is not None  # noqa: S101 - int8_of states it
+        """The quantisation of the file."""
+        assert self.model.metadata.quantization is not None  # noqa: S101 - int8_of sets it
         return self.model.metadata.quantization
 
     @property
     def speedup(self) -> float | None:
-        """How many times as fast as the float file; ``None`` where it was not timed."""
+        """Latency of the float file over that of the INT8 file; ``None`` if they were not timed."""
         return None if self.float_ms is None or self.int8_ms is None else self.float_ms / self.int8_ms
 
     @property
     def drop_points(self) -> float | None:
-        """Points of top-1 lost; ``None`` where it was not measured."""
+        """Points of top-1 lost; ``None`` if top-1 was not measured."""
         if self.float_top1 is None or self.int8_top1 is None:
             return None
         return self.float_top1.percent - self.int8_top1.percent
 
     def to_json(self) -> dict[str, object]:
-        """For ``--json``."""
+        """The report as JSON values."""
         return {
             "path": str(self.path),
             "sha256": self.model.sha256,
@@ -110,25 +110,25 @@ def quantize_model(
 ) -> QuantizeReport:
     """Write an exported float model in INT8, if that is faster and about as accurate.
 
-    The same model, images and processor give the same bytes. Where the sums of INT8 would overflow on this
-    processor, accuracy is judged as the file is written, in floats; the speed of a file for another processor
-    is not judged.
+    The same model, images and processor give the same bytes. If INT8 sums would overflow on this processor,
+    accuracy is measured with the unfused graph, in floats. The speed of a file for another processor is not
+    judged.
 
     Args:
         source: the fp32 model.
         output: the INT8 file.
-        calibration: images the ranges are taken from, uint8 ``[n, 3, h, w]``; 500 drawn of them at most.
-        held_out: labelled images, none of them used for calibration, to measure top-1 on.
-        max_drop_points: most points of top-1 that may be lost.
-        predicted: what is promised of the INT8 file; the float file's own promise unless given.
-        processor: whose number formats to take, one of ``core.precision.PROCESSORS``.
-        force: replace a file that is there.
+        calibration: images the ranges are taken from, uint8 ``[n, 3, h, w]``; at most 500 are drawn.
+        held_out: labelled images, not used for calibration, to measure top-1 on.
+        max_drop_points: points of top-1 that may be lost, at most.
+        predicted: predictions for the INT8 file; derived from the float file's unless given.
+        processor: to choose number formats for, one of ``core.precision.PROCESSORS``.
+        force: replace an existing file.
         seed: of the images' order.
         log: called with a line at each step.
 
     Raises:
-        MismatchError: it is INT8 already.
-        RecordError: its weights are not those its architecture needs.
+        MismatchError: the source is INT8 already.
+        RecordError: its weights do not fit its architecture.
         ImagesError: too few images, or of other classes than the model's.
         CheckFailedError: INT8 is slower or loses more; nothing is written.
     """
@@ -193,9 +193,9 @@ def int8_of(
 
     Args:
         source: the float model.
-        prepared: float32 ``[n, 3, s, s]`` to take ranges from, in mixed order.
-        predicted: what is promised of it.
-        processor: whose number formats to take.
+        prepared: images to take ranges from, float32 ``[n, 3, s, s]``, in mixed order.
+        predicted: predictions for it.
+        processor: to choose number formats for.
     """
     said = source.metadata
     layers = said.space.layers(said.architecture)
@@ -234,13 +234,13 @@ def int8_of(
 def calibrate(
     layers: graphs.NamedLayers, weights: graphs.Weights, prepared: NDArray[np.float32]
 ) -> dict[str, graphs.Range]:
-    """The range of every activation: least and largest of each batch of images, then their means.
+    """The range of every activation: the mean over batches of the least and the largest value.
 
-    The mean leaves out what one image in hundreds reaches, which would make every step coarser.
+    The mean dampens rare extremes, which would make every quantisation step coarser.
 
     Args:
         layers, weights: of the network.
-        prepared: float32 ``[n, 3, s, s]``, in mixed order.
+        prepared: images, float32 ``[n, 3, s, s]``, in mixed order.
     """
     tensors = graphs.range_tensors(layers)
     asked = list(tensors.values())
@@ -271,7 +271,7 @@ def compare_speed(
     rounds: int = MeasureSettings().rounds,
     seed: int = 0,
 ) -> list[float]:
-    """Latency of each model, ms, measured by turns as ``verify`` measures one."""
+    """Latency of each model, ms, measured in turn as ``verify`` measures one."""
     how = MeasureSettings(threads=threads, rounds=rounds, seed=seed)
     found = measure_together(models, how, provider=provider, provider_options=provider_options)
     return [measured.latency_ms for measured in found]
@@ -285,6 +285,6 @@ def _check_worth(report: QuantizeReport, source: str, max_drop_points: float) ->
         raise CheckFailedError(f"INT8 is not faster here ({speeds}); {source} is kept", subject="int8")
     if drop is not None and drop > max_drop_points:
         raise CheckFailedError(
-            f"INT8 loses {drop:.2f} points of top-1, {max_drop_points:g} are allowed; {source} is kept",
+            f"INT8 loses {drop:.2f} points of top-1, at most {max_drop_points:g} allowed; {source} is kept",
             subject="int8",
         )

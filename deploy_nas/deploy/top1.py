@@ -23,15 +23,15 @@ class LabelledImages(Protocol):
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """uint8 ``[n, 3, height, width]``."""
+        """Images, uint8 ``[n, 3, height, width]``."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """int64 ``[n]``."""
+        """The class number of each image, int64 ``[n]``."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names, in the labels' order."""
+        """Names of the classes, in the order of their numbers."""
 
 
 def predict(
@@ -59,7 +59,7 @@ def measure_top1(model: ModelFile, given: LabelledImages, *, threads: int = 1, f
     """Classify every image with the file's own preprocessing, in ONNX Runtime.
 
     Raises:
-        RecordError: the file does not say how its images are prepared.
+        RecordError: the file does not say how its images are preprocessed.
         ImagesError: other classes than the file's.
     """
     how = model.metadata.prepared_as(model.subject)
@@ -73,12 +73,12 @@ def measure_top1(model: ModelFile, given: LabelledImages, *, threads: int = 1, f
 
 
 def classes_of(network: Runnable) -> int:
-    """How many classes an open network tells apart."""
+    """Number of classes of an open network."""
     return network.outputs[0].single[-1]
 
 
 def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> NDArray[np.int64]:
-    """The images' labels as the model counts its classes: by name, or in order where it names none.
+    """The images' labels in the model's numbering: by class name, or in order for a model without names.
 
     Raises:
         ImagesError: other classes than the model's.
@@ -92,7 +92,7 @@ def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> NDArray[
         return given.labels
     if odd := [name for name in given.classes if name not in names]:
         raise ImagesError(
-            f"class folder {odd[0]!r} is none of the model's classes ({', '.join(names[:10])}"
+            f"class folder {odd[0]!r} is not one of the model's classes ({', '.join(names[:10])}"
             f"{', ...' if len(names) > 10 else ''})",
             subject="images",
         )

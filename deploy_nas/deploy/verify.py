@@ -1,4 +1,4 @@
-"""Hold what was measured of a model against its prediction, its budget and its certificate."""
+"""Compare the measurement of a model with its prediction, its budget and its certificate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploy_nas.core.errors import BudgetError, MismatchError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.deploy.model_file import ModelFile
-from deploy_nas.records.model import Certificate, MeasuredOn
+from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.records.profile import Profile
 
 DEFAULT_CONFIDENCE = 0.95
@@ -19,16 +19,16 @@ DEFAULT_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promise:
-    """A prediction and a budget to hold a model against, and how it must be measured for that.
+    """A prediction and a budget to compare a model with, and the conditions it must be measured under.
 
     Args:
         threads: intra-op threads.
         provider, provider_options: execution provider of the prediction.
-        predicted_ms: latency; ``None`` where nobody predicted it.
+        predicted_ms: latency; ``None`` without a prediction.
         bound_ms: its upper bound at ``confidence``.
         confidence: of the bound.
-        budget_ms: to be kept.
-        profile: the profile that the prediction is of, if one was given.
+        budget_ms: to be met.
+        profile: the profile that the prediction comes from, if one was given.
     """
 
     threads: int
@@ -42,23 +42,23 @@ class Promise:
 
     @property
     def timed_here(self) -> Profile | None:
-        """The profile, where its sentinel can be timed; an imported table has none."""
+        """The profile if it has a sentinel to time; an imported one has not."""
         return None if self.profile is None or self.profile.imported is not None else self.profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """A measurement beside the promise. Figures that are not known are ``None``.
+    """A measurement with its prediction. Unknown figures are ``None``.
 
     Args:
         measured: the latency.
         measured_on: the device.
-        predicted_ms, bound_ms, confidence, budget_ms: as promised.
+        predicted_ms, bound_ms, confidence, budget_ms: of the prediction.
         speed: of the device now over its speed when profiled (1.0: the same).
         differences: between the profile's device and this one.
         sha256: of the file as it was measured.
-        certificate: what the file says was measured before.
-        warning: why it computes something else on this device than it should.
+        certificate: of an earlier verification, from the file.
+        warning: of wrong results on this device.
     """
 
     measured: Measured
@@ -75,7 +75,7 @@ class Verification:
 
     @property
     def within_budget(self) -> bool | None:
-        """Measured at most the budget; ``None`` without one."""
+        """True if the measured latency is at most the budget; ``None`` without a budget."""
         return None if self.budget_ms is None else self.measured.latency_ms <= self.budget_ms
 
     @property
@@ -86,6 +86,12 @@ class Verification:
         return 100.0 * (self.predicted_ms / self.measured.latency_ms - 1.0)
 
 
+def check_budget(budget_ms: float | None) -> None:
+    """Raise :class:`BudgetError` for an invalid latency budget."""
+    if budget_ms is not None and not (math.isfinite(budget_ms) and budget_ms > 0):
+        raise BudgetError(f"must be a positive number, is {budget_ms}", subject="max_latency_ms")
+
+
 def promise_of(
     model: ModelFile,
     profile: Profile | None = None,
@@ -94,7 +100,7 @@ def promise_of(
     confidence: float | None = DEFAULT_CONFIDENCE,
     threads: int | None = None,
 ) -> Promise:
-    """The promise to hold a model against: a profile's prediction, else its own metadata's.
+    """The promise to compare a model with: a profile's prediction, or else that in its metadata.
 
     Args:
         model: the model.
@@ -104,13 +110,12 @@ def promise_of(
         threads: intra-op threads; the profile's, else those the model was searched for, unless given.
 
     Raises:
-        BudgetError: a budget that cannot be one.
+        BudgetError: an invalid budget.
         MismatchError: a profile of another space, precision or batch size, or without the image size.
     """
-    if budget_ms is not None and not (math.isfinite(budget_ms) and budget_ms > 0):
-        raise BudgetError(f"must be a positive number, is {budget_ms}", subject="max_latency_ms")
+    check_budget(budget_ms)
     said = model.metadata.predicted
-    if not model.single:  # what was promised is of single images
+    if not model.single:  # predictions are for single images
         said = said.without_latency()
     budget = said.budget_ms if budget_ms is None else budget_ms
     if profile is None:
@@ -143,7 +148,7 @@ def _check_profile(model: ModelFile, profile: Profile) -> None:
     subject, precision = f"profile {profile.id}", model.metadata.precision
     if not model.single:
         raise MismatchError(
-            "takes several images at once, profiles are of single ones", subject=model.subject
+            "takes several images at once, but profiles are for single images", subject=model.subject
         )
     if profile.space.id != model.metadata.space.id:
         raise MismatchError(
@@ -165,19 +170,19 @@ def compare(
     *,
     where: str = "here",
 ) -> Verification:
-    """A measurement beside what was promised.
+    """Compare a measurement with the promise.
 
     Args:
-        model: what was measured.
-        promise: what it is held against.
+        model: the model that was measured.
+        promise: its prediction and budget.
         measured: its latency.
         found: fingerprint of the device it was measured on.
-        where: that device is, "here" or "there".
+        where: the place of that device, "here" or "there".
     """
     profile = promise.profile
     differences: tuple[Difference, ...] = ()
     if profile is not None:
-        # the model has a precision of its own, which was compared
+        # the precision is the model's own, and was compared already
         same = found.of_precision(profile.fingerprint.precision)
         changed = changed_graphs(profile)
         differences = (*profile.differences(same, where=where), *([] if changed is None else [changed]))
@@ -200,8 +205,8 @@ def compare(
 
 
 def certificate_of(model: ModelFile, found: Verification, top1: Top1 | None = None) -> Certificate:
-    """The certificate of a verified file; ``found`` must know the device it was measured on."""
-    assert found.measured_on is not None  # noqa: S101 - every measurement has one
+    """The certificate of a verified file; ``found`` must name the device it was measured on."""
+    assert found.measured_on is not None  # noqa: S101 - every measurement names it
     on, metadata = found.measured_on, model.metadata
     return Certificate(
         graph_sha256=model.graph_sha256,

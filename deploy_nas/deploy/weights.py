@@ -1,4 +1,4 @@
-"""Which weights a supernet gets: its own, published ones, a checkpoint's, or random ones that say so."""
+"""Load weights into a supernet: embedded, published, from a checkpoint, or random and marked as such."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS, RANDOM_WEIGHTS = "embedded", "pretrained",
 
 
 def default_weights(space: Space, weights: str | Path | None) -> str | Path:
-    """``weights``, or the space's default; raises :class:`WeightsError` where there is none."""
+    """``weights``, or the space's default; raises :class:`WeightsError` if it has none."""
     if weights is None or weights == EMBEDDED_WEIGHTS:
         if space.default_weights is not None:
             return EMBEDDED_WEIGHTS
         have = ", ".join(s.id for s in known_spaces() if s.default_weights is not None)
-        missing = "this space has no weights of its own here" if weights is None else f"only {have} has those"
+        missing = (
+            "this space comes without weights" if weights is None else f"only {have} has embedded weights"
+        )
         raise WeightsError(missing, subject=space.id, hint=_choices())
     if weights not in (PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) and not Path(weights).is_file():
-        raise WeightsError("there is no such file of weights", subject=str(weights), hint=_choices())
+        raise WeightsError("this file of weights does not exist", subject=str(weights), hint=_choices())
     return weights
 
 
@@ -37,18 +39,18 @@ def load_supernet(
     seed: int = 0,
     progress: downloads.Progress | None = None,
 ) -> tuple[torch.nn.Module, Provenance]:
-    """The space's supernet with weights in it, and where they came from.
+    """The space's supernet with weights loaded, and their origin.
 
     Args:
         space: one whose supernet can be built.
-        weights: "embedded" (the space's own, the default where it has some), "pretrained" (published by
+        weights: "embedded" (the space's own, the default if it has some), "pretrained" (published by
             its authors, downloaded at first use), "random", or a checkpoint file.
         seed: of random weights.
         progress: of a download.
 
     Raises:
-        WeightsError: no weights named, or a checkpoint that does not fit.
-        DownloadError: pretrained weights that cannot be had.
+        WeightsError: no default weights, or a checkpoint that does not fit.
+        DownloadError: pretrained weights that cannot be downloaded.
     """
     chosen = default_weights(space, weights)
     if chosen == RANDOM_WEIGHTS:
@@ -62,35 +64,35 @@ def load_supernet(
 
 
 def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progress | None = None) -> Path:
-    """The file of "embedded" or "pretrained" weights, or the one named.
+    """The file of "embedded" or "pretrained" weights, or the named checkpoint.
 
     Raises:
         WeightsError: the space has no such weights, or its package lacks their file.
-        DownloadError: pretrained weights that cannot be had.
+        DownloadError: pretrained weights that cannot be downloaded.
     """
     if weights == PRETRAINED_WEIGHTS:
         return published_path(space, progress=progress)
     if weights != EMBEDDED_WEIGHTS:
         return Path(weights)
     if space.default_weights is None:
-        raise WeightsError("this space has no weights of its own here", subject=space.id, hint=_choices())
+        raise WeightsError("this space comes without weights", subject=space.id, hint=_choices())
     path = space.default_weights.path
     if not path.is_file():
         raise WeightsError(
-            "the weights that belong to this package are missing", subject=str(path), hint="install it anew"
+            "the weights that belong to this package are missing", subject=str(path), hint="reinstall it"
         )
     return path
 
 
 def published_path(space: Space, *, progress: downloads.Progress | None = None) -> Path:
-    """The checkpoint that the space's authors publish, downloaded at its first use and checked."""
+    """The checkpoint published by the space's authors, downloaded at first use and checked."""
     published = space.published_weights
     if published is None:
         have = ", ".join(s.id for s in known_spaces() if s.published_weights is not None)
         raise WeightsError(
-            "there are no pretrained weights to download",
+            "this space has no published weights to download",
             subject=space.id,
-            hint=f"there are for {have}; else name a checkpoint (`weights` PATH)",
+            hint=f"{have} have; for others name a checkpoint (`weights` PATH)",
         )
     if published.sha256 is None and published.git_blob_id is None:
         raise WeightsError(

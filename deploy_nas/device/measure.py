@@ -140,7 +140,7 @@ class Watch:
         return self.readings[-1]
 
     def wait(self) -> float:
-        """Return a recent reading, ms, or a new one, taken once a slow stretch has ended.
+        """Return a recent reading, ms, or a new one, taken after the slow stretch has ended.
 
         After ``wait_s`` is used up, slow readings are returned too.
         """

@@ -1,7 +1,7 @@
 """Measured subnets: the file that ``accuracy collect`` writes and ``accuracy train`` reads.
 
 JSON lines: a header, then one architecture per line with its ``top1`` in percent. Lines are only appended,
-so an interrupted run loses at most the line it was writing: a last line without a newline is dropped.
+so an interrupted run loses at most the line being written: a last line without a newline is dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccuracyHeader:
-    """The conditions of the measurements: only equal ones are comparable.
+    """The conditions of the measurements; they are comparable only if all are equal.
 
     Args:
         space: the search space.
@@ -83,8 +83,8 @@ def load_accuracy_data(path: Path) -> AccuracyData:
     """Read measured subnets.
 
     Raises:
-        RecordError: no such file, a file of another kind, or an invalid line (NaN, a top-1 outside 0 to 100,
-            not an architecture of the space), which is named.
+        RecordError: a missing file, a file of another kind, or an invalid line (NaN, a top-1 outside 0 to
+            100, not an architecture of the space), which is named.
         VersionError: a newer deploy-nas wrote it.
     """
     return _parse(_complete(read_bytes(path)), str(path))
@@ -138,9 +138,9 @@ class AccuracyWriter:
             found = data.header.to_json()[key]
             if found != wanted:
                 raise MismatchError(
-                    f"was begun with {key.replace('_', ' ')} {found!r}, not {wanted!r}",
+                    f"was started with {key.replace('_', ' ')} {found!r}, not {wanted!r}",
                     subject=str(self.path),
-                    hint="name another file, or give what it was begun with",
+                    hint="name another file, or use what it was started with",
                 )
         self._file.truncate(len(complete))
         return data
@@ -173,7 +173,7 @@ class AccuracyWriter:
 
 
 def _line(value: Mapping[str, object]) -> bytes:
-    # NaN is written as such; the parser refuses it with a message that names it.
+    # NaN is written as it is; the parser refuses it and names the key.
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""Architecture files: one architecture of one space, with what was predicted of it."""
+"""Architecture files: one architecture of one space, with its predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deploy_nas.records.files import read_json, write_json
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureRecord:
-    """``architecture`` in OFA's keys, and what is promised of it."""
+    """``architecture`` in OFA's keys, and its predictions."""
 
     space: Space
     architecture: Architecture
@@ -27,7 +27,7 @@ class ArchitectureRecord:
         return image_size_of(self.architecture)
 
     def same_network(self, other: ArchitectureRecord) -> bool:
-        """Whether both are the same architecture of the same space, whatever is promised of them."""
+        """True if both are the same architecture of the same space, whatever their predictions."""
         return self.space.id == other.space.id and self.architecture == other.architecture
 
     def to_json(self) -> dict[str, object]:
@@ -60,7 +60,7 @@ def load_architecture(path: Path) -> ArchitectureRecord:
     """Read an architecture file."""
     fields = read_json(path)
     if "space" not in fields.value:
-        raise RecordError("is no architecture file: it has no 'space'", subject=str(path))
+        raise RecordError("is not an architecture file: 'space' is missing", subject=str(path))
     return parse_architecture(fields)
 
 

@@ -1,4 +1,4 @@
-"""Bundles: a folder or zip of models and what belongs to them, with a manifest that holds every hash."""
+"""Bundles: a folder or zip of models and their files, with a manifest that holds every hash."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from typing import Protocol, Self
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
-from deploy_nas.records.model import Certificate, ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
 
 FORMAT = "deploy-nas bundle"
 VERSION = 1
@@ -36,8 +37,8 @@ class Manifest:
     """The manifest of a bundle, without the hashes of its files.
 
     Args:
-        made_with: name and version of what wrote it.
-        models: metadata of each model by file name; the last is the one that ``infer.py`` runs.
+        made_with: name and version of the program that wrote it.
+        models: metadata of each model by file name; ``infer.py`` runs the last.
     """
 
     made_with: str
@@ -45,7 +46,7 @@ class Manifest:
 
     @property
     def shared(self) -> ModelMetadata:
-        """The last model's, for what all have in common: architecture, labels, preprocessing, weights."""
+        """Metadata that all models share: architecture, labels, preprocessing, weights."""
         return list(self.models.values())[-1]
 
     def to_json(self) -> dict[str, object]:
@@ -63,7 +64,7 @@ class Manifest:
 
     @property
     def keeps_budgets(self) -> bool:
-        """No model was measured over its budget."""
+        """True unless a model was measured over its budget."""
         held = [model.certificate for model in self.models.values()]
         return all(one is None or one.within_budget is not False for one in held)
 
@@ -83,11 +84,11 @@ def _described(name: str, model: ModelMetadata) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """A bundle whose files are those of its manifest.
+    """A bundle whose files match its manifest.
 
     Args:
         path: the folder or zip.
-        said: the manifest as it was read, to be held against the models themselves.
+        said: the manifest as it was read, to be compared with the models themselves.
         models: names of its models, in the manifest's order.
         files: every file but the manifest, by name.
     """
@@ -99,7 +100,7 @@ class Bundle:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a path is meant as a bundle: a folder, or named as a zip."""
+    """True for a path that is meant as a bundle: a folder, or a name that ends in .zip."""
     return path.is_dir() or path.suffix.lower() == ".zip"
 
 
@@ -110,12 +111,12 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
     elif path.suffix.lower() == ".zip":
         raise OutputError("is a folder", subject=str(path), hint="name a file")
     elif any(path.iterdir()) and not (force and _is_ours(path)):
-        hint = "name another folder; `force` replaces a bundle, nothing else"
+        hint = "name another folder; `force` replaces only a bundle"
         raise OutputError("holds files already", subject=str(path), hint=hint)
 
 
 def _is_ours(path: Path) -> bool:
-    """A folder with a bundle's manifest, or one that was cut short, and nothing that a bundle has not."""
+    """True for a folder that holds a bundle, whole or partly written, and nothing else."""
     names = {entry.name for entry in path.iterdir()} - {_NEW}
     if (path / _NEW).is_dir():
         names |= {_PART.sub(r"\1", entry.name) for entry in (path / _NEW).iterdir()}
@@ -131,18 +132,18 @@ def _is_ours(path: Path) -> bool:
 
 
 def check_manifest(bundle: Bundle, models: Mapping[str, ModelMetadata]) -> Manifest:
-    """The manifest, once it says what each model says of itself.
+    """The manifest, checked against the metadata of each model.
 
     Args:
         bundle: as read.
         models: metadata of its models, by file name.
 
     Raises:
-        MismatchError: it does not; names the model and the key.
-        RecordError: a manifest that names no model.
+        MismatchError: they differ; names the model and the key.
+        RecordError: a manifest without models.
     """
     if not models:
-        raise RecordError("names no model", subject=bundle.said.where)
+        raise RecordError("does not name a model", subject=bundle.said.where)
     for (name, model), entry in zip(models.items(), bundle.said.objects("models"), strict=True):
         subject, said = f"{bundle.path}: {name}", bundle.said
         _same(subject, "space", said.value.get("space"), model.space.id)
@@ -162,7 +163,7 @@ class _Readable(Protocol):
 
 
 def _parsed(fields: Fields, key: str, kind: type[_Readable]) -> object:
-    """The value of a key, ``None`` where it is empty; what cannot be read equals nothing."""
+    """The value of a key, ``None`` if it is empty, or the error if it cannot be read."""
     if not fields.value.get(key):
         return None
     try:
@@ -183,10 +184,10 @@ def _architecture(model: ModelMetadata) -> dict[str, object]:
 def write_bundle(
     path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool = False
 ) -> dict[str, object]:
-    """Write a folder, or a zip where the name ends so; returns the whole manifest's object.
+    """Write a folder, or a zip if the name ends in .zip; returns the object of the whole manifest.
 
-    In a folder all is written before what was there is removed, and the manifest takes its place last, so
-    that a bundle cut short has none. The same input gives the same bytes.
+    In a folder, all files are written before the old ones are removed, and the manifest is put in place last:
+    without it, a bundle is incomplete. The same input gives the same bytes.
     """
     check_bundle_output(path, force=force)
     described = {
@@ -207,11 +208,11 @@ def write_bundle(
     new = path / _NEW
     try:
         path.mkdir(exist_ok=True)
-        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(new, ignore_errors=True)  # left by a killed run
         new.mkdir()
         for name, data in {**files, MANIFEST: text}.items():
             write_atomic(new / name, data)
-        for old in path.iterdir():  # only a bundle of ours gets here
+        for old in path.iterdir():  # checked above: only files of a bundle
             if old != new:
                 old.unlink()
         for name in (*files, MANIFEST):
@@ -227,20 +228,20 @@ def read_bundle(path: Path) -> Bundle:
     """Read a bundle and check every file against the manifest.
 
     Raises:
-        RecordError: no bundle, cut short, a file missing, or a path outside the bundle.
+        RecordError: not a bundle, cut short, a missing file, or a path outside the bundle.
         VersionError: written by a newer deploy-nas.
-        MismatchError: a file that is not the one that was bundled.
+        MismatchError: a file that has changed since it was bundled.
     """
     found = _zip_files(path) if not path.is_dir() else _folder_files(path)
     if MANIFEST not in found:
-        raise RecordError(f"is no bundle: it has no {MANIFEST}", subject=str(path))
+        raise RecordError(f"is not a bundle: {MANIFEST} is missing", subject=str(path))
     where = f"{path}: {MANIFEST}"
     try:
         manifest = Fields(parse_json(found.pop(MANIFEST)), where)
     except ValueError as error:
-        raise RecordError(f"is not JSON, or cut short ({error})", subject=where) from error
+        raise RecordError(f"is not JSON, or is cut short ({error})", subject=where) from error
     if manifest.value.get("format") != FORMAT:
-        raise RecordError("is no manifest of a deploy-nas bundle", subject=where)
+        raise RecordError("is not the manifest of a deploy-nas bundle", subject=where)
     if (version := manifest.integer("version", 1)) > VERSION:
         raise VersionError(
             f"has format version {version}, this deploy-nas reads up to {VERSION}",
@@ -260,7 +261,7 @@ def read_bundle(path: Path) -> Bundle:
         raise RecordError("is not in the manifest", subject=f"{path}: {stray[0]}")
     models = tuple(model.text("file") for model in manifest.objects("models"))
     if odd := next((name for name in models if name not in found), None):
-        raise RecordError(f"names a model it does not hold: {odd[:80]!r}", subject=where)
+        raise RecordError(f"names a model that the bundle lacks: {odd[:80]!r}", subject=where)
     if len(set(models)) < len(models):
         raise RecordError("names a model twice", subject=where)
     return Bundle(path=path, said=manifest, models=models, files=found)
@@ -269,9 +270,9 @@ def read_bundle(path: Path) -> Bundle:
 def _check_name(name: str, where: str) -> None:
     if not _NAME.fullmatch(name):
         raise RecordError(
-            f"names a path outside its folder, or none: {name[:80]!r}",
+            f"names a path outside the bundle, or an invalid file name: {name[:80]!r}",
             subject=where,
-            hint="this bundle is not to be trusted",
+            hint="do not trust this bundle",
         )
 
 
@@ -279,9 +280,11 @@ def _folder_files(path: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for entry in sorted(path.iterdir()):
         if entry.is_symlink() or not entry.is_file():
-            raise RecordError("is no plain file", subject=str(entry), hint="this is not a bundle as written")
+            raise RecordError(
+                "is not a regular file", subject=str(entry), hint="bundles hold only such files"
+            )
         if len(found) == _MOST_FILES:
-            raise RecordError("is no bundle: it holds too many files", subject=str(path))
+            raise RecordError("is not a bundle: it holds too many files", subject=str(path))
         found[entry.name] = read_bytes(entry)
     return found
 
@@ -291,14 +294,14 @@ def _zip_files(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
             infos = archive.infolist()
             if len(infos) > _MOST_FILES or sum(info.file_size for info in infos) > _MOST_BYTES:
-                raise RecordError("is no bundle: it holds too much", subject=str(path))
+                raise RecordError("is not a bundle: it is too large", subject=str(path))
             for info in infos:
                 _check_name(info.filename, str(path))
             if len({info.filename for info in infos}) < len(infos):
-                raise RecordError("holds two files of one name", subject=str(path))
+                raise RecordError("holds two files of the same name", subject=str(path))
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise RecordError(f"is no zip, or cut short ({error})", subject=str(path)) from error
+        raise RecordError(f"is not a zip, or is cut short ({error})", subject=str(path)) from error
     except Exception as error:
         if isinstance(error, RecordError):
             raise

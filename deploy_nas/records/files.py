@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, and JSON with the path of what is wrong."""
+"""Read and write files: each is written whole or not at all, and errors in JSON name their key."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def _check_output(path: Path, force: bool) -> None:
     if path.is_dir():
         raise OutputError("is a folder", subject=str(path), hint="name a file")
     if path.exists() and not path.is_file():
-        raise OutputError("is no regular file", subject=str(path), hint="name a file")
+        raise OutputError("is not a regular file", subject=str(path), hint="name a file")
     if path.exists() and not force:
         raise OutputError("exists already", subject=str(path), hint="use `force` to replace it")
     parent = path.parent
     if not parent.is_dir():
-        raise OutputError(f"there is no folder {parent}", subject=str(path), hint="make it first")
+        raise OutputError(f"the folder {parent} does not exist", subject=str(path), hint="make it first")
     if not os.access(parent, os.W_OK):
-        raise OutputError(f"the folder {parent} cannot be written", subject=str(path))
+        raise OutputError(f"the folder {parent} cannot be written to", subject=str(path))
 
 
 def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write the whole file or leave what was there; raises :class:`OutputError`."""
+    """Write the whole file, or leave the old one as it was; raises :class:`OutputError`."""
     check_output(path, force=force)
     part = None
     try:
@@ -69,15 +69,15 @@ def read_bytes(path: Path) -> bytes:
     """The file's content; raises :class:`RecordError` naming it."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise RecordError("is too large to be one of ours", subject=str(path))
+            raise RecordError("is too large for a file of deploy-nas", subject=str(path))
         return path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror or error})", subject=str(path)) from error
 
 
 def read_json(path: Path) -> Fields:
-    """The file's JSON object; raises :class:`RecordError` naming the file and what is wrong."""
+    """The file's JSON object; raises :class:`RecordError` naming the file and the fault."""
     try:
         return Fields(parse_json(read_bytes(path)), str(path))
     except ValueError as error:
-        raise RecordError(f"is not JSON, or cut short ({error})", subject=str(path)) from error
+        raise RecordError(f"is not JSON, or is cut short ({error})", subject=str(path)) from error

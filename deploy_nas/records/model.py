@@ -1,7 +1,6 @@
-"""The metadata of an exported model, parsed once, at the file's edge.
+"""The metadata of an exported model as values.
 
-``adapters.graphs`` reads and writes the strings; all that is said of a model afterwards is said in these
-values.
+``adapters.graphs`` reads and writes the strings in the file; they are parsed here, once.
 """
 
 from __future__ import annotations
@@ -11,26 +10,25 @@ from dataclasses import dataclass, field
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME
-from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture
+from deploy_nas.records.certificate import Agreement, Certificate
 
 UNTRAINED = "UNTRAINED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Where weights came from.
+    """The origin of weights.
 
     Args:
         source: "embedded", "pretrained", "random", or the checkpoint's file name.
         sha256: of the file's bytes as they were loaded; ``None`` for random weights.
         trained: false for random weights.
         seed: of random weights.
-        recalibrated: images the batch-norm statistics were estimated anew on; 0: as loaded.
+        recalibrated: images the batch-norm statistics were re-estimated on; 0: as loaded.
     """
 
     source: str
@@ -40,7 +38,7 @@ class Provenance:
     recalibrated: int = 0
 
     def to_json(self) -> dict[str, object]:
-        """The object in files; random weights say UNTRAINED."""
+        """The object in files; for random weights with the warning UNTRAINED."""
         value: dict[str, object] = {
             "source": self.source,
             "sha256": self.sha256,
@@ -63,7 +61,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the network's input: centre square, resized, scaled to 0..1, normalised.
+    """Preprocessing from an image to the network's input: centre square, resized, scaled to 0..1, normalised.
 
     Args:
         image_size: side, pixels.
@@ -90,7 +88,7 @@ class Preprocessing:
         """From a file's object; raises :class:`RecordError` naming the key."""
         mean, std = fields.numbers("mean"), fields.numbers("std", positive=True)
         if not len(mean) == len(std) == 3:
-            raise RecordError("must be of three channels", subject=fields.where)
+            raise RecordError("must have three channels", subject=fields.where)
         for key, known in (("layout", "NCHW"), ("scale", "0..1"), ("resize", "bilinear")):
             if fields.holds(key) and fields.text(key) != known:
                 raise fields.wrong(key, repr(known))
@@ -98,51 +96,15 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """How far the file's outputs are from those of the network it was exported from.
-
-    Args:
-        reference: what they were compared with.
-        inputs: how many were compared.
-        largest_difference: of a logit.
-        allowed: at most.
-    """
-
-    reference: str
-    inputs: int
-    largest_difference: float
-    allowed: float
-
-    def to_json(self) -> dict[str, object]:
-        """The object in files."""
-        return {
-            "with": self.reference,
-            "inputs": self.inputs,
-            "largest_difference": self.largest_difference,
-            "allowed": self.allowed,
-        }
-
-    @classmethod
-    def from_json(cls, fields: Fields) -> Agreement:
-        """From a file's object; raises :class:`RecordError` naming the key."""
-        return cls(
-            reference=fields.text("with"),
-            inputs=fields.integer("inputs", 1),
-            largest_difference=fields.number("largest_difference"),
-            allowed=fields.number("allowed"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Quantization:
-    """How an INT8 file was quantised.
+    """The quantisation of an INT8 file.
 
     Args:
         activations, weights: their number formats, in words.
-        weight_bits: of a weight.
-        chosen_for: the instructions they were chosen for.
-        calibration_images: that the ranges come from.
-        ranges: how they were taken.
+        weight_bits: bits per weight.
+        chosen_for: the instructions the formats were chosen for.
+        calibration_images: number of images that the ranges come from.
+        ranges: the method that gave them, in words.
     """
 
     activations: str
@@ -179,130 +141,16 @@ class Quantization:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MeasuredOn:
-    """The device of a certificate: what of its fingerprint is worth keeping."""
-
-    cpu: str
-    threads: int
-    runtime_version: str
-    cores: int | None = None
-    machine: str | None = None
-    os: str | None = None
-    provider: str = CPU_PROVIDER
-    provider_options: Mapping[str, str] = field(default_factory=dict)
-    precision: str = FP32
-
-    def __str__(self) -> str:
-        provider = "" if self.provider == CPU_PROVIDER else f"{self.provider}, "
-        return f"{self.cpu}, {self.threads} thread(s), {provider}{ONNXRUNTIME} {self.runtime_version}"
-
-    def to_json(self) -> dict[str, object]:
-        """The object in files."""
-        value: dict[str, object] = {
-            "cpu": self.cpu,
-            "cores": self.cores,
-            "machine": self.machine,
-            "os": self.os,
-            "threads": self.threads,
-            "provider": self.provider,
-            "provider_options": dict(self.provider_options) or None,
-            ONNXRUNTIME: self.runtime_version,
-            "precision": self.precision,
-        }
-        return {key: held for key, held in value.items() if held is not None}
-
-    @classmethod
-    def from_json(cls, fields: Fields) -> MeasuredOn:
-        """From a file's object; raises :class:`RecordError` naming the key."""
-        return cls(
-            cpu=fields.text("cpu"),
-            threads=fields.integer("threads", 1),
-            runtime_version=fields.text(ONNXRUNTIME),
-            cores=fields.optional_integer("cores", 1),
-            machine=fields.optional_text("machine"),
-            os=fields.optional_text("os"),
-            provider=fields.optional_text("provider") or CPU_PROVIDER,
-            provider_options=fields.text_map("provider_options") if fields.holds("provider_options") else {},
-            precision=fields.optional_text("precision") or FP32,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Certificate:
-    """The promise and the measurement of the time when the file was verified.
-
-    Args:
-        graph_sha256: of the file without its metadata.
-        weights_sha256: of the weights it was exported with.
-        profile: id of the profile its prediction comes from.
-        budget_ms, predicted_ms, bound_ms, confidence: as promised.
-        measured: the latency then.
-        measured_on: the device.
-        within_budget: measured at most the budget; ``None`` without one.
-        agreement: as the export found it.
-        top1: on images; ``None`` where it was not measured.
-    """
-
-    graph_sha256: str
-    measured: Measured
-    measured_on: MeasuredOn
-    weights_sha256: str | None = None
-    profile: str | None = None
-    budget_ms: float | None = None
-    predicted_ms: float | None = None
-    bound_ms: float | None = None
-    confidence: float | None = None
-    within_budget: bool | None = None
-    agreement: Agreement | None = None
-    top1: Top1 | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The object in files."""
-        return {
-            "graph_sha256": self.graph_sha256,
-            "weights_sha256": self.weights_sha256,
-            "profile": self.profile,
-            "budget_ms": self.budget_ms,
-            "predicted_ms": self.predicted_ms,
-            "bound_ms": self.bound_ms,
-            "confidence": self.confidence,
-            "measured": self.measured.to_json(),
-            "measured_on": self.measured_on.to_json(),
-            "within_budget": self.within_budget,
-            "agreement": None if self.agreement is None else self.agreement.to_json(),
-            "top1": None if self.top1 is None else self.top1.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, fields: Fields) -> Certificate:
-        """From a file's object; raises :class:`RecordError` naming the key."""
-        return cls(
-            graph_sha256=fields.text("graph_sha256"),
-            measured=Measured.from_json(fields.fields("measured")),
-            measured_on=MeasuredOn.from_json(fields.fields("measured_on")),
-            weights_sha256=fields.optional_text("weights_sha256"),
-            profile=fields.optional_text("profile"),
-            budget_ms=fields.optional_number("budget_ms", positive=True),
-            predicted_ms=fields.optional_number("predicted_ms", positive=True),
-            bound_ms=fields.optional_number("bound_ms", positive=True),
-            confidence=fields.optional_number("confidence"),
-            within_budget=fields.optional_boolean("within_budget"),
-            agreement=Agreement.from_json(fields.fields("agreement")) if fields.holds("agreement") else None,
-            top1=Top1.from_json(fields.fields("top1")) if fields.holds("top1") else None,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelMetadata:
-    """Everything that an exported model says of itself.
+    """The metadata of an exported model.
 
     Args:
-        space, architecture: which subnet of which space it is.
-        predicted: what was promised of it.
+        space, architecture: the space, and the subnet of it.
+        predicted: its predictions.
         profile: id of the profile the prediction comes from.
-        labels: of the classes, in the order of the logits; empty where it names none.
-        preprocessing: of its images; ``None`` for a file that does not say.
-        weights: where they came from; ``None`` for a file that does not say.
+        labels: of the classes, in the order of the logits; empty if the file does not name them.
+        preprocessing: of its images; ``None`` if the file does not name it.
+        weights: their origin; ``None`` if the file does not name it.
         precision: "fp32" or "int8".
         opset: of the default ONNX domain.
         agreement: with the network it was exported from.
@@ -325,7 +173,7 @@ class ModelMetadata:
 
     @property
     def record(self) -> ArchitectureRecord:
-        """The architecture with what was promised of it."""
+        """The architecture with its predictions."""
         return ArchitectureRecord(space=self.space, architecture=self.architecture, predicted=self.predicted)
 
     @property
@@ -335,13 +183,13 @@ class ModelMetadata:
 
     @property
     def trained(self) -> bool:
-        """Whether its weights are those of a training; a file that does not say is taken at its word."""
+        """True unless the file says that its weights are random."""
         return self.weights is None or self.weights.trained
 
     def prepared_as(self, subject: str) -> Preprocessing:
-        """How its images are prepared; raises :class:`RecordError` for a file that does not say."""
+        """The preprocessing of its images; raises :class:`RecordError` if the file does not name it."""
         if self.preprocessing is None:
-            raise RecordError("does not say how its images are prepared", subject=subject)
+            raise RecordError("does not say how its images are preprocessed", subject=subject)
         return self.preprocessing
 
     def to_json(self) -> dict[str, object]:
@@ -371,10 +219,10 @@ def parse_model(value: Mapping[str, object], subject: str) -> ModelMetadata:
 
     Raises:
         MismatchError: a file that was not exported by deploy-nas.
-        RecordError, ArchitectureError, UnknownSpaceError: a value that cannot be; names the key.
+        RecordError, ArchitectureError, UnknownSpaceError: an invalid value; names the key.
     """
     if not isinstance(value.get("architecture"), dict):
-        raise MismatchError("was not exported by deploy-nas: it names no architecture", subject=subject)
+        raise MismatchError("was not exported by deploy-nas: its architecture is missing", subject=subject)
     fields = Fields(dict(value), subject)
     inner = {"space": value.get("space"), **fields.fields("architecture").value}
     record = parse_architecture(Fields(inner, f"{subject}: architecture"))
@@ -408,6 +256,6 @@ def _preprocessing(fields: Fields, record: ArchitectureRecord) -> Preprocessing 
         raise MismatchError(
             f"prepares images of {found.image_size} px, its architecture takes {record.image_size}",
             subject=fields.where,
-            hint="it was changed after it was exported; export it anew",
+            hint="it was changed after it was exported; export it again",
         )
     return found

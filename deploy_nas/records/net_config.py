@@ -1,7 +1,7 @@
 """``net.config`` files of OFA: one network, layer by layer, as ``ofa`` writes its ``.config``.
 
-Read are those of ``MobileNetV3``, ``ProxylessNASNets`` and ``ResNets``, in the spelling of OFA's published
-networks (``MobileInvertedResidualBlock``) and in that of today's ``ofa`` (``ResidualBlock``).
+Three families can be read, ``MobileNetV3``, ``ProxylessNASNets`` and ``ResNets``, in the spelling of OFA's
+published networks (``MobileInvertedResidualBlock``) and in that of today's ``ofa`` (``ResidualBlock``).
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ class NetConfig:
 
 
 def load_net_config(path: Path) -> NetConfig:
-    """Read a ``net.config``; raises :class:`RecordError` for anything else and for a family not known."""
+    """Read a ``net.config``; raises :class:`RecordError` for anything else and for an unknown family."""
     fields = read_json(path)
     if "name" not in fields.value:
-        raise RecordError("is no net.config of ofa: it has no 'name'", subject=str(path))
+        raise RecordError("is not a net.config of ofa: 'name' is missing", subject=str(path))
     name = fields.text("name")
     if name not in _FAMILIES:
         raise RecordError(
-            f"is of the family {name!r}", subject=str(path), hint=f"known are {', '.join(_FAMILIES)}"
+            f"is of the unknown family {name!r}",
+            subject=str(path),
+            hint=f"families that can be read: {', '.join(_FAMILIES)}",
         )
     config = NetConfig(name=name, fields=fields)
-    config.layers(224)  # so that every fault of the file is named now
+    config.layers(224)  # finds every fault of the file now
     return config
 
 
@@ -58,7 +60,7 @@ def load_image_size(path: Path) -> int:
 
 
 class _Chain:
-    """Layers one after the other; each must take what the one before gives."""
+    """A sequence of layers; the input channels of each must be the output channels of the one before."""
 
     def __init__(self, image_size: int) -> None:
         self.layers: list[Layer] = []
@@ -77,7 +79,7 @@ class _Chain:
 def _activation(fields: Fields) -> Activation:
     name = fields.optional_text("act_func")
     if name not in _ACTIVATIONS:
-        raise RecordError(f"'act_func' {name!r} is not known", subject=fields.where)
+        raise RecordError(f"'act_func' {name!r} is unknown", subject=fields.where)
     return _ACTIVATIONS[name]
 
 
@@ -119,7 +121,7 @@ def _mbconv(fields: Fields, chain: _Chain) -> None:
     else:
         mid = conv.integer("mid_channels", 1)
     if conv.value.get("groups") is not None:
-        raise RecordError("'groups' of a block are not known", subject=conv.where)
+        raise RecordError("'groups' of a block cannot be read", subject=conv.where)
     layer = mbconv(
         in_channels=in_channels,
         mid_channels=mid,

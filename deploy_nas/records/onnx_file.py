@@ -1,8 +1,8 @@
 """The tensors and the metadata of a small ONNX file, read without the onnx package.
 
-A search needs the weights of an accuracy predictor and nothing else of ONNX; loading the package for it
-would cost more than the search's first generations. An ONNX file is a protobuf message (``onnx.proto``,
-protobuf encoding guide); its initialisers and metadata are read, the rest is passed over.
+A search needs only the weights of an accuracy predictor; loading the onnx package for them would take longer
+than the search's first generations. An ONNX file is a protobuf message (``onnx.proto``, protobuf encoding
+guide); its initialisers and metadata are read, and all other fields are skipped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class OnnxFile:
 
 
 def read_onnx(data: bytes, subject: str) -> OnnxFile:
-    """Read a serialised model; raises :class:`RecordError` for anything else, and for external tensors."""
+    """Read a serialised model; raises :class:`RecordError` for anything else and for external tensors."""
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
     try:
@@ -52,7 +52,7 @@ def read_onnx(data: bytes, subject: str) -> OnnxFile:
                         name, array = _tensor(_bytes(tensor))
                         tensors[name] = array
     except (ValueError, struct.error, IndexError) as error:
-        raise RecordError("is not an ONNX file, or cut short", subject=subject) from error
+        raise RecordError("is not an ONNX file, or is cut short", subject=subject) from error
     return OnnxFile(tensors=tensors, metadata=metadata)
 
 
@@ -91,7 +91,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise ValueError("a number where bytes are due")
+        raise ValueError("a number instead of bytes")
     return value
 
 
@@ -112,7 +112,7 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
         elif number == _LOCATION and value:
             raise ValueError("its values lie in another file")
     if kind not in (_FLOAT, _DOUBLE) or len(dims) > _MOST_DIMS:
-        raise ValueError("a tensor of a type that is not read here")
+        raise ValueError("a tensor that is neither float nor double")
     floats32 = np.frombuffer(raw or floats if kind == _FLOAT else b"", dtype="<f4")
     array: Tensor = floats32 if kind == _FLOAT else np.frombuffer(raw, dtype="<f8")
     if array.size != int(np.prod(dims, dtype=np.float64)):

@@ -1,4 +1,4 @@
-"""Profiles: a latency table of one space on one device, with its fingerprint and its own validation."""
+"""Profiles: a latency table of one space on one device, with the device's fingerprint and a validation."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from deploy_nas.records.files import read_json, write_json
 
 FORMAT = "deploy-nas profile"
 VERSION = 2
-_MEASURED_VERSION = 1  # what measured profiles are written as: nothing in them is newer
+_MEASURED_VERSION = 1  # the version of measured profiles, which use nothing newer
 LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
-IMPORTED_DEFINITION = "as the makers of the imported table timed it"
+IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One layer's times. ``latency_ms`` is its share inside a network; the rest was timed alone.
+    """One layer's times. ``latency_ms`` is its share inside a network; the others are of the layer alone.
 
-    ``image_size``: of the networks it counts for; ``None``: of all. Imported tables time a layer anew
-    for each image size.
+    ``image_size``: of the networks it applies to; ``None``: all. Imported tables have a time per image size.
     """
 
     key: str
@@ -49,10 +48,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A network held out of the fit: what was predicted and what was measured.
+    """A network held out of the fit: its predicted and its measured latency.
 
-    ``moments_ms`` are its latencies in each half of the run, drift left in: what somebody who measures it
-    once, at some moment, may find.
+    ``moments_ms`` are its latencies in each half of the run, drift included: what a single measurement may
+    find.
     """
 
     image_size: int
@@ -64,11 +63,11 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
-    """How small a difference the machine could resolve, and how steady it was.
+    """The resolution and the steadiness of the machine while it was profiled.
 
     ``resolution_percent``: two timings of one model differ by less in 95 of 100 cases (A/A test).
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
-    of processor share of the bursts. ``faults`` are sentences; none makes the profile stable.
+    of the bursts' share of the processor. ``faults`` are sentences; a profile without any is stable.
     """
 
     resolution_percent: float
@@ -80,12 +79,12 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
-    """Where a table that deploy-nas did not measure came from.
+    """The origin of a table that deploy-nas did not measure.
 
     Args:
-        format: of the tables read.
+        format: of the tables.
         device: a name for it.
-        files: name to sha256 of what was read.
+        files: sha256 of each table by file name.
     """
 
     format: str
@@ -110,7 +109,7 @@ class Validation:
         networks: how many.
         mean_error_percent, worst_error_percent: of ``|predicted / measured - 1|``.
         within_5_percent, within_10_percent: share of networks with at most that error, in percent.
-        rank_correlation: Spearman's; 0 where it is undefined.
+        rank_correlation: Spearman's; 0 if it is undefined.
     """
 
     networks: int
@@ -129,8 +128,8 @@ class Validation:
 class Profile:
     """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``.
 
-    ``settings`` are those it was timed with. ``imported``: where the table came from, if it was not measured
-    by deploy-nas. Such a profile is unvalidated: nothing is known of its errors, so it has no bound.
+    ``settings`` are those it was timed with. ``imported`` is the origin of a table that deploy-nas did not
+    measure. Such a profile is unvalidated: its errors are unknown, so it has no bound.
     """
 
     space: Space
@@ -153,7 +152,7 @@ class Profile:
 
     @property
     def version(self) -> int:
-        """Of the format: imported profiles are what an older deploy-nas could not read."""
+        """Version of the format: imported profiles need the newer one, measured profiles do not."""
         return _MEASURED_VERSION if self.imported is None else VERSION
 
     # -- prediction ----------------------------------------------------------------------------
@@ -163,12 +162,12 @@ class Profile:
         return {(r.key, r.image_size): r for r in self.rows}
 
     def row(self, key: str, image_size: int) -> Row:
-        """The row of a layer in networks of that image size; raises ``KeyError`` where there is none."""
+        """The row of a layer in networks of that image size; raises ``KeyError`` if it is missing."""
         return self._rows.get((key, None)) or self._rows[key, image_size]
 
     @cached_property
     def _place_ms(self) -> FloatArray:
-        """``latency_ms`` of every choice of every slot, 0 where absent, NaN where not profiled."""
+        """``latency_ms`` of every choice of every slot, 0 if absent, NaN if not profiled."""
         keys, sizes = [layer.key for layer in self.space.rows], self.space.image_sizes
         table = np.full((len(sizes), len(keys) + 1), np.nan)
         table[:, -1] = 0.0
@@ -211,7 +210,7 @@ class Profile:
 
     @property
     def most_confidence(self) -> float:
-        """The highest confidence that so many held-out measurements support; 1 where there are none."""
+        """The highest confidence that the held-out measurements support; 1 without any."""
         count = sum(len(pair.moments_ms) for pair in self.pairs)
         return count / (count + 1) if count else 1.0
 
@@ -219,17 +218,17 @@ class Profile:
 
     @property
     def stable(self) -> bool:
-        """No fault was found with the measurement."""
+        """True if the measurement had no faults."""
         return not self.noise.faults
 
     @property
     def validated(self) -> bool:
-        """Networks held out of the fit were measured; without them there is no bound."""
+        """True if networks held out of the fit were measured; a bound needs them."""
         return bool(self.pairs)
 
     @cached_property
     def validation(self) -> Validation | None:
-        """Figures of the held-out networks; ``None`` where there are none."""
+        """Figures of the held-out networks; ``None`` without any."""
         if not self.pairs:
             return None
         predicted = [p.predicted_ms for p in self.pairs]
@@ -246,9 +245,9 @@ class Profile:
         )
 
     def differences(self, found: Fingerprint, *, where: str = "here") -> tuple[Difference, ...]:
-        """Differences between this profile's device and the one measured ``where``; empty where they agree.
+        """Differences between this profile's device and the one measured ``where``; empty if they agree.
 
-        An imported profile is of no device that was measured here.
+        An imported profile always differs: its device was not measured by deploy-nas.
         """
         if self.imported is None:
             return self.fingerprint.differences(found, where=where)
@@ -296,15 +295,15 @@ def load_profile(path: Path | str) -> Profile:
     """Read a profile.
 
     Raises:
-        RecordError: cut short, edited (its id no longer fits), rows missing, twice, or with times that
-            are none; the key is named.
+        RecordError: cut short, edited (its id no longer matches), with missing, repeated or invalid rows;
+            the key is named.
         VersionError: written by a newer deploy-nas.
     """
     fields = read_json(Path(path))
     version = check_format(fields, FORMAT, VERSION)
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
-        raise RecordError("was edited or damaged: its id does not fit its content", subject=str(path))
+        raise RecordError("was edited or damaged: its id does not match its content", subject=str(path))
     return profile
 
 
@@ -316,7 +315,9 @@ def _parse(fields: Fields) -> Profile:
     except ArchitectureError as error:
         raise RecordError(str(error), subject=f"{fields.where}: image_sizes") from error
     if not image_sizes or len(set(image_sizes)) != len(image_sizes):
-        raise RecordError("'image_sizes' must name each size once, and at least one", subject=fields.where)
+        raise RecordError(
+            "'image_sizes' must hold at least one size, and each size once", subject=fields.where
+        )
     noise = fields.fields("noise")
     rows = tuple(
         Row(
@@ -338,7 +339,7 @@ def _parse(fields: Fields) -> Profile:
     _check_rows(space, indices, rows, fields.where, by_size=imported is not None)
     offset_ms = tuple(fields.numbers("offset_ms"))
     if len(offset_ms) != len(image_sizes):
-        raise RecordError("'offset_ms' must have one number for each image size", subject=fields.where)
+        raise RecordError("'offset_ms' must have one number per image size", subject=fields.where)
     pairs = tuple(
         Pair(
             image_size=p.integer("image_size", 1),
@@ -372,10 +373,10 @@ def _parse(fields: Fields) -> Profile:
 
 
 def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool) -> None:
-    """All layers of the image sizes (``by_size``: of each anew), each once; raises :class:`RecordError`."""
+    """Raise :class:`RecordError` unless ``rows`` hold each layer once (``by_size``: once per image size)."""
     keys = [(r.key, r.image_size) for r in rows]
     if len(set(keys)) != len(keys):
-        raise RecordError("a layer stands twice in 'rows'", subject=where)
+        raise RecordError("a layer appears twice in 'rows'", subject=where)
     needed: set[tuple[str, int | None]] = {
         (layer.key, space.image_sizes[i] if by_size else None)
         for layer, held in zip(space.rows, space.row_sizes(), strict=True)
@@ -384,5 +385,5 @@ def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: s
     }
     if set(keys) != needed:
         odd = min(needed.symmetric_difference(keys), key=str)
-        how = "is missing from" if odd in needed else "is not of this space, but stands in"
+        how = "is missing from" if odd in needed else "is not of this space, but appears in"
         raise RecordError(f"layer {odd[0]} {how} 'rows'", subject=where)

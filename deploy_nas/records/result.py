@@ -1,4 +1,4 @@
-"""Result files: all that a search or a front search found, with what was asked."""
+"""Result files: the question of a search or a front, and all that was found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEARCH, FRONT = "search", "front"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
-    """Latency of one candidate as the measured finish timed it, ms, and whether its budget was kept."""
+    """Latency of one candidate in the measured finish, ms; ``within_budget`` is true if it met its budget."""
 
     latency_ms: float
     within_budget: bool
@@ -46,7 +46,7 @@ class Timed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """One architecture found; ``measured`` where it was timed."""
+    """One architecture that was found; ``measured`` if it was timed."""
 
     record: ArchitectureRecord
     measured: Timed | None = None
@@ -54,15 +54,15 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """The question that a search or a front answered: with it the answer can be repeated.
+    """The question that a search or a front answered; with it the answer can be repeated.
 
     Args:
         profiles: id of each device's profile by the name of its latency.
         budgets: upper bounds by figure.
-        confidence: of the latency bounds; ``None``: the plain prediction was taken.
+        confidence: of the latency bounds; ``None``: the prediction itself was used.
         predictor: accuracy predictor as it was named; ``None``: the space's own.
         anchors: as they were named.
-        image_sizes: searched; ``None`` where the file does not say.
+        image_sizes: searched; ``None`` if the file does not name them.
         bytes_per_element: of activations, for peak memory.
         hyper: hyper-parameters of a search by name.
         seed: of the run.
@@ -124,11 +124,11 @@ class SearchRecord:
     Args:
         kind: "search" (candidates best first) or "front" (cheapest first).
         space: searched.
-        asked: what makes the answer repeatable.
+        asked: the question.
         history: best predicted accuracy after each generation; empty for a front.
         evaluations: accuracies predicted.
-        interrupted: stopped by the user before its end.
-        candidates: what was found.
+        interrupted: true if the user stopped the run.
+        candidates: the architectures that were found.
     """
 
     kind: str
@@ -146,7 +146,7 @@ class SearchRecord:
 
 
 def save_result(result: SearchRecord, path: Path, *, force: bool = False) -> None:
-    """Write a result file, one candidate a line."""
+    """Write a result file, one candidate per line."""
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -173,13 +173,13 @@ def load_result(path: Path) -> SearchRecord:
     """Read a result file.
 
     Raises:
-        RecordError: no such file, cut short, or something else; names the key.
+        RecordError: missing, cut short, or another kind of file; names the key.
         VersionError: written by a newer deploy-nas.
         ArchitectureError: a candidate that does not belong to its space.
     """
     fields = read_json(path)
     if fields.value.get("format") != FORMAT:
-        raise RecordError("is no result of a search or a front", subject=str(path))
+        raise RecordError("is not a result file of search or pareto", subject=str(path))
     version = fields.integer("version", 1)
     if version > VERSION:
         raise VersionError(
@@ -208,5 +208,5 @@ def _candidate(fields: Fields) -> Candidate:
     where = f"{fields.where}: predicted"
     for key, held in (("latency_ms", record.predicted.latency_ms), ("accuracy", record.predicted.accuracy)):
         if held is None:
-            raise RecordError(f"has no {key!r}", subject=where)
+            raise RecordError(f"lacks {key!r}", subject=where)
     return Candidate(record=record, measured=Timed.from_json(measured) if measured.value else None)

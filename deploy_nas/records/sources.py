@@ -1,6 +1,6 @@
-"""Folders and zips as one thing: names of the files in it, and how to read one.
+"""A common interface to folders and zips: the names of their files, and a method to read one.
 
-Zips are read in place and never extracted, so no entry's name is ever used as a path.
+Zips are read in place and never extracted, so an entry's name is never used as a path.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Parts = tuple[str, ...]
 
 
 class Source(ABC):
-    """Files and folders as path parts; those whose names begin with a dot are left out."""
+    """Files and folders as path parts, without those whose names begin with a dot."""
 
     files: list[Parts]
     folders: list[Parts]
 
     @abstractmethod
     def read(self, parts: Parts) -> bytes:
-        """A file's content; raises ``ValueError`` for one above 64 MiB, and what reading it raises."""
+        """A file's content; raises ``ValueError`` above 64 MiB, and any error of reading it."""
 
 
 class _Folder(Source):
@@ -66,9 +66,9 @@ class _Zip(Source):
             parts = tuple(part for part in name.split("/") if part not in ("", "."))
             if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
                 raise ImagesError(
-                    f"has an entry outside itself ({info.filename[:80]!r})",
+                    f"has an entry outside the archive ({info.filename[:80]!r})",
                     subject=str(path),
-                    hint="this zip is not to be trusted",
+                    hint="do not trust this zip",
                 )
             if not parts or any(_ignored(part) for part in parts):
                 continue
@@ -88,12 +88,12 @@ class _Zip(Source):
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """A folder or a zip; raises :class:`ImagesError` for anything else, or where reading fails."""
+    """Open a folder or a zip; raises :class:`ImagesError` for anything else, or if reading fails."""
     try:
         if path.is_dir():
             yield _Folder(path)
         elif not path.exists():
-            raise ImagesError("there is no such folder or zip", subject=str(path))
+            raise ImagesError("does not exist", subject=str(path), hint="name a folder or a zip")
         elif not zipfile.is_zipfile(path):
             raise ImagesError("is neither a folder nor a zip", subject=str(path))
         else:
@@ -106,8 +106,8 @@ def open_source(path: Path) -> Iterator[Source]:
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except Exception as error:  # zipfile, struct and codecs each have their own for a damaged directory
-        raise ImagesError(f"is no zip, or a damaged one ({error})", subject=str(path)) from error
+    except Exception as error:  # zipfile, struct and codecs raise different ones for a damaged directory
+        raise ImagesError(f"is not a zip, or is damaged ({error})", subject=str(path)) from error
 
 
 def _ignored(name: str) -> bool:

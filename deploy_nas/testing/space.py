@@ -33,6 +33,7 @@ from deploy_nas.core import spaces
 from deploy_nas.core.errors import ArchitectureError, RecordError
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
@@ -54,6 +55,7 @@ class Files:
     best: Path
     model: Path
     images: Path
+    front: Path
 
 
 class SpaceContract:
@@ -99,7 +101,7 @@ class SpaceContract:
     @classmethod
     def quick(cls, space: Space) -> Iterator[None]:
         """Timings of a few runs each, and plans of a few networks."""
-        from deploy_nas.deploy import quantize
+        from deploy_nas.deploy import measuring, quantize
         from deploy_nas.workflows import profile as profiling
 
         settings_for = profiling.settings_for
@@ -109,6 +111,12 @@ class SpaceContract:
             patch.setattr(profiling, "make_plan", lambda *a, **k: plan)
             # a network this small need not be faster in INT8
             patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
+            together = measuring.measure_together
+            patch.setattr(
+                measuring,
+                "measure_together",
+                lambda models, how, **on: together(models, few_rounds(how), **on),
+            )
             yield
 
     @pytest.fixture(scope="class")
@@ -129,6 +137,7 @@ class SpaceContract:
                     ("best", "best.json"),
                     ("model", "best.onnx"),
                     ("images", "images"),
+                    ("front", "front.json"),
                 )
             },
         )
@@ -140,6 +149,8 @@ class SpaceContract:
         search = ("--population", 10, "--generations", 3, "--predictor", files.predictor)
         run("search", "--profile", files.profile, *budgets, *search, "-o", files.best, "--allow-unstable")
         run("export", files.best, "--weights", files.checkpoint, "-o", files.model)
+        few = ("--predictor", files.predictor, "--evaluations", 200, "--allow-unstable")
+        run("pareto", "--profile", files.profile, *few, "-o", files.front)
         return files
 
     # -- the declaration -----------------------------------------------------------------------------
@@ -215,13 +226,10 @@ class SpaceContract:
         assert record.predicted.provider == "CPUExecutionProvider"
 
     def test_pareto(self, space: Space, files: Files) -> None:
-        """``pareto`` finds a front and picks its knee."""
-        front, knee = files.folder / "front.json", files.folder / "knee.json"
-        asked = ("--predictor", files.predictor, "--evaluations", 200, "--allow-unstable")
-        run(
-            "pareto", "--profile", files.profile, *asked, "-o", front, "--pick", "knee", "--pick-output", knee
-        )
-        found = json.loads(front.read_text())
+        """``pareto`` found a front, and picks its knee from it."""
+        knee = files.folder / "knee.json"
+        run("pareto", "--from", files.front, "--pick", "knee", "--pick-output", knee)
+        found = json.loads(files.front.read_text())
         assert found["space"] == space.id and found["candidates"]
         assert json.loads(knee.read_text())["predicted"]["picked"] == "knee"
 
@@ -265,7 +273,7 @@ class SpaceContract:
         """``report`` writes a page that draws every layer."""
         page = files.folder / "report.html"
         asked = ("--profile", files.profile, "--model", files.model, "--predictor", files.predictor)
-        run("report", files.best, *asked, "-o", page)
+        run("report", files.best, *asked, "--front", files.front, "-o", page)
         assert space.id in page.read_text(encoding="utf-8")
 
     def test_accuracy(self, space: Space, files: Files) -> None:
@@ -274,9 +282,9 @@ class SpaceContract:
         from deploy_nas.workflows.accuracy import fit_file
 
         subnets = files.folder / "subnets.jsonl"
-        asked = ("--images", files.images, "--weights", files.checkpoint, "--workers", 1, "--count", 2)
+        asked = ("--images", files.images, "--weights", files.checkpoint, "--workers", 1, "--count", 1)
         run("accuracy", "collect", "--space", space.id, *asked, "--limit-per-class", 1, "-o", subnets)
-        assert len(subnets.read_text().splitlines()) == 3
+        assert len(subnets.read_text().splitlines()) == 2
         encoded = np.unique(space.canonical(space.sample_encoded(np.random.default_rng(3), 60)), axis=0)
         top1 = 50.0 + 10.0 * np.log(total_figure(space, encoded, "macs") / 1e6 + 1.0)
         header = AccuracyHeader(space=space, weights="w", images="i", image_count=10)
@@ -327,6 +335,13 @@ def few_runs(settings: Settings) -> Settings:
         row_burst_ms=0.1,
         sentinel_burst_ms=0.1,
         slow_factor=1e9,
+    )
+
+
+def few_rounds(how: MeasureSettings) -> MeasureSettings:
+    """Settings that measure a model for an instant, and wait for nothing."""
+    return replace(
+        how, rounds=2, burst_ms=0.1, least_runs=2, warmup_runs=1, warmup_ms=0.0, pause_s=0.0, wait_s=0.0
     )
 
 

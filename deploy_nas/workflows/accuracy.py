@@ -27,11 +27,11 @@ from deploy_nas.records.files import check_output
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectRequest:
-    """Which subnets to measure on which images.
+    """A measurement of subnets on images.
 
-    ``mirrored`` measures on the mirror images too; ``calibration`` recalibrates batch norm for each subnet;
-    ``best_of`` names a predictor, of which the best are measured and not a broad draw;
-    ``workers`` are processes, ``None``: one a core.
+    ``mirrored`` measures on the mirrored images too; ``calibration`` images recalibrate batch norm for each
+    subnet; ``best_of`` names a predictor whose best subnets are measured instead of a broad draw;
+    ``workers`` is the number of processes (``None``: one per core).
     """
 
     space: str
@@ -53,8 +53,8 @@ class Collected:
     """The outcome of a run: subnets measured now, subnets in the file, and images that could not be read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
-    ``promised_points`` is how much too much ``best_of`` promised of those measured now, on average; ``None``
-    where that was not asked.
+    ``promised_points`` is the mean of predicted minus measured accuracy of those measured now, by the
+    predictor ``best_of``; ``None`` without one.
     """
 
     measured: int
@@ -69,9 +69,9 @@ class Collected:
 def collect_accuracies(
     request: CollectRequest, progress: Callable[[Progress], None] | None = None
 ) -> Collected:
-    """Measure subnets until the file holds as many as asked.
+    """Measure subnets until the file holds as many as requested.
 
-    A run that was stopped goes on: what the file holds is not measured again.
+    A stopped run is resumed: subnets in the file are not measured again.
 
     Raises:
         WeightsError: random weights, whose accuracies mean nothing, or a checkpoint that does not fit.
@@ -124,7 +124,7 @@ def collect_accuracies(
 
 
 def promised_points(predictor: AccuracyPredictor, data: AccuracyData) -> float:
-    """How much more is predicted than was measured, on average."""
+    """Mean of predicted minus measured accuracy, percentage points."""
     return float(np.mean(predictor.percent_encoded(data.encoded) - data.top1_percent))
 
 
@@ -139,21 +139,21 @@ def measure_subnets(
     best_by: Percent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
-    """Begin or go on with a file of measured subnets; returns how many were measured now.
+    """Start or resume a file of measured subnets; returns how many were measured now.
 
     Args:
         evaluator: the supernet and the images.
         weights: hash of the supernet's weights.
         output: the file.
-        count: subnets it shall hold.
-        seed: draws them.
-        workers: processes; ``None``: one a core. The file does not depend on it.
+        count: subnets that it is to hold.
+        seed: for drawing them.
+        workers: processes; ``None``: one per core. The file does not depend on it.
         best_by: as :func:`~deploy_nas.accuracy.collect.collect`.
         progress: called after each subnet.
 
     Raises:
         MismatchError, OutputError, RecordError: as :class:`AccuracyWriter`.
-        OptionError: no worker, no subnet, or more than the space has.
+        OptionError: fewer than one worker or subnet, or more subnets than the space has.
     """
     calibration = evaluator.calibration
     header = AccuracyHeader(
@@ -165,7 +165,7 @@ def measure_subnets(
     )
     workers = len(machine.cores()) if workers is None else workers
     with AccuracyWriter(output, header) as writer:
-        # No more than there are subnets left: with none left, no process is started.
+        # At most one per remaining subnet: a finished file starts no process.
         useful = min(workers, max(1, count - len(writer.done)))
         with measuring(evaluator, pool_of(useful)) as measure:
             return collect(

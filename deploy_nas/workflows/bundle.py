@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.core.measured import Top1
@@ -14,15 +15,23 @@ from deploy_nas.workflows.export import Exported, ExportRequest
 from deploy_nas.workflows.verify import images_for, top1_of, verify_here
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundled:
+    """A bundle, and the exported files as they are now, with their certificates."""
+
+    manifest: Manifest
+    exported: Exported
+
+
 def bundle(
     request: ExportRequest,
     exported: Exported,
     output: Path,
     log: Callable[[str], None] | None = None,
-) -> Manifest:
+) -> Bundled:
     """Verify the files of a fresh export, certify and bundle them.
 
-    Each is measured on the execution provider that its prediction is of.
+    Each is measured on the execution provider of its prediction.
 
     Args:
         request: of the export.
@@ -31,8 +40,8 @@ def bundle(
         log: called with a line at each step.
 
     Raises:
-        ProviderError: that provider is not there.
-        MismatchError: a file that was changed meanwhile.
+        ProviderError: that provider is missing.
+        MismatchError: a file that was changed in the meantime.
         OutputError: the bundle cannot be written.
     """
     say = log or (lambda line: None)
@@ -49,4 +58,9 @@ def bundle(
             top1 = top1_of(model, images_for(model, request.images)).top1
         certified.append(certify(path, model, certificate_of(model, found, top1)))
     say("bundling")
-    return make_bundle(certified, output, force=request.force)
+    manifest = make_bundle(certified, output, force=request.force)
+    first, last = certified[0], certified[-1]
+    report = replace(exported.report, sha256=first.sha256, size_bytes=len(first.data))
+    if quantized is not None:
+        quantized = replace(quantized, model=last)
+    return Bundled(manifest=manifest, exported=Exported(report=report, quantized=quantized))

@@ -1,4 +1,4 @@
-"""Examine this machine: its versions and providers, and anything that would spoil its timings."""
+"""Examine this machine: its versions and providers, and anything that would disturb its timings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OK = "ok"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One line of the doctor's: ``advice`` is "ok", "unknown", or what to do."""
+    """One line of the result; ``advice`` is "ok", "unknown", or what to do."""
 
     what: str
     value: str
@@ -34,8 +34,8 @@ def examine() -> list[Finding]:
     """Versions, providers, cores, load, governor and steal."""
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
-        _version("deploy-nas", "install it: tools/quickstart does"),
-        *(_version(p, "install deploy-nas again") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
+        _version("deploy-nas", "install it with tools/quickstart"),
+        *(_version(p, "reinstall deploy-nas") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
     ]
     try:
         providers = ", ".join(ONNX_RUNTIME.providers())
@@ -52,7 +52,7 @@ def examine() -> list[Finding]:
         )
     )
     count = len(machine.cores())
-    advice = OK if count > 1 else "with one core, everything else that runs is in the timings"
+    advice = OK if count > 1 else "with one core, every other process disturbs the timings"
     findings.append(Finding(what="cores", value=str(count), advice=advice))
     load = machine.load_average()
     if load is None:
@@ -74,6 +74,6 @@ def examine() -> list[Finding]:
     if steal is None:
         findings.append(Finding(what="steal", value=UNKNOWN, advice="unknown"))
     else:
-        advice = OK if steal < 0.01 else "the host gives this machine's time to others: expect noise"
+        advice = OK if steal < 0.01 else "the host runs other machines on these cores: expect noise"
         findings.append(Finding(what="steal", value=f"{100 * steal:.2f}%", advice=advice))
     return findings

@@ -1,4 +1,4 @@
-"""Where a subnet's milliseconds go, and which single changes save most of them."""
+"""Explain a subnet's latency: the share of each layer, and the single changes that save most."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LayerShare:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """Layers in order (last: the run itself), their total, and swaps, the best bargain first."""
+    """Layers in order (the run itself last), their total, and swaps, the best trade first."""
 
     layers: tuple[LayerShare, ...]
     total_ms: float
@@ -63,7 +63,7 @@ def shares(profile: Profile, record: ArchitectureRecord) -> tuple[tuple[LayerSha
 
 
 def explain(profile: Profile, predictor: AccuracyPredictor, record: ArchitectureRecord) -> Explanation:
-    """See :class:`Explanation`; raises as :func:`shares` does."""
+    """Explain one subnet on one device; raises as :func:`shares` does."""
     layers, total = shares(profile, record)
     encoded = profile.space.encode([record.architecture])
     found = swaps(

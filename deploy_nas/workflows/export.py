@@ -1,4 +1,4 @@
-"""Export an architecture file, in INT8 too."""
+"""Export an architecture file as ONNX, in fp32 and on request in INT8."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ExportRequest:
 
     @property
     def int8_output(self) -> Path:
-        """Where the INT8 file goes: beside the fp32 one."""
+        """The path of the INT8 file: beside the fp32 one."""
         return self.output.with_suffix(f".int8{self.output.suffix or '.onnx'}")
 
 
@@ -62,10 +62,10 @@ def export(
     *,
     exported: Callable[[ExportReport], None] | None = None,
 ) -> Exported:
-    """Write one architecture file's subnet as ONNX, in INT8 too where that is asked for.
+    """Write one architecture file's subnet as ONNX, and in INT8 if requested.
 
-    INT8's top-1 is measured on ``request.images``; without them on every fifth calibration image, where those
-    lie in folders of the model's classes.
+    Top-1 of INT8 is measured on ``request.images``; without them, on every fifth calibration image if those
+    are in class folders of the model.
 
     Args:
         request: what to export.
@@ -73,9 +73,9 @@ def export(
         exported: called with the fp32 file's report before INT8 begins.
 
     Raises:
-        InputError: for whatever was given that is not usable; nothing is written.
+        InputError: unusable input; nothing is written.
         CheckFailedError: the outputs differ from ofa's, and nothing is written; or INT8 is slower or loses
-            more than allowed, and the fp32 file is kept.
+            too much accuracy, and only the fp32 file is written.
     """
     record = load_architecture(request.architecture)
     check_output(request.output, force=request.force)
@@ -102,8 +102,8 @@ def export(
     if not request.int8:
         return Exported(report=report)
     if request.force:
-        request.int8_output.unlink(missing_ok=True)  # it would be of another network
-    assert given.calibration is not None  # noqa: S101 - _images saw to it
+        request.int8_output.unlink(missing_ok=True)  # it may be of another network
+    assert given.calibration is not None  # noqa: S101 - _images ensures it
     quantized = quantize_model(
         read_model(request.output),
         request.int8_output,
@@ -129,7 +129,7 @@ def _labels(path: Path) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Images:
-    """Images to calibrate on, labelled ones to judge INT8 on, and the names of those that were skipped."""
+    """Images to calibrate on, labelled images to judge INT8 on, and the names of skipped images."""
 
     calibration: ImageSet | None = None
     held_out: ImageSet | None = None
@@ -142,7 +142,7 @@ def _images(request: ExportRequest, record: ArchitectureRecord, names: Sequence[
     if source is None:
         if request.int8:
             raise OptionError(
-                "needs images to take ranges from", subject="int8", hint="add `calibration_images`"
+                "needs images to take its ranges from", subject="int8", hint="add `calibration_images`"
             )
         return _Images()
     if not request.int8:
@@ -159,9 +159,9 @@ def _images(request: ExportRequest, record: ArchitectureRecord, names: Sequence[
 def _calibration(
     request: ExportRequest, source: Path, side: int, names: Sequence[str]
 ) -> tuple[ImageSet, ImageSet | None]:
-    """Images to calibrate on, and labelled ones kept from them to measure on, where there are any.
+    """Images to calibrate on, and labelled images held out from them to judge INT8 on, if they have labels.
 
-    What INT8 will be judged on, neither its ranges nor the batch-norm statistics may see.
+    Neither the INT8 ranges nor the batch-norm statistics may use the images that INT8 is judged on.
     """
     try:
         loaded = load_images(source, limit=request.calibration_limit, size=side)
@@ -169,11 +169,11 @@ def _calibration(
         loaded = load_images(source, labelled=False, limit=request.calibration_limit, size=side)
     if (found := loaded.median_side) < side / 2:
         raise ImagesError(
-            f"are {found:g} pixels, the model takes {side}: enlarged so far they give wrong ranges",
+            f"are {found:g} pixels, the model takes {side}: enlarging them this much gives wrong ranges",
             subject=str(source),
         )
     if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
-        raise ImagesError(f"class folder {odd[0]!r} is none of the model's classes", subject=str(source))
+        raise ImagesError(f"class folder {odd[0]!r} is not one of the model's classes", subject=str(source))
     if request.images is not None or sorted(loaded.classes) != sorted(names) or not names:
         return loaded, None
     fifth = np.arange(len(loaded)) % 5 == 0

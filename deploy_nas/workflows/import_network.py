@@ -1,4 +1,4 @@
-"""OFA's ``net.config`` to an architecture of the space that has exactly this network."""
+"""Convert OFA's ``net.config`` to an architecture of the space that has exactly this network."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def import_network(
 
     Args:
         path: the file, or the folder it is in.
-        image_size: side of its images; ``None``: what ``run.config`` beside it says.
-        space: only this one; ``None``: whichever has it.
+        image_size: side of its images; ``None``: as given by the ``run.config`` beside it.
+        space: the only space to look in; ``None``: all of them.
 
     Raises:
         RecordError: a file that is not a net.config, is cut short, or is of an unknown family.
         MismatchError: a network that no space has; names the nearest space and the layer it lacks.
-        OptionError: no image size is known.
+        OptionError: the image size is not known.
         ArchitectureError: an image size that the space does not offer.
     """
     file = path / "net.config" if path.is_dir() else path
@@ -41,7 +41,7 @@ def import_network(
     except ArchitectureError as error:
         nearest = min(found.image_sizes, key=lambda side: abs(side - size))
         raise ArchitectureError(
-            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: say `image_size` {nearest}"
+            f"{error}", subject=str(file), hint=f"its layers fit {found.id}: use `image_size` {nearest}"
         ) from error
     return ArchitectureRecord(space=found, architecture=architecture)
 
@@ -59,13 +59,13 @@ def find_space(
         if nearest is None or match.matched > nearest[0].matched:
             nearest = match, space
     if nearest is None:
-        raise MismatchError("there is no space to look in", subject=where)
+        raise MismatchError("cannot be matched: no search space is installed", subject=where)
     match, space = nearest
-    odd = layers[match.matched].key if match.matched < len(layers) else "fewer layers"
+    odd = f"lacks {layers[match.matched].key}" if match.matched < len(layers) else "has more layers"
     raise MismatchError(
-        f"is no network of a space known here; nearest is {space.id}, which at {match.slot} has no {odd}",
+        f"is not a network of any known space; the nearest, {space.id}, {odd} at {match.slot}",
         subject=where,
-        hint="'deploy-nas spaces' lists them",
+        hint="deploy-nas spaces lists them",
     )
 
 
@@ -73,8 +73,8 @@ def _image_size_beside(file: Path) -> int:
     beside = file.with_name("run.config")
     if not beside.is_file():
         raise OptionError(
-            "there is no run.config beside it that says the image size",
+            "the image size is not known: run.config beside it is missing",
             subject=str(file),
-            hint="say `image_size` N",
+            hint="name it with `image_size`",
         )
     return load_image_size(beside)

@@ -1,4 +1,4 @@
-"""Make a profile of somebody else's latency tables."""
+"""Convert latency tables that others measured to a profile."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def import_ofa(
     """Write OFA's YAML tables of one device (``SIZE_lookup_table.yaml``) as a profile.
 
     Args:
-        folder: of the tables, one an image size.
+        folder: of the tables, one per image size.
         output: the profile file.
         space: whose layers they hold; found by their keys unless given.
-        device: a name for it; the folder's unless given.
+        device: a name for the device; the folder's name unless given.
         force: replace the output.
 
     Raises:
-        RecordError: no table there, or one that cannot be read; names file and key.
-        MismatchError: a layer of the space is missing, or they fit no space.
+        RecordError: no table, or one that cannot be read; names file and key.
+        MismatchError: a layer of the space is missing, or the tables fit no space.
     """
     check_output(output, force=force)
     files = read_ofa_tables(folder)
@@ -53,15 +53,15 @@ def import_ofa(
 
 
 def _space_of(tables: dict[int, Times], folder: Path) -> Space:
-    """The first space all of whose layers are there."""
+    """The first space whose layers are all in the tables."""
     lacking = {space.id: missing_keys(space, tables) for space in known_spaces()}
     for name, missing in lacking.items():
         if not missing:
             return get_space(name)
-    # A space of other image sizes, or of layers that no table has, lacks one thing: all of it.
+    # A space with other image sizes, or with a layer that no table has, lists one missing thing: everything.
     nearest = min(lacking, key=lambda name: (not could_hold(get_space(name), tables), len(lacking[name])))
     raise MismatchError(
-        f"its tables hold no space whole; of {nearest}: {lacking[nearest][0]}",
+        f"its tables lack layers of every space; of the nearest, {nearest}: {lacking[nearest][0]}",
         subject=str(folder),
         hint="name one with `space` to see what it lacks",
     )

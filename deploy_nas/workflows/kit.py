@@ -1,4 +1,4 @@
-"""Profiles of devices elsewhere: make a kit, import its result, or have a target run it."""
+"""Profile other devices: make a kit, import its result, or have a target run it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deploy_nas.workflows.profile import ProfileRequest, plan_for, settings_for
 
 
 def kit_for(request: ProfileRequest) -> tuple[ProfilePlan, bytes]:
-    """The plan and the kit for a request; the provider is looked for on the device, not here."""
+    """The plan and the kit for a request; the provider is checked on the device, not here."""
     if request.threads < 1:
         raise OptionError(f"must be at least 1, is {request.threads}", subject="threads")
     plan = plan_for(request)
@@ -32,11 +32,11 @@ def write_kit(request: ProfileRequest) -> int:
     """Write a kit to ``request.output``; returns its size in bytes.
 
     Raises:
-        OptionError: INT8 for a processor that is not named: a kit's device is not known here.
+        OptionError: INT8 without a named processor: the kit's device is not known here.
     """
     check_output(request.output, force=request.force)
     if request.int8_for_this_processor:
-        raise OptionError("must name the device's processor for a kit of INT8", subject="int8_for")
+        raise OptionError("must name the device's processor for an INT8 kit", subject="int8_for")
     data = kit_for(request)[1]
     write_atomic(request.output, data, force=request.force)
     return len(data)
@@ -46,9 +46,9 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
     """The profile of a kit's result.
 
     Raises:
-        RecordError: cut short, edited, units missing, or times that are none.
+        RecordError: cut short, edited, with missing units, or with invalid times.
         VersionError: of a newer deploy-nas.
-        MismatchError: of a kit that this deploy-nas would not make.
+        MismatchError: of a kit of another deploy-nas version.
     """
     content = parse_journal(split_result(data, subject), subject)
     header = content.header
@@ -57,7 +57,7 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
     plan = plan_of(header.arguments)
     if plan.id != header.plan:
         raise MismatchError(
-            "is of another kit than this deploy-nas makes", subject=subject, hint="make a new kit"
+            "is the result of another deploy-nas version's kit", subject=subject, hint="make a new kit"
         )
     return make_profile(
         plan,
@@ -80,7 +80,7 @@ def import_result(result: Path, output: Path, *, force: bool = False) -> Profile
 def profile_target(
     request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
 ) -> Profile:
-    """Profile a device; timing happens there only, and INT8 is for its processor unless named.
+    """Profile a device; all timing happens there, and INT8 is for its processor unless one is named.
 
     Args:
         request: the profile, and where it is written here.
@@ -95,7 +95,7 @@ def profile_target(
     check_output(request.output, force=request.force)
     device = target_of(target, ssh_options)
     if request.int8_for_this_processor:
-        # Instruction sets beside the architecture change how many bits weights have, not what is timed.
+        # Instruction sets within an architecture change the bits of a weight, but not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     plan, kit = kit_for(request)
     name = f"{plan.id}-{request.threads}t"

@@ -1,4 +1,4 @@
-"""The measured finish of a search: export and time the best candidates, and believe the clock."""
+"""The measured finish of a search: export and time the best candidates, then choose by measurement."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def check_measurable(question: Question, count: int) -> None:
     if count < 0:
         raise OptionError(f"must be at least 1, is {count}", subject="measure_top")
     if LATENCY not in question.request.budgets:
-        raise OptionError("needs a latency budget to hold the measurements against", subject="measure_top")
+        raise OptionError("needs a latency budget to compare measurements with", subject="measure_top")
     on = question.profile.fingerprint
     if on.precision != FP32:
-        raise OptionError(
-            f"exports and times {FP32} files, and the profile is {on.precision}", subject="measure_top"
-        )
+        raise OptionError(f"times {FP32} files, but the profile is {on.precision}", subject="measure_top")
     here = question.profile.differences(machine.fingerprint_like(on))
     if foreign := [d for d in here if d.name in PROCESSOR or d.name == "provider"]:
         raise OptionError(
-            f"times on this machine, and the profile is another's ({foreign[0]})", subject="measure_top"
+            f"times on this machine, but the profile is another's ({foreign[0]})", subject="measure_top"
         )
 
 
 def contenders(plain: IntArray, bounded: IntArray, count: int) -> IntArray:
-    """``count`` distinct rows: half the best under the plain prediction, where measuring may find room.
+    """``count`` distinct candidates to time, half of them from each list.
+
+    Those under the plain prediction may meet the budget in a measurement although their bound exceeds it.
 
     Args:
         plain: candidates under the plain prediction, best first, int64 ``[n, 1 + genes]``.
@@ -57,7 +57,7 @@ def contenders(plain: IntArray, bounded: IntArray, count: int) -> IntArray:
 def time_candidates(
     question: Question, rows: IntArray, weights: str | None, measuring: Say | None
 ) -> tuple[list[Candidate], bool]:
-    """Each exported and timed, most accurate first, and whether the user stopped it."""
+    """Export and time each row; returns them most accurate first, and whether the user stopped the run."""
     from deploy_nas.deploy.export import export_onnx
     from deploy_nas.deploy.measuring import measure
 
@@ -103,7 +103,10 @@ def _by_accuracy(timed: Sequence[Candidate]) -> list[Candidate]:
 def best_measured(
     timed: Sequence[Candidate], fallback: ArchitectureRecord, interrupted: bool
 ) -> tuple[ArchitectureRecord, BudgetMissedError | None]:
-    """The most accurate within its budget; stopped before one was found, the search's own untimed answer."""
+    """The most accurate candidate within its budget, and the error if all miss it.
+
+    A run stopped before any was found returns ``fallback``, the search's own answer, unless that was timed.
+    """
     for candidate in timed:
         record, measured = candidate.record, candidate.measured
         if measured is not None and measured.within_budget:
@@ -114,5 +117,5 @@ def best_measured(
     return fallback, BudgetMissedError(
         f"none of the {len(timed)} candidates timed meets the budget: the fastest took {fastest:.4g} ms",
         subject="measure_top",
-        hint="the device may be slower now than when it was profiled: see deploy-nas verify",
+        hint="the device may be slower now than when it was profiled; deploy-nas verify shows it",
     )

@@ -83,10 +83,10 @@ def front_file(
 
 
 def load_front(path: Path) -> SearchRecord:
-    """Read a front; raises :class:`OptionError` for the result of a search for one budget."""
+    """Read a front; raises :class:`OptionError` for the result of a search with one budget."""
     record = load_result(path)
     if record.kind != FRONT or not record.candidates:
-        raise OptionError("is no front", subject=str(path), hint="deploy-nas pareto makes one")
+        raise OptionError("is not a front", subject=str(path), hint="make one with deploy-nas pareto")
     return record
 
 
@@ -98,8 +98,8 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
         what: "knee", or a latency budget in ms, kept by the bound that the front was made with.
 
     Raises:
-        OptionError: neither.
-        BudgetError: nothing on the front is that fast; names the fastest.
+        OptionError: ``what`` is neither.
+        BudgetError: every point is slower than that; names the fastest.
     """
     budget_ms = picked_budget_ms(what)
     records = [candidate.record for candidate in front.candidates]
@@ -113,14 +113,14 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
         raise BudgetError(
             f"the front begins at {min(map(_bound, records)):.4g} ms, above {budget_ms:g}",
             subject="pick",
-            hint="allow more",
+            hint="pick a larger budget",
         )
     best = max(within, key=lambda r: r.predicted.accuracy or 0.0)
     return replace(best, predicted=replace(best.predicted, budget_ms=budget_ms, picked=f"{budget_ms:g}"))
 
 
 def picked_budget_ms(what: str) -> float | None:
-    """The latency that a pick names, ``None`` for the knee; raises :class:`OptionError` for neither."""
+    """The latency that a pick names, ``None`` for the knee; raises :class:`OptionError` for anything else."""
     if what == KNEE:
         return None
     try:
@@ -138,7 +138,7 @@ def _bound(record: ArchitectureRecord) -> float:
 
 
 def pick_file(front: SearchRecord, what: str, output: Path, *, force: bool = False) -> ArchitectureRecord:
-    """Write the architecture picked."""
+    """Pick one architecture of a front and write it."""
     record = pick(front, what)
     save_architecture(record, output, force=force)
     return record

@@ -1,4 +1,4 @@
-"""Profile this device for one space: plan, time into a journal, make the table, write it."""
+"""Profile this device for one space: make a plan, time it into a journal, fit the table, write it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deploy_nas.records.profile import Profile, save_profile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
-    """A space to profile, and how; ``image_sizes`` ``None`` takes the space's own list."""
+    """A space to profile, and how to time it; ``image_sizes`` ``None`` takes the space's own list."""
 
     space: str
     output: Path
@@ -40,22 +40,22 @@ class ProfileRequest:
 
     @property
     def int8_for_this_processor(self) -> bool:
-        """INT8, and no processor is named."""
+        """True for INT8 without a named processor."""
         return self.precision == INT8 and self.int8_for == THIS_PROCESSOR
 
     @property
     def activations(self) -> str:
-        """INT8's number format for the processor asked for."""
+        """The number format of INT8 activations for the requested processor."""
         return scheme_for(self.int8_for, machine.cpu_features(), platform.machine()).activations
 
 
 def journal_path(output: Path) -> Path:
-    """Where the times of an unfinished run are kept, beside the profile."""
+    """The journal that keeps the times of an unfinished run, beside the profile."""
     return output.with_name(output.name + ".journal")
 
 
 def settings_for(request: ProfileRequest) -> Settings:
-    """How a request's plan is timed."""
+    """The settings that a request's plan is timed with."""
     settings = Settings(
         threads=request.threads,
         provider=request.provider,
@@ -85,13 +85,13 @@ def plan_for(request: ProfileRequest) -> ProfilePlan:
 def profile_device(
     request: ProfileRequest, progress: Progress | None = None, say: Callable[[str], None] | None = None
 ) -> Profile:
-    """Time a space on this device and write its profile; ``say`` hears the finding of the A/A test.
+    """Time a space on this device and write its profile; ``say`` is called with the result of the A/A test.
 
-    A run that was stopped goes on from its journal; ``fresh`` begins anew. The journal is removed
-    when the profile is written.
+    A stopped run is resumed from its journal; ``fresh`` starts over. The journal is removed when the profile
+    is written.
 
     Raises:
-        InputError: a space, size, provider, thread count or output that cannot be (nothing is timed).
+        InputError: an invalid space, size, provider, thread count or output; nothing is timed.
         MismatchError: the journal is of another run.
     """
     check_output(request.output, force=request.force)

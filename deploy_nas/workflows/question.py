@@ -1,4 +1,4 @@
-"""The question that a search, a front or an explanation answers: devices, budgets and predictor, checked."""
+"""The checked question that a search or a front answers: devices, budgets and predictor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from deploy_nas.accuracy.anchor import anchored, load_anchors
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.adapters.graphs.form import changed_graphs
-from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
+from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError, UnstableDeviceError
 from deploy_nas.core.figures import LATENCY as LATENCY_FIGURE
 from deploy_nas.core.figures import on_device
 from deploy_nas.core.predicted import Elsewhere, Predicted
@@ -25,7 +25,7 @@ from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
 
 LATENCY = LATENCY_FIGURE.name
 DEFAULT_CONFIDENCE = 0.95
-# 50,000 evaluations as the seed's 100 x 500: as good in all trials, twice as fast (docs/notes/search.md)
+# 50,000 evaluations, as many as OFA's 100 x 500: as good in all trials, twice as fast (docs/notes/search.md)
 DEFAULT_HYPER: Mapping[str, float] = {"population_size": 1000, "max_time_budget": 50}
 
 
@@ -44,7 +44,7 @@ class SearchRequest:
 
     ``budgets`` are upper bounds by figure (``latency_ms`` on the first device, ``millionMACs``,
     ``params_million``, ``KBPeakMemory``, ``model_mb``). Latency budgets are kept by each profile's bound
-    at ``confidence``; ``None`` takes the plain prediction, and so does a profile without validation.
+    at ``confidence``; with ``None``, or for a profile without validation, the prediction itself is used.
     """
 
     budgets: Mapping[str, float]
@@ -61,7 +61,7 @@ class SearchRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """A request, checked: ``budgets`` that the search keeps to, ``ratios`` that bound its latencies."""
+    """A checked request; ``budgets`` limit the search, ``ratios`` are each device's bound over prediction."""
 
     request: SearchRequest
     profile: Profile
@@ -73,11 +73,11 @@ class Question:
 
     @property
     def profiles(self) -> dict[str, Profile]:
-        """By the name of their latency's figure, the first device's first."""
+        """Profiles by the name of their latency's figure, the first device's first."""
         return {LATENCY: self.profile, **{on_device(o.name): o.profile for o in self.request.others}}
 
     def asked(self) -> Asked:
-        """For result files: what makes the answer repeatable."""
+        """The question as result files keep it, so that the answer can be repeated."""
         request = self.request
         return Asked(
             profiles={name: profile.id for name, profile in self.profiles.items()},
@@ -92,7 +92,7 @@ class Question:
         )
 
     def records(self, encoded: IntArray) -> list[ArchitectureRecord]:
-        """Encoded architectures ``[n, 1 + genes]`` with all that is predicted of them."""
+        """Encoded architectures ``[n, 1 + genes]`` as records with all their predictions."""
         figures = self.efficiency.get_efficiency_batch(encoded)
         accuracy = self.predictor.predict_encoded(encoded)
         spread = self.predictor.spread_encoded(encoded)
@@ -137,13 +137,13 @@ class Question:
         )
 
     def _bound(self, figure: str, latency_ms: float) -> float | None:
-        """``None`` for an unvalidated profile, and where the plain prediction is wanted."""
+        """The bound; ``None`` for an unvalidated profile, and without a confidence."""
         if self.request.confidence is None or not self.profiles[figure].validated:
             return None
         return round(latency_ms * self.ratios[figure], 6)
 
     def explained(self, error: InfeasibleBudgetError) -> InfeasibleBudgetError:
-        """The error, and what was searched below where a bound tightened a budget."""
+        """The error, with the tightened budget that was searched for if a bound tightened it."""
         figure = error.subject
         ratio = self.ratios.get(figure, 1.0)
         given = {**self.request.budgets, **_elsewhere(self.request)}.get(figure)
@@ -159,7 +159,7 @@ class Question:
         )
 
     def unbounded(self) -> Question:
-        """The same by the plain prediction on the first device; the others keep their bounds."""
+        """The same question without a bound on the first device; the others keep theirs."""
         budgets = {LATENCY: self.request.budgets[LATENCY]} if LATENCY in self.request.budgets else {}
         return replace(self, budgets=self.budgets | budgets)
 
@@ -172,20 +172,21 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
     """Check a request against its devices.
 
     Raises:
-        MismatchError: without ``allow_unstable`` an unstable profile, or one of graphs as they were once
-            written; profiles of different spaces, or image sizes that one does not hold.
-        OptionError: a confidence outside 0 to 1.
+        UnstableDeviceError: an unstable profile, without ``allow_unstable``.
+        MismatchError: a profile of graphs that this deploy-nas writes differently, without
+            ``allow_unstable``; profiles of different spaces, or an image size that one of them lacks.
+        OptionError: a confidence outside 0 to 1, or above what a profile supports.
     """
     confidence = request.confidence
     if confidence is not None and not 0 < confidence < 1:
         raise OptionError(f"must be between 0 and 1, or none, is {confidence}", subject="confidence")
     profiles = {LATENCY: profile, **{on_device(o.name): o.profile for o in request.others}}
     if len(profiles) != 1 + len(request.others):
-        raise OptionError("two devices have one name", subject="profiles", hint="rename a file")
+        raise OptionError("two devices have the same name", subject="profiles", hint="rename a file")
     for held in profiles.values():
         if confidence is not None and confidence > max(DEFAULT_CONFIDENCE, most := held.most_confidence):
             raise OptionError(
-                f"the held-out networks of profile {held.id} support {most:.3f} at most, is {confidence}",
+                f"is {confidence}, but the held-out networks of profile {held.id} support at most {most:.3f}",
                 subject="confidence",
             )
         if (changed := changed_graphs(held)) is not None and not request.allow_unstable:
@@ -195,7 +196,7 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
                 hint="profile again with this deploy-nas, or use `allow_unstable`",
             )
         if not held.stable and not request.allow_unstable:
-            raise MismatchError(
+            raise UnstableDeviceError(
                 f"is unstable ({'; '.join(held.noise.faults)})",
                 subject=f"profile {held.id}",
                 hint="profile again on a quiet device, or use `allow_unstable`",
@@ -230,12 +231,12 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
 
 
 def predictor_for(profile: Profile, source: str | None, anchors: Sequence[str] = ()) -> AccuracyPredictor:
-    """The accuracy predictor asked for, or the space's own, re-based on ``anchors``."""
+    """The requested accuracy predictor, or the space's own, re-based on ``anchors``."""
     if source is None and profile.space.default_predictor is None:
         raise OptionError(
-            f"{profile.space.id} comes with no predictor of its own",
+            f"{profile.space.id} comes without a predictor",
             subject="predictor",
-            hint="name one: a PATH, or pretrained for OFA's published ones",
+            hint="name one: PATH, or pretrained for OFA's published predictors",
         )
     predictor = load_accuracy_predictor(profile.space, source or "embedded")
     return anchored(predictor, *load_anchors(profile.space, anchors)) if anchors else predictor
@@ -247,7 +248,7 @@ def load_devices(
     """The first device with its budget, and the others with theirs, in the order given.
 
     Raises:
-        OptionError: with several profiles, not one budget for each.
+        OptionError: some budgets, but not one per profile.
         RecordError: a profile that cannot be read.
     """
     if len(max_latency_ms) not in (0, len(profiles)):
@@ -267,5 +268,5 @@ def load_devices(
 
 
 def generator(seed: int) -> np.random.Generator:
-    """PCG64 by name, whose stream numpy keeps the same across releases, processes and platforms."""
+    """A PCG64 generator: numpy keeps its stream the same across releases and platforms."""
     return np.random.Generator(np.random.PCG64(seed))

@@ -1,4 +1,4 @@
-"""The main job in one call, with the embedded supernet: profile, search, export, verify, report."""
+"""The whole job in one call, with the embedded supernet: profile, search, export, verify, report."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from deploy_nas.workflows.report import Commands, Findings, write_report
 from deploy_nas.workflows.search import search
 from deploy_nas.workflows.verify import verify_here
 
-# The budget is this far between the fastest and the slowest subnet: small enough to matter.
+# The budget lies this far from the fastest subnet to the slowest: small enough to constrain the search.
 _BUDGET_POSITION = 0.4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quickstart:
-    """All that quickstart made; ``stages_s`` is the time of each stage."""
+    """The results of quickstart; ``stages_s`` is the time of each stage."""
 
     folder: Path
     profile: Profile
@@ -53,18 +53,18 @@ def quickstart(
     """Profile this machine for the embedded space, search, export, verify and report, into one folder.
 
     Args:
-        folder: made where it is not there; holds profile, architecture, model and report.
-        max_latency_ms: the budget; chosen from what was measured unless given.
+        folder: for profile, architecture, model and report; made if missing.
+        max_latency_ms: the budget; chosen from the profile unless given.
         threads: intra-op threads.
         quick: profile fewer networks: quicker, less precise.
         seed: of profile and search.
         force: replace files of an earlier run.
         progress: of the profile.
         say: called at each stage.
-        commands: gives those that repeat it, of the paths of "profile", "best", "model" and "report".
+        commands: makes the commands that repeat it from the paths of "profile", "best", "model" and "report".
 
     Raises:
-        OutputError: the folder cannot be made, or holds files already.
+        OutputError: the folder cannot be made, or already holds files of a run.
     """
     say = say or (lambda line: None)
     space = embedded_space()
@@ -105,7 +105,7 @@ def quickstart(
         ends = [space.smallest(profile.image_sizes[0]), space.largest(profile.image_sizes[-1])]
         low, high = profile.latency_ms(space.encode(ends))
         max_latency_ms = float(f"{low * (high / low) ** _BUDGET_POSITION:.2g}")
-    # The verdict on the profile is shown; a first run on a busy machine still deserves an answer.
+    # The profile's verdict is shown; a first run on a busy machine should still give an answer.
     request = SearchRequest(budgets={LATENCY: max_latency_ms}, seed=seed, allow_unstable=True)
     predictor = load_accuracy_predictor(space, "embedded")
     record, _ = search(profile, predictor, request)

@@ -1,4 +1,4 @@
-"""Gather what is known of a subnet found, and write the report's page."""
+"""Gather the figures of a subnet and write its report."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class ReportRequest:
         architecture: the subnet.
         profile: of its device.
         output: the page.
-        front: of ``deploy-nas pareto``; found now unless given.
+        front: of ``deploy-nas pareto``; computed now unless given.
         result: of the search; the file beside the architecture unless given.
         model: the exported file, verified on this machine first.
-        predictor: as in search; the one that the search took unless given.
+        predictor: as in search; the search's own unless given.
         anchors: as in search.
         force: replace the output.
     """
@@ -62,13 +62,13 @@ class ReportRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """A subnet, and what is known beside its prediction.
+    """A subnet, and what is known of it besides its prediction.
 
     Args:
         record: the subnet.
         profile: of its device.
         predictor: of its accuracy.
-        front: other subnets; ``None``: found now.
+        front: other subnets; ``None``: computed now.
         result: of the search that found it, for the candidates it timed.
         verification: of the exported file.
         asked: of the search or the front that it comes from.
@@ -88,10 +88,10 @@ def report(request: ReportRequest, commands: Commands | None = None) -> None:
 
     Args:
         request: what to report on.
-        commands: gives those that repeat it.
+        commands: gives the commands that repeat it.
 
     Raises:
-        InputError: for any file that is not usable.
+        InputError: a file that cannot be used.
     """
     check_output(request.output, force=request.force)
     write_report(_gather(request), request.output, commands, force=request.force)
@@ -103,18 +103,18 @@ def _gather(request: ReportRequest) -> Findings:
     path = request.result or (beside if beside.is_file() else None)
     result = load_result(path) if path is not None else None
     if result is not None and not any(c.record.same_network(record) for c in result.candidates):
-        result = None  # of another search, under the same name
+        result = None  # another search wrote it under the same name
     front = load_front(request.front) if request.front is not None else None
     if front is not None and _profiled(front, profile) != profile.id:
         raise MismatchError(
-            f"is of another profile than {profile.id}",
+            f"was made with another profile than {profile.id}",
             subject=str(request.front),
-            hint="leave it out to find it anew",
+            hint="leave it out to compute a new front",
         )
     source = result or (front if record.predicted.picked is not None else None)
     asked = source.asked if source is not None else Asked()
     if result is not None and _profiled(result, profile) != profile.id:
-        result = None  # what it timed was another device
+        result = None  # it timed candidates on another device
     return Findings(
         record=record,
         profile=profile,
@@ -129,7 +129,7 @@ def _gather(request: ReportRequest) -> Findings:
 
 
 def _profiled(found: SearchRecord, profile: Profile) -> str:
-    """Id of the first device's profile that was asked; the one at hand where the file does not say."""
+    """Id of the first device's profile in the search; that of ``profile`` if the file does not say."""
     return found.asked.profiles.get(LATENCY, profile.id)
 
 
@@ -140,7 +140,7 @@ def _verified(path: Path, record: ArchitectureRecord, profile: Profile) -> Verif
     model = read_model(path)
     if not model.metadata.record.same_network(record):
         raise MismatchError(
-            "is another architecture than the one reported on", subject=str(path), hint="export it anew"
+            "holds another architecture than the one reported on", subject=str(path), hint="export it again"
         )
     return verify_here(model, profile)
 
@@ -152,7 +152,7 @@ def write_report(
 
     Raises:
         MismatchError: record, front or result of another space than the profile's.
-        OutputError: it cannot be written, or is there already.
+        OutputError: it cannot be written, or exists already.
     """
     check_output(output, force=force)
     space = findings.profile.space
@@ -168,7 +168,7 @@ def write_report(
 
 
 def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
-    """All that the page shows, as plain values."""
+    """The content of the page as plain values."""
     profile, predictor, record = findings.profile, findings.predictor, findings.record
     verified = findings.verification
     measured_ms = verified.measured.latency_ms if verified else _timed_before(findings)
@@ -222,12 +222,12 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
 
 
 def searched_here(record: ArchitectureRecord, profile: Profile) -> bool:
-    """Whether the subnet was searched for on this profile first, or on none."""
+    """True if the subnet was searched for with this profile first, or with an unknown one."""
     return record.predicted.profile in (None, profile.id)
 
 
 def latency_budgets(record: ArchitectureRecord, profile: Profile) -> dict[str, float | None]:
-    """A subnet's latency budgets by the id of the profile they were asked on."""
+    """A subnet's latency budgets by the id of their profile."""
     said = record.predicted
     budgets = {other.profile: other.budget_ms for other in said.others if other.profile is not None}
     return {**budgets, said.profile or profile.id: said.budget_ms}
@@ -239,7 +239,7 @@ def _front_now(findings: Findings) -> SearchRecord:
 
 
 def _point(findings: Findings, record: ArchitectureRecord, name: str) -> Point:
-    """Predicted anew from this profile, so that every point means the same."""
+    """A point predicted from this profile, so that all points are comparable."""
     profile = findings.profile
     layers, total = shares(profile, record)
     encoded = profile.space.encode([record.architecture])
@@ -259,7 +259,8 @@ def _point(findings: Findings, record: ArchitectureRecord, name: str) -> Point:
         bound_ms=None if bound is None else round(bound, 6),
         top1=round(float(findings.predictor.percent_encoded(encoded)[0]), 4),
         image_size=record.image_size,
-        figures={figure: round(value, 4) for figure, value in figures.items()},
+        figures={figure: round(value, 4) for figure, value in figures.items()}
+        | dict(record.predicted.figures),  # of the search: peak memory depends on its bytes per element
         architecture=record.architecture,
         blocks=blocks,
     )

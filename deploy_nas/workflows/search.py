@@ -29,7 +29,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A search's answer, all that it looked at last, and what is known of the predictor."""
+    """The best subnet, the whole result, and the predictor that was used."""
 
     record: ArchitectureRecord
     result: SearchRecord
@@ -42,12 +42,12 @@ def search(
     request: SearchRequest,
     progress: Progress | None = None,
 ) -> tuple[ArchitectureRecord, SearchResult]:
-    """Find the best subnet; returns its record (with what was predicted) and the whole result.
+    """Find the best subnet; returns its record with its predictions, and the whole result.
 
     Raises:
         BudgetError: an invalid budget, or no budget at all.
-        InfeasibleBudgetError: nothing meets them; names the one that binds and the nearest found.
-        MismatchError, OptionError: see :func:`deploy_nas.workflows.question.ask`.
+        InfeasibleBudgetError: no subnet meets them; names the one that binds and the nearest value found.
+        UnstableDeviceError, MismatchError, OptionError: see :func:`deploy_nas.workflows.question.ask`.
     """
     question = ask(profile, predictor, request)
     result = _evolve(question, progress)
@@ -73,7 +73,7 @@ def _evolve(question: Question, progress: Progress | None) -> SearchResult:
 
 
 def result_path(output: Path) -> Path:
-    """Where the whole result goes: beside the architecture file."""
+    """The path of the whole result, beside the architecture file."""
     return output.with_name(f"{output.name.removesuffix('.json')}.search.json")
 
 
@@ -88,21 +88,21 @@ def search_file(
     progress: Progress | None = None,
     measuring: Say | None = None,
 ) -> Found:
-    """Search, and write the architecture file and beside it the whole result.
+    """Search, and write the architecture file and, beside it, the whole result.
 
     Args:
         profile: of the first device.
         output: the architecture file.
         request: what to search for.
-        measure_top: export and time this many of the best on this machine, and take the best that truly
-            meets the latency budget; 0: take the predictions' word.
+        measure_top: export and time this many of the best on this machine, and choose the most accurate that
+            meets the latency budget; 0: rely on the predictions.
         weights: as :func:`deploy_nas.export_onnx` takes them; latency does not depend on them.
         force: replace the outputs.
         progress: of the search.
         measuring: called as ``(timed, to time, what)``.
 
     Raises:
-        BudgetMissedError: none of those timed meets the budget; the result is written.
+        BudgetMissedError: all candidates timed miss the budget; the result is written.
         DeployNASError: a candidate cannot be exported or timed; the result is written.
         InputError: see :func:`search`.
     """
@@ -124,7 +124,7 @@ def search_file(
             rows = contenders(plain.candidates, result.candidates, measure_top)
             try:
                 timed, interrupted = time_candidates(question, rows, weights, measuring)
-            except DeployNASError as error:  # what was found is written first
+            except DeployNASError as error:  # raised once the result is written
                 fault = error
             else:
                 record, fault = best_measured(timed, kept[0], interrupted)
@@ -142,7 +142,7 @@ def search_file(
     save_result(whole, result_path(output), force=force)
     if fault is not None:
         if force:
-            output.unlink(missing_ok=True)  # it would answer another question
+            output.unlink(missing_ok=True)  # it is the answer to an earlier question
         raise fault
     save_architecture(record, output, force=force)
     return Found(record=record, result=whole, predictor=predictor)

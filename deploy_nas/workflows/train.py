@@ -1,4 +1,4 @@
-"""Train a supernet of a space on labelled images, and its accuracy predictor on what was held out."""
+"""Train a supernet of a space on labelled images, and its accuracy predictor on held-out images."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from deploy_nas.workflows.accuracy import fit_file, measure_subnets, promised_po
 
 HELD_OUT = 5000
 HELD_OUT_SUBNETS = 200
-# Of the best by a first fit so many are measured for the next one; of the last fit some, to judge it alone.
+# Subnets rated best by each fit that are measured for the next; of the last fit's, those only to judge it.
 BEST = (80, 80, 80, 80)
 JUDGED = 40
 _SPLIT_SEED = 20261124
-# What the teacher or a stretch leaves in its folder.
+# Files that the teacher or a stretch leaves in its folder.
 _WEIGHTS = "weights.safetensors"
 _RECORD = "stretch.json"
 
 
-# A teacher, then stretches, each begun with the weights of the one before.
+# A teacher, then stretches, each started from the weights of the previous one.
 TEACHER = Recipe(
     largest_epochs=40,
     sandwich_epochs=0,
@@ -62,14 +62,14 @@ STRETCHES = (
         muon_lr=0.06,
         warmup_steps=250,
     ),
-    # Statistics gathered anew, and the weights tuned to them: why is in docs/notes/embedded.md.
+    # Statistics are gathered again and the weights tuned to them; docs/notes/embedded.md explains why.
     Recipe(largest_epochs=0, sandwich_epochs=0, decay_epochs=0, frozen_steps=400, frozen_lr=0.006, seed=1),
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """Where a training run keeps its things: ``work`` for what it goes on from, the rest are results."""
+    """The files of a training run: ``work`` is the folder it resumes from, the rest are results."""
 
     work: Path
     weights: Path
@@ -78,17 +78,17 @@ class Files:
 
 
 def split(images: ImageSet, held_out: int = HELD_OUT) -> tuple[ImageSet, ImageSet]:
-    """Images to train on, and ``held_out`` others for accuracies; always the same ones."""
+    """Images to train on, and ``held_out`` others to measure accuracy on; always the same split."""
     if not 0 < held_out < len(images):
         raise ImagesError(
-            f"{len(images)} images, more than the {held_out} held out are needed", subject=images.source
+            f"{len(images)} images, but {held_out} are held out and more are needed", subject=images.source
         )
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
     return images.take(order[held_out:]), images.take(order[:held_out])
 
 
 def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
-    """The space's supernet as the trainer needs it, with random weights or those of ``start``."""
+    """The space's supernet for the trainer, with random weights or those of ``start``."""
     net = supernets.build_supernet(space, seed=seed)
     if start is not None:
         supernets.load_weights(net, space, start)
@@ -105,7 +105,7 @@ def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
 
 
 def teacher_of(space: Space, seed: int) -> Elastic:
-    """The teacher with random weights, as a net that has one subnet."""
+    """The teacher with random weights, as a net with a single subnet."""
     only = {"image_size": max(space.image_sizes)}
     return Elastic.of_one(teacher_net(space.classes, seed=seed), only)
 
@@ -125,15 +125,15 @@ def train_supernet(
     stretches: Sequence[Recipe] = STRETCHES,
     teacher: Recipe | None = TEACHER,
 ) -> dict[str, Any]:
-    """Train, or go on training, and write the weights; returns the summary's figures.
+    """Train, or resume training, and write the weights; returns the summary's figures.
 
-    The teacher, or a stretch, whose weights and record lie in ``files.work`` is not trained again.
+    A teacher or stretch with weights and a record in ``files.work`` is not trained again.
 
     Raises:
-        MismatchError: what lies in ``files.work`` is of another recipe, or of other weights or images.
-        RecordError: it is damaged.
+        MismatchError: ``files.work`` holds a run of another recipe, or of other weights or images.
+        RecordError: a file there is damaged.
         ImagesError: too few images, not square, or of another number of classes than the space.
-        OutputError: a result could not be written; said before any training.
+        OutputError: a result could not be written; raised before any training.
     """
     for output in (files.weights, files.summary):
         check_output(output, force=True)
@@ -162,7 +162,7 @@ def train_supernet(
         net = partial(elastic, space, recipe.seed, start)
         records.append(_stage(weights.parent, recipe, begun_with, net, data, log, taught_by))
     if weights is None:
-        raise OptionError("there is none", subject="stretches")
+        raise OptionError("must name at least one recipe", subject="stretches")
     write_atomic(files.weights, weights.read_bytes(), force=True)
     parts = [summary["teacher"], *records] if "teacher" in summary else records
     summary |= {
@@ -175,7 +175,7 @@ def train_supernet(
 
 
 def check_images(space: Space, images: ImageSet) -> None:
-    """Raise :class:`ImagesError` unless these are square images of as many classes as the space has."""
+    """Raise :class:`ImagesError` unless these are square images of the space's number of classes."""
     if len(images.classes) != space.classes:
         raise ImagesError(
             f"{len(images.classes)} class folders, {space.id} has {space.classes} classes",
@@ -183,13 +183,13 @@ def check_images(space: Space, images: ImageSet) -> None:
         )
     height, width = images.images.shape[2:]
     if height != width:
-        raise ImagesError(f"are {width}x{height} pixels, square ones are needed", subject=images.source)
+        raise ImagesError(f"are {width}x{height} pixels, but must be square", subject=images.source)
 
 
 def origin(
     training: ImageSet, start: Path | None = None, teacher: Path | None = None
 ) -> dict[str, str | None]:
-    """The start of a training, as its record and its checkpoint keep it."""
+    """The starting point of a training, as its record and its checkpoint keep it."""
     return {
         "started_from_sha256": supernets.weights_hash(start) if start is not None else None,
         "taught_by_sha256": supernets.weights_hash(teacher) if teacher is not None else None,
@@ -198,14 +198,18 @@ def origin(
 
 
 def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]) -> bool:
-    """Whether the record is of this recipe; one that began with something else belongs to another run."""
+    """True if the record is of this recipe.
+
+    Raises:
+        MismatchError: it started from something else, and so belongs to another run.
+    """
     if not record.exists():
         return False
     facts = read_json(record).value
-    # A record from before images were written down may be of any.
+    # Older records do not name their images.
     if any(facts.get(key, value) != value for key, value in begun_with.items()):
         raise MismatchError(
-            "began with other weights, images or another teacher",
+            "was started with other weights or images, or another teacher",
             subject=str(record),
             hint="remove that folder, or name another work folder",
         )
@@ -214,7 +218,7 @@ def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Data:
-    """The part that all stages share."""
+    """The data that all stages share."""
 
     space: Space
     training: ImageSet
@@ -230,7 +234,7 @@ def _stage(
     log: Callable[[str], None],
     teacher: Path | None = None,
 ) -> dict[str, Any]:
-    """The record of a stage, which is trained from its checkpoint if it is not finished."""
+    """The record of a stage, which is first trained from its checkpoint if it is not finished."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, record = folder / _WEIGHTS, folder / _RECORD
     if not (weights.exists() and _finished(record, recipe, begun_with)):
@@ -284,9 +288,9 @@ def train_predictor(
 ) -> dict[str, Any]:
     """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures.
 
-    After ``subnets`` broadly drawn come ``best[0]`` that a fit to those thinks best, and so on. ``judged`` of
-    the last fit's best are measured for its figures alone. The images' mirror images are used too: less
-    noise for the same images. The measured subnets and the calibration plot are kept in ``files.work``.
+    The first ``subnets`` are drawn broadly; the next ``best[0]`` are those that a fit to these rates best,
+    and so on. ``judged`` of the last fit's best are measured only to judge it. Mirrored images are used too,
+    for less noise. The measured subnets and the calibration plot are kept in ``files.work``.
     """
     check_output(files.predictor, force=True)
     net = supernets.build_supernet(space)
@@ -320,11 +324,11 @@ def train_predictor(
     for turn, more in enumerate(best, start=1):
         data = load_accuracy_data(measured)
         if len(data) < total + more:
-            # Not to all it holds: a run that was stopped would go on with another predictor.
+            # Not fitted to everything in the file: a resumed run would use another predictor.
             predictor, _ = fit_accuracy(data.first(total), settings(total), log=log)
             measure(measured, total + more, seed + turn, predictor)
             promised = promised_points(predictor, load_accuracy_data(measured).last(more))
-            log(f"best {more}: predicted less measured, on average {promised:+.2f} points")
+            log(f"best {more}: predicted minus measured {promised:+.2f} points on average")
         total += more
     plot = files.work / "accuracy.svg"
     figures = fit_file(measured, files.predictor, settings(total), plot=plot, force=True, log=log).to_json()

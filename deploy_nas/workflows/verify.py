@@ -1,4 +1,4 @@
-"""Verify an exported file, or every model of a bundle, here or on a device elsewhere."""
+"""Verify an exported file, or every model of a bundle, here or on another device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deploy_nas.deploy.bundle import open_bundle
 from deploy_nas.deploy.measuring import measure, sentinel_graph
 from deploy_nas.deploy.model_file import ModelFile, read_model
 from deploy_nas.deploy.top1 import classes_of, labels_of, measure_top1
-from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, compare, promise_of
+from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, check_budget, compare, promise_of
 from deploy_nas.device import machine
 from deploy_nas.device.check import CheckResult, logits_of
 from deploy_nas.device.measure import MeasureSettings, Progress
@@ -28,16 +28,16 @@ from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import Profile, load_profile
 
-_TOLERANCE = 1e-3  # another processor sums in another order
+_TOLERANCE = 1e-3  # processors sum in different orders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyRequest:
-    """A file to verify, and what to hold it against.
+    """A file to verify, and what to compare it with.
 
     Args:
         path: an exported file, or a bundle.
-        profile: to compare with; without one, what the file says was predicted.
+        profile: to compare with; the prediction in the file unless given.
         max_latency_ms: the budget; the file's own unless given.
         threads: intra-op threads; the profile's unless given.
         target: address of the device to measure on (``adapters.targets.target_of``); this process unless
@@ -57,7 +57,7 @@ class VerifyRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredTop1:
-    """Top-1 of a model, what was predicted of it (if it says), and the images that were skipped."""
+    """Top-1 of a model, the prediction in its file if any, and the images that were skipped."""
 
     top1: Top1
     predicted_percent: float | None
@@ -65,7 +65,7 @@ class MeasuredTop1:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the prediction lies in the measurement's 95% interval; ``None`` without one."""
+        """True if the prediction lies in the measurement's 95% interval; ``None`` without a prediction."""
         if self.predicted_percent is None:
             return None
         low, high = self.top1.interval_percent
@@ -79,10 +79,10 @@ class Verified:
     Args:
         name: of the model.
         verification: of its latency.
-        top1: on images; ``None`` where none were given.
-        logits_apart: largest difference of a logit there and here; ``None`` where it was measured here.
-        logits_judged: whether too large a one would have been an error: INT8 sums differ by processor.
-        device: it was measured on, where that is elsewhere.
+        top1: on images; ``None`` without images.
+        logits_apart: largest difference between a logit on the device and here; ``None`` if measured here.
+        logits_judged: true if too large a difference is an error; INT8 sums differ by processor.
+        device: the other device it was measured on; ``None`` if measured here.
     """
 
     name: str
@@ -97,15 +97,16 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
     """Measure a file, or every model of a bundle, and compare.
 
     Raises:
-        BudgetError: a budget that cannot be one.
+        BudgetError: an invalid budget.
         OptionError: images for a bundle.
-        RecordError: no model and no bundle, cut short, or a path outside the bundle.
-        MismatchError: a file that is not the one that was verified, or another's profile.
-        ProviderError: the prediction's execution provider is not there.
+        RecordError: neither a model nor a bundle, cut short, or with a path outside the bundle.
+        MismatchError: a file changed since it was verified, or a profile that does not fit.
+        ProviderError: the prediction's execution provider is missing.
         ImagesError: images that cannot be used.
         TargetError: a device that cannot be reached or used.
-        CheckFailedError: logits there that are not those here.
+        CheckFailedError: logits on the device that differ from those here.
     """
+    check_budget(request.max_latency_ms)
     profile = load_profile(request.profile) if request.profile is not None else None
     models = _models(request.path, profile)
     if request.images is not None and is_bundle(request.path):
@@ -118,7 +119,7 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
 
 
 def _models(path: Path, profile: Profile | None) -> list[ModelFile]:
-    """The models at a path; of a bundle those of the profile's precision, where it has one."""
+    """The models at a path; of a bundle, those of the profile's precision if it has any."""
     if not is_bundle(path):
         return [read_model(path)]
     _, models = open_bundle(path)
@@ -136,18 +137,18 @@ def verify_here(
     threads: int | None = None,
     seed: int = 0,
 ) -> Verification:
-    """Measure one model on this machine, as it was promised, and compare.
+    """Measure one model on this machine under the conditions of its prediction, and compare.
 
     Args:
         model, profile, budget_ms, confidence, threads: see :func:`~deploy_nas.deploy.verify.promise_of`.
-        seed: draws the input image.
+        seed: for drawing the input image.
 
     Raises:
         BudgetError, MismatchError: see there.
-        ProviderError: the prediction's execution provider is not there.
+        ProviderError: the prediction's execution provider is missing.
     """
     promise = promise_of(model, profile, budget_ms=budget_ms, confidence=confidence, threads=threads)
-    # fewer threads than profiled is a difference that is named, more than there are cores an error
+    # fewer threads than profiled are reported as a difference; more than the cores raise an error
     used = promise.threads if threads is not None else machine.threads_here(promise.threads)
     measured = measure(
         model.data,
@@ -179,7 +180,7 @@ def _verified_here(
 
 
 def images_for(model: ModelFile, images: Path) -> ImageSet:
-    """Labelled images for a model, brought to its size.
+    """Labelled images for a model, resized for it.
 
     Raises:
         ImagesError: images that cannot be used, or of other classes than the model's.
@@ -191,7 +192,7 @@ def images_for(model: ModelFile, images: Path) -> ImageSet:
 
 
 def top1_of(model: ModelFile, images: ImageSet) -> MeasuredTop1:
-    """Top-1 of a model on labelled images (:func:`images_for`), beside what was predicted of it."""
+    """Top-1 of a model on labelled images (:func:`images_for`), with its prediction."""
     return MeasuredTop1(
         top1=measure_top1(model, images, threads=len(machine.cores())),
         predicted_percent=model.metadata.predicted.accuracy_percent,
@@ -199,7 +200,7 @@ def top1_of(model: ModelFile, images: ImageSet) -> MeasuredTop1:
     )
 
 
-# -- on a device elsewhere ---------------------------------------------------------------------------
+# -- on another device -------------------------------------------------------------------------------
 
 
 def _run_there(
@@ -210,7 +211,7 @@ def _run_there(
     progress: Progress | None,
 ) -> CheckResult:
     promises = [promise_of(model, profile, threads=request.threads) for model in models]
-    first = promises[0]  # models of one bundle, or of one profile, are promised alike
+    first = promises[0]  # models of one bundle, or of one profile, have the same provider
     how = MeasureSettings(threads=max(promise.threads for promise in promises))
     kit = make_check_kit(
         {model.subject: model.data for model in models},
@@ -237,16 +238,16 @@ def _verified_there(
     where = request.target or ""
     found, device = there.model(model.subject, where), there.device
     if found.sha256 != model.sha256:
-        raise MismatchError("ran another file than was sent", subject=where)
+        raise MismatchError("ran a different file than was sent", subject=where)
     here = logits_of(open_session(model.data)).ravel()
     logits = np.array(found.logits)
     if logits.shape != here.shape:
-        raise RecordError(f"gave {logits.size} logits, the model has {here.size}", subject=where)
+        raise RecordError(f"returned {logits.size} logits, the model has {here.size}", subject=where)
     apart = float(np.abs(logits - here).max())
     exact = model.metadata.precision == FP32
     if exact and not apart <= _TOLERANCE * max(1.0, float(np.abs(here).max())):
         raise CheckFailedError(
-            f"its logits there differ from those here by {apart:.3g}", subject=model.subject
+            f"its logits on the device differ from those here by {apart:.3g}", subject=model.subject
         )
     promise = promise_of(model, profile, budget_ms=request.max_latency_ms, threads=request.threads)
     return Verified(

@@ -89,7 +89,7 @@ def test_dotfiles_other_files_and_macosx_are_left_out(tmp_path: Path) -> None:
 def test_zip_with_outside_names_is_refused_and_writes_nothing(tmp_path: Path, name: str) -> None:
     source = write_zip(tmp_path / "bad.zip", {**TWO_CLASSES, name: png(1)})
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ImagesError, match="outside itself"):
+    with pytest.raises(ImagesError, match="outside the archive"):
         load_images(source)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -137,7 +137,7 @@ def test_empty_class_folder_in_a_zip_is_named(tmp_path: Path) -> None:
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ImagesError, match="no such folder or zip"):
+    with pytest.raises(ImagesError, match="does not exist"):
         load_images(tmp_path / "nowhere")
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(ImagesError, match="neither a folder nor a zip"):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
-from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
+from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, load_accuracy_data, save_accuracy_data
 
 pytestmark = pytest.mark.shared_out
@@ -21,7 +21,7 @@ SPACE = get_space("ofa-mbv3-cifar10")
 COLLECT = ("accuracy", "collect", "--space", SPACE.id)
 
 
-def write_images(root: Path, each: int = 4, labels=CIFAR10_LABELS, side: int = 32) -> Path:
+def write_images(root: Path, each: int = 4, labels=SPACE.labels, side: int = 32) -> Path:
     rng = np.random.default_rng(0)
     for label in labels:
         (root / label).mkdir(parents=True)
@@ -59,7 +59,7 @@ def test_collect_is_killed_refuses_a_second_run_and_goes_on(run, tmp_path):
     assert path.read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     assert "measured 0 subnets" in run(*COLLECT, *options, "-o", "a.jsonl").output
     other = run(*COLLECT, *options[:-1], 17, "--mirrored", "-o", "a.jsonl", code=2)
-    assert "was begun with images" in other.stderr
+    assert "was started with images" in other.stderr
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_collect_measures_what_verify_will(run, tmp_path):
     given = load_images(drawn, labelled=False, size=20).images
     guessed = predict((tmp_path / "a.onnx").read_bytes(), preprocess(given, 20, SPACE.mean, SPACE.std))
     for number, (file, label) in enumerate(zip(sorted(drawn.rglob("*.png")), guessed, strict=True)):
-        file.rename(tmp_path / f"set/{CIFAR10_LABELS[label]}/drawn-{number}.png")
+        file.rename(tmp_path / f"set/{SPACE.labels[label]}/drawn-{number}.png")
     run(*COLLECT, "--images", "set", "--count", 1, "--workers", 1, "-o", "s.jsonl")
     collected = json.loads((tmp_path / "s.jsonl").read_text().splitlines()[1])["top1"]
     top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
@@ -103,7 +103,7 @@ def test_collect_adds_what_a_predictor_thinks_best(run, tmp_path):
     more = (*COLLECT, "--images", "set", "--count", 5, "--workers", 1, "--best-of", "embedded")
     said = run(*more).output
     assert "measured 3 subnets on 10 images" in said
-    promised = float(said.partition("predicted less measured, on average of the 3: ")[2].split()[0])
+    promised = float(said.partition("predicted minus measured, mean of these 3: ")[2].split()[0])
     best = load_accuracy_data(tmp_path / "subnets.jsonl").last(3)
     predicted = load_accuracy_predictor(SPACE, "embedded").percent_encoded(best.encoded)
     assert promised == pytest.approx((predicted - best.top1_percent).mean(), abs=0.01)
@@ -118,10 +118,10 @@ def test_collect_bad_input(run, tmp_path):
     write_images(tmp_path / "three", 1, labels=("a", "b", "c"))
     write_images(tmp_path / "ten", 1)
     for arguments, says in (
-        (["--images", "nowhere"], "nowhere: there is no such folder or zip"),
+        (["--images", "nowhere"], "nowhere: does not exist"),
         (["--images", "three"], "3 class folders, the supernet of ofa-mbv3-cifar10 has 10 classes"),
         (["--images", "ten", "--weights", "random"], "accuracies of random weights mean nothing"),
-        (["--images", "ten", "-o", "no/x"], "there is no folder no"),
+        (["--images", "ten", "-o", "no/x"], "the folder no does not exist"),
         (["--images", "ten", "--count", "0"], "count: must be at least 1"),
     ):
         assert says in run(*COLLECT, *arguments, code=2).stderr
@@ -182,7 +182,7 @@ def test_train_bad_input(run, subnets, tmp_path):
         bad.write_text("\n".join(content) + "\n")
         assert says in run("accuracy", "train", bad, "-o", "p.onnx", code=2).stderr
     assert "gone" in run("accuracy", "train", "gone", code=2).stderr
-    assert "held_out" in run("accuracy", "train", subnets, "--held-out", 0.9, code=2).stderr
+    assert "--held-out" in run("accuracy", "train", subnets, "--held-out", 0.9, code=2).stderr
     assert not (tmp_path / "p.onnx").exists()
 
 
@@ -204,7 +204,7 @@ def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_pa
     assert top1["images"] == 99 and top1["skipped"] == ["cat/3.png"]
     (tmp_path / "set/cat").rename(tmp_path / "set/kitten")
     said = run("verify", "a.onnx", "--images", "set", code=2).stderr
-    assert "class folder 'kitten' is none of the model's classes (airplane, automobile, bird, cat" in said
+    assert "class folder 'kitten' is not one of the model's classes (airplane, automobile, bird, cat" in said
     assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
 
 
@@ -224,11 +224,11 @@ def test_verify_cuts_pictures_as_the_bundles_own_script_does(run, tmp_path):
 
 
 def test_verify_looks_at_the_images_before_it_measures(run, tmp_path, monkeypatch):
-    from deploy_nas.workflows import bundle
+    from deploy_nas.workflows import verify
 
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
     run("export", "a.json")
-    monkeypatch.setattr(bundle, "verify_path", None)
+    monkeypatch.setattr(verify, "measure", None)
     assert "nowhere" in run("verify", "a.onnx", "--images", "nowhere", code=2).stderr
 
 
@@ -240,7 +240,7 @@ def test_a_seed_below_0_is_refused_at_once(run):
 def test_labels_with_a_byte_order_mark(run, tmp_path):
     write_images(tmp_path / "set", 1)
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
-    (tmp_path / "labels.txt").write_text("\r\n".join(CIFAR10_LABELS), encoding="utf-8-sig")
+    (tmp_path / "labels.txt").write_text("\r\n".join(SPACE.labels), encoding="utf-8-sig")
     run("export", "a.json", "--labels", "labels.txt")
     assert "on 10 images" in run("verify", "a.onnx", "--images", "set").output
 
@@ -251,7 +251,7 @@ def test_export_names_the_calibration_images_it_skips(run, tmp_path):
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
     done = run("export", "a.json", "--calibration-images", "set")
-    assert "estimated anew on 99 images" in done.output
+    assert "re-estimated on 99 images" in done.output
     assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
     again = ("export", "a.json", "--calibration-images", "set", "--force", "--json")
     assert json.loads(run(*again).stdout)["skipped"] == ["cat/3.png"]

@@ -100,8 +100,8 @@ def test_search_keeps_its_budget_and_repeats(run, profile, tmp_path):
         (["--max-latency-ms", "1", "--image-sizes", "33"], "33"),
         (["--max-latency-ms", "1", "--image-sizes", "a"], "--image-sizes"),
         (["--max-latency-ms", "1", "--predictor", "nowhere.onnx"], "nowhere.onnx"),
-        (["--max-latency-ms", "1", "--population", "0"], "population_size"),
-        (["--max-latency-ms", "1", "-o", "no/such/folder.json"], "there is no folder"),
+        (["--max-latency-ms", "1", "--population", "0"], "--population"),
+        (["--max-latency-ms", "1", "-o", "no/such/folder.json"], "does not exist"),
     ],
 )
 def test_search_bad_input(run, profile, tmp_path, arguments, says):
@@ -198,7 +198,7 @@ def test_profile_bad_input(run, tmp_path):
         (["--space", SPACE, "--provider", "tpu"], "CPUExecutionProvider"),
         (["--space", SPACE, "--image-sizes", "31"], "31"),
         (["--space", SPACE, "--provider-option", "x"], "KEY=VALUE"),
-        (["--space", SPACE, "-o", "no/p.json"], "there is no folder"),
+        (["--space", SPACE, "-o", "no/p.json"], "does not exist"),
         (["--space", SPACE, "--target", "http://h"], "ssh://"),
     ):
         assert says in run("profile", *arguments, code=2).stderr
@@ -240,7 +240,7 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
 
     monkeypatch.setattr(Journal, "add", stopping)
     command = ("profile", "--space", SPACE, "--image-sizes", "24", "--quick", "-o", "p.json")
-    assert "the same command goes on" in run(*command, code=130).stderr
+    assert "the same command resumes" in run(*command, code=130).stderr
     first = read_journal(tmp_path / "p.json.journal").bursts
     assert len(first) == 20 and not (tmp_path / "p.json").exists()
     run(*command)
@@ -294,7 +294,7 @@ def test_int8_profile_to_int8_bundle_for_real(run, monkeypatch, tmp_path, quick_
     assert "predicted" in run("verify", "b.int8.onnx", "--profile", profile).output
     assert "fp32" in run("verify", "b.onnx", "--profile", profile, code=2).stderr
     assert "--images" in run("verify", "b.zip", "--images", "images", code=2).stderr
-    assert "no bundle" in run("verify", "images", code=2).stderr
+    assert "not a bundle" in run("verify", "images", code=2).stderr
 
 
 @pytest.mark.slow
@@ -325,9 +325,9 @@ def test_int8_that_does_not_pay_exits_1_and_keeps_fp32(run, monkeypatch, archite
     assert "--int8" in run("export", architecture, "--keep-statistics", code=2).stderr
     asked = ("export", architecture, "--int8", "--calibration-images", "images")
     said = run(*asked, code=1)
-    assert "estimated anew" in said.output
+    assert "re-estimated" in said.output
     (tmp_path / "a.int8.onnx").write_bytes(b"of another network")
     said = run(*asked, "--keep-statistics", "--force", code=1)
-    assert "estimated anew" not in said.output
+    assert "re-estimated" not in said.output
     assert "INT8 is not faster here" in said.stderr
     assert (tmp_path / "a.onnx").is_file() and not (tmp_path / "a.int8.onnx").exists()

@@ -1,3 +1,11 @@
+"""Progress, tables and option values."""
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+
 from deploy_nas.cli import show
 
 
@@ -28,3 +36,68 @@ def test_a_first_step_says_no_time(capsys):
     now_s[0] = 100.0
     update(1, 10)
     assert capsys.readouterr().err == "measuring: 1/10\n"
+
+
+def test_progress_in_a_log_and_quiet(capsys):
+    with show.progress("measuring") as update:
+        update(1, 2)
+    assert capsys.readouterr().err == "measuring ...\n"
+    with show.progress("measuring", quiet=True) as update:
+        update(1, 2, "x")
+    with show.status("exporting") as say:
+        say("step")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_table_aligns_numbers_right_and_text_left():
+    said = show.table(["name", "ms"], [["a", 1.5], ["bcdef", 12.25], ["c", None], ["d", 3]])
+    assert said.splitlines() == [
+        "name      ms",
+        "-----  -----",
+        "a      1.500",
+        "bcdef  12.25",
+        "c          -",
+        "d          3",
+    ]
+
+
+def test_skipped_images_are_counted_and_five_named(capsys):
+    show.say_skipped([])
+    assert capsys.readouterr().err == ""
+    show.say_skipped(list("abcdef"))
+    assert capsys.readouterr().err == "note: skipped 6 unreadable images (a, b, c, d, e, ...)\n"
+
+
+def test_json_is_one_value_without_nan(capsys):
+    show.emit_json({"a": [1]})
+    assert json.loads(capsys.readouterr().out) == {"a": [1]}
+    with pytest.raises(ValueError):
+        show.emit_json(float("nan"))
+
+
+def test_default_outputs():
+    assert show.beside(Path("d/a.json"), ".onnx") == Path("d/a.onnx")
+    with pytest.raises(click.BadParameter, match="is not a file"):
+        show.beside(Path(), ".onnx")
+
+
+def test_option_values():
+    assert show.key_values(["a=1", "b=x=y", "c="], "--o") == {"a": "1", "b": "x=y", "c": ""}
+    assert show.whole_numbers(None, "--o") is None
+    assert show.whole_numbers("160, 192", "--o") == [160, 192]
+    for call in (lambda: show.key_values(["=1"], "--o"), lambda: show.whole_numbers("1,,2", "--o")):
+        with pytest.raises(click.BadParameter):
+            call()
+
+
+def test_target_options():
+    @click.command()
+    @show.target_options("time")
+    def command(target, ssh_option):
+        click.echo(f"{target} {ssh_option}")
+
+    from click.testing import CliRunner
+
+    assert CliRunner().invoke(command, []).output == "None ()\n"
+    options = ["--target", "here", "--ssh-option", "-v", "--ssh-option", "-p1"]
+    assert CliRunner().invoke(command, options).output == "here ('-v', '-p1')\n"

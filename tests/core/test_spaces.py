@@ -36,6 +36,20 @@ def test_the_files_that_ship_are_there() -> None:
             assert resource is None or resource.path.is_file()
 
 
+def test_labels_are_one_for_each_class_or_none() -> None:
+    for space in known_spaces():
+        assert len(space.labels) in (0, space.classes)
+
+
+def test_published_weights_can_be_checked_but_for_those_that_nobody_downloads() -> None:
+    published = {s.id: s.published_weights for s in known_spaces() if s.published_weights is not None}
+    checked = {name for name, file in published.items() if file.git_blob_id or file.sha256}
+    assert checked == {"ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "ofa-proxyless-w1.3"}
+    assert set(published) - checked == {"ofa-resnet50"}
+    assert all(len(published[name].git_blob_id or "") == 40 for name in checked)
+    assert all(file.url.startswith("https://") for file in published.values())
+
+
 @pytest.mark.parametrize("id", ["ofa-mbv4", "", "OFA-MBV3-W1.0", None])
 def test_an_unknown_id_names_the_known_ones(id: str) -> None:
     with pytest.raises(UnknownSpaceError, match=", ".join(space_ids())):

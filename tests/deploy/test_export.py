@@ -1,6 +1,7 @@
 """Exported files against ofa's own subnets, what they say of themselves, and what must be refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,16 +18,20 @@ from deploy_nas.core.errors import (
     ImagesError,
     OptionError,
     OutputError,
+    RecordError,
     UnknownSpaceError,
     WeightsError,
 )
-from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
+from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.space import Download
+from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import export, weights
 from deploy_nas.deploy.export import export_onnx
+from deploy_nas.deploy.model_file import read_model
 
 pytestmark = pytest.mark.slow
 
-SMALL = get_space("ofa-mbv3-cifar10")
+SMALL = embedded_space()
 ARCHITECTURE = SMALL.sample(np.random.default_rng(0)) | {"image_size": 28, "space": SMALL.id}
 
 
@@ -140,7 +145,7 @@ def test_metadata(tmp_path, checkpoint):
     assert held == {
         "architecture": {"space": SMALL.id, **plain},
         "space": SMALL.id,
-        "predicted": {"latency_ms": 0.5},
+        "predicted": {"latency_ms": 0.5, "bound_ms": None, "confidence": None},
         "profile": "p1",
         "weights": {
             "source": source.name,
@@ -148,7 +153,7 @@ def test_metadata(tmp_path, checkpoint):
             "trained": True,
             "recalibrated": 0,
         },
-        "labels": list(CIFAR10_LABELS),
+        "labels": list(SMALL.labels),
         "preprocessing": {
             "image_size": 28,
             "mean": list(SMALL.mean),
@@ -159,6 +164,8 @@ def test_metadata(tmp_path, checkpoint):
         },
         "opset": onnx.load_from_string(data).opset_import[0].version,
         "precision": "fp32",
+        "quantization": None,
+        "certificate": None,
     }
     assert report.warning is None
     json.dumps(report.to_json(), allow_nan=False)
@@ -171,7 +178,19 @@ def test_an_int8_search_promises_nothing_of_the_fp32_file(tmp_path, checkpoint):
         given = predicted | {"precision": name}
         report = export_onnx(ARCHITECTURE | {"predicted": given}, tmp_path / f"{name}.onnx", weights=source)
         held = graphs.read_metadata(report.path.read_bytes(), "x")
-        assert (held["predicted"], held["profile"]) == (expected[0] or given, expected[1])
+        unbound = {"bound_ms": None, "confidence": None}
+        assert (held["predicted"], held["profile"]) == (expected[0] or given | unbound, expected[1])
+
+
+def test_a_promise_is_a_value_or_a_dict_and_its_profile_the_one_it_names(tmp_path):
+    said = Predicted(latency_ms=0.2, bound_ms=0.3, confidence=0.95, profile="p1", provider="FastProvider")
+    given = {"value": {"predicted": said}, "dict": {"predicted": said.to_json()}}
+    given["own"] = {"arch": {**ARCHITECTURE, "predicted": said.to_json()}}
+    for name, how in given.items():
+        path = tmp_path / f"{name}.onnx"
+        export_onnx(**{"arch": ARCHITECTURE, "path": path, "weights": "random", **how})
+        held = read_model(path).metadata
+        assert held.predicted == said and held.profile == "p1"
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path, checkpoint):
@@ -243,7 +262,7 @@ def test_the_embedded_space_takes_its_own_weights(tmp_path, monkeypatch, randomi
     net = randomise(supernets.build_supernet(SMALL, seed=5), seed=5)
     path = tmp_path / "own.safetensors"
     supernets.save_weights(net, path, half=True)
-    monkeypatch.setattr(weights, "embedded_path", lambda space: path)
+    monkeypatch.setattr(weights, "weights_path", lambda space, chosen, **how: path)
     for chosen in (None, "embedded"):
         report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=chosen, force=True)
         assert report.weights.source == "embedded"
@@ -254,18 +273,19 @@ def test_the_embedded_space_takes_its_own_weights(tmp_path, monkeypatch, randomi
     np.testing.assert_allclose(run(report.path, x), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-def test_embedded_weights_that_are_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(weights.resources, "files", lambda package: tmp_path)
-    with pytest.raises(WeightsError, match="install it anew"):
-        weights.embedded_path(SMALL)
-
-
 def test_pretrained_weights_are_downloaded(tmp_path, checkpoint, monkeypatch):
     _, source = checkpoint(SMALL)
-    asked = []
-    monkeypatch.setattr(downloads, "pretrained_weights", lambda name, progress: asked.append(name) or source)
-    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights="pretrained")
-    assert asked == [SMALL.id]
+    asked, seen = [], object()
+
+    def fetch(url, **how):
+        asked.append((url, how["progress"]))
+        return source
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    published = Download(url="https://x.example/w", filename="w", sha256="0" * 64)
+    space = replace(SMALL, published_weights=published)
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", space=space, weights="pretrained", progress=seen)
+    assert asked == [("https://x.example/w", seen)]
     assert (report.weights.source, report.weights.trained) == ("pretrained", True)
 
 
@@ -295,7 +315,10 @@ def bad(**changes):
         (bad(labels=["a", "b"]), OptionError, "2 names for 10 classes"),
         (bad(labels="airplanes!"), OptionError, "list of names"),
         (bad(predicted={"latency_ms": float("nan")}), OptionError, "predicted"),
-        (bad(predicted=[1]), OptionError, "predicted"),
+        (bad(predicted=[1]), OptionError, "predicted: must be a dict of figures"),
+        (bad(predicted={"mine": object()}), OptionError, "predicted: cannot be kept as JSON"),
+        (bad(predicted={"latency_ms": "0.5"}), RecordError, "predicted: 'latency_ms' must be a finite"),
+        (bad(arch={**ARCHITECTURE, "predicted": 3}), OptionError, "predicted: must be a dict"),
         (bad(batch=0), OptionError, "batch"),
         (bad(batch=True), OptionError, "batch"),
         (bad(calibration_images=pictures(0)), ImagesError, "at least one"),

@@ -1,15 +1,20 @@
+"""Top-1 of a file on labelled images: every image once, classes by name, and what a file must say."""
+
 import dataclasses
 
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.graphs import build_model, weight_tensors
-from deploy_nas.core.errors import ImagesError, RecordError
-from deploy_nas.core.spaces import get_space
-from deploy_nas.deploy.top1 import Top1, measure_top1
-from deploy_nas.device.session import open_session, random_initializers
+from deploy_nas.adapters.images import preprocess
+from deploy_nas.core.errors import ImagesError, MismatchError, RecordError
+from deploy_nas.core.measured import Top1
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.deploy.model_file import parse_model_file
+from deploy_nas.deploy.top1 import measure_top1, predict
+from deploy_nas.device.runtime import first_output
+from deploy_nas.device.session import open_session
 
-SPACE = get_space("ofa-mbv3-cifar10")
+SPACE = embedded_space()
 
 
 @dataclasses.dataclass
@@ -19,50 +24,56 @@ class Images:
     classes: tuple[str, ...]
 
 
-def model(batch, **metadata):
-    layers = SPACE.layers(SPACE.smallest(24))
-    weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
-    how = {"image_size": 24, "mean": list(SPACE.mean), "std": list(SPACE.std)}
-    return build_model(layers, weights, metadata={"preprocessing": how, **metadata}, batch=batch)
+@pytest.fixture
+def model(model_data):
+    return lambda batch=1, **said: parse_model_file(model_data(batch, **said), "m.onnx")
 
 
 @pytest.fixture
-def given(rng):
+def given(rng, model_data):
     """Images labelled by the model itself, but for the first three."""
-    from deploy_nas.adapters.images import preprocess
-
     pixels = rng.integers(0, 256, (30, 3, 32, 32), dtype=np.uint8)
     x = preprocess(pixels, 24, SPACE.mean, SPACE.std)
-    labels = open_session(model(None)).run(None, {"image": x})[0].argmax(axis=1)
+    labels = first_output(open_session(model_data(None)), x).argmax(axis=1)
     labels[:3] = (labels[:3] + 1) % 10
     return Images(pixels, labels, tuple("abcdefghij"))
 
 
 @pytest.mark.parametrize("batch", [1, 7, None])
-def test_every_image_counts_once_whatever_the_batch(given, batch):
+def test_every_image_counts_once_whatever_the_batch(given, model, batch):
     found = measure_top1(model(batch), given)
     assert (found.right, found.images, found.percent) == (27, 30, 90.0)
     low, high = found.interval_percent
     assert low == pytest.approx(74.38, abs=0.01) and high == pytest.approx(96.54, abs=0.01)
 
 
-def test_other_classes_are_refused(given):
-    with pytest.raises(ImagesError, match="9 class folders"):
+def test_classes_of_prepared_images_are_those_of_the_logits(given, model_data):
+    x = preprocess(given.images, 24, SPACE.mean, SPACE.std)
+    for fused in (True, False):
+        assert (predict(model_data(7), x, fused=fused)[3:] == given.labels[3:]).all()
+
+
+def test_other_classes_are_refused(given, model):
+    with pytest.raises(ImagesError, match="images: 9 class folders"):
         measure_top1(model(1), dataclasses.replace(given, classes=tuple("abcdefghi")))
-    with pytest.raises(ImagesError, match="'b' is none of the model's classes"):
+    with pytest.raises(ImagesError, match="'b' is not one of the model's classes"):
         measure_top1(model(1, labels=list("axcdefghij")), given)
     assert measure_top1(model(1, labels=list("abcdefghij")), given).right == 27
 
 
-def test_classes_go_by_name_whatever_the_models_order(given):
+def test_classes_go_by_name_whatever_the_models_order(given, model):
     backwards = dataclasses.replace(given, labels=9 - given.labels)
     assert measure_top1(model(1, labels=list("jihgfedcba")), backwards).right == 27
+
+
+def test_a_file_that_does_not_say_how_its_images_are_prepared_is_refused(given, model):
+    with pytest.raises(RecordError, match=r"m\.onnx: does not say how its images are preprocessed"):
+        measure_top1(model(1, preprocessing=None), given)
 
 
 @pytest.mark.parametrize(
     "how",
     [
-        None,
         [1],
         {"image_size": 24, "mean": [0.5, 0.5], "std": [1, 1]},
         {"image_size": 24, "mean": "abc", "std": [1, 1, 1]},
@@ -70,14 +81,19 @@ def test_classes_go_by_name_whatever_the_models_order(given):
         {"image_size": -24, "mean": [0, 0, 0], "std": [1, 1, 1]},
     ],
 )
-def test_a_file_that_does_not_say_how_is_refused(given, how):
-    with pytest.raises(RecordError, match="prepared"):
-        measure_top1(model(1, preprocessing=how), given)
+def test_a_preparation_that_cannot_be_is_named_before_anything_is_done(model, how):
+    with pytest.raises(RecordError, match=r"m\.onnx: .*preprocessing"):
+        model(1, preprocessing=how)
 
 
-def test_labels_that_are_no_names_are_refused(given):
+def test_a_preparation_of_another_size_than_the_architectures_is_refused(model):
+    with pytest.raises(MismatchError, match="prepares images of 20 px, its architecture takes 24"):
+        model(1, preprocessing={"image_size": 20, "mean": [0, 0, 0], "std": [1, 1, 1]})
+
+
+def test_labels_that_are_no_names_are_refused(model):
     with pytest.raises(RecordError, match="labels"):
-        measure_top1(model(1, labels=5), given)
+        model(1, labels=5)
 
 
 def test_interval_of_all_right():

@@ -86,7 +86,7 @@ def test_another_header_is_refused_and_the_file_kept(tmp_path: Path, change: dic
     write(path)
     before = path.read_bytes()
     fields = {"space": SPACE, "weights": "w" * 8, "images": "i" * 8, "image_count": 100} | change
-    with pytest.raises(MismatchError, match=f"begun with {next(iter(change)).replace('_', ' ')}"):
+    with pytest.raises(MismatchError, match=f"started with {next(iter(change)).replace('_', ' ')}"):
         AccuracyWriter(path, AccuracyHeader(**fields))
     assert path.read_bytes() == before
 
@@ -144,7 +144,7 @@ def test_newer_version(tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"):
         AccuracyWriter(tmp_path, HEADER)
-    with pytest.raises(OutputError, match="there is no folder"):
+    with pytest.raises(OutputError, match="does not exist"):
         AccuracyWriter(tmp_path / "none" / "a.jsonl", HEADER)
 
 

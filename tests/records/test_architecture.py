@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deploy_nas.core.errors import (
     RecordError,
     UnknownSpaceError,
 )
+from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture, save_architecture
 
@@ -25,9 +27,9 @@ from deploy_nas.records.architecture import ArchitectureRecord, load_architectur
 @pytest.mark.parametrize("space_id", space_ids())
 def test_round_trip(tmp_path: Path, rng: np.random.Generator, space_id: str) -> None:
     space = get_space(space_id)
-    for predicted in ({}, {"latency_ms": 1.25, "accuracy": 0.9}):
+    for predicted in (Predicted(), Predicted(latency_ms=1.25, accuracy=0.9)):
         record = ArchitectureRecord(space=space, architecture=space.sample(rng), predicted=predicted)
-        path = tmp_path / f"{len(predicted)}.json"
+        path = tmp_path / f"{bool(predicted)}.json"
         save_architecture(record, path)
         assert load_architecture(path) == record
         assert ("predicted" in json.loads(path.read_text())) == bool(predicted)
@@ -40,7 +42,7 @@ def test_a_file_as_design_has_it(tmp_path: Path) -> None:
     record = load_architecture(path)
     assert record.space.id == "ofa-mbv3-w1.2"
     assert record.architecture == {"image_size": 192, **lists}
-    assert record.predicted == {}
+    assert record.predicted == Predicted()
 
 
 def write(tmp_path: Path, **changes: Any) -> Path:
@@ -53,7 +55,7 @@ def write(tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "kind", "what"),
     [
-        ({"space": "absent"}, RecordError, "is no architecture file: it has no 'space'"),
+        ({"space": "absent"}, RecordError, "is not an architecture file: 'space' is missing"),
         ({"space": 3}, RecordError, "'space' must be a string, is 3"),
         ({"space": "elsewhere"}, UnknownSpaceError, "no search space 'elsewhere'; known are "),
         ({"ks": [3] * 19}, ArchitectureError, "ks: must be a list of 20 values, is 19 values"),
@@ -93,12 +95,18 @@ def test_saving_keeps_what_is_there(tmp_path: Path) -> None:
         ({"latency_ms": "0.2"}, "'latency_ms' must be a finite number"),
         ({"budget_ms": -1}, "'budget_ms' must be a positive number"),
         ({"bound_ms": "x"}, "'bound_ms' must be a finite number"),
-        ({"threads": None}, "'threads' must be a whole number of at least 1"),
+        ({"threads": 0}, "'threads' must be a whole number of at least 1"),
         ({"threads": 10**30}, "'threads' must be a whole number of at most 4096"),
-        ({"seed": None}, "'seed' must be a whole number"),
+        ({"seed": -1}, "'seed' must be a whole number"),
         ({"accuracy": [1]}, "'accuracy' must be a finite number"),
         ({"picked": 3}, "'picked' must be a string"),
         ({"others": [{"device": "a", "latency_ms": True}]}, "'latency_ms' must be a finite number"),
+        ({"others": [{"latency_ms": 1.0}]}, "others[0]: has no 'device'"),
+        ({"others": {}}, "'others' must be a list"),
+        ({"millionMACs": None}, "'millionMACs' must be a finite number"),
+        ({"accuracy_unit": "points"}, "'accuracy_unit' must be percent or fraction"),
+        ({"provider": 3}, "'provider' must be a string"),
+        ({"provider_options": {"a": 1}}, "'a' must be a string"),
     ],
 )
 def test_predictions_of_wrong_types_are_named(tmp_path: Path, predicted: dict[str, Any], what: str) -> None:
@@ -108,4 +116,60 @@ def test_predictions_of_wrong_types_are_named(tmp_path: Path, predicted: dict[st
 
 def test_what_may_be_unknown_may_be_null(tmp_path: Path) -> None:
     unknown = {"bound_ms": None, "confidence": None, "budget_ms": None, "mine": [1]}
-    assert load_architecture(write(tmp_path, predicted=unknown)).predicted == unknown
+    found = load_architecture(write(tmp_path, predicted=unknown)).predicted
+    assert found == Predicted(extra={"mine": [1]})
+
+
+# As the version before wrote it: no provider; and keys that this version does not know.
+OLD = """{
+ "space": "ofa-mbv3-cifar10",
+ "ks": KS,
+ "e": E,
+ "d": [2, 2, 2, 2, 2],
+ "image_size": 24,
+ "predicted": {
+  "latency_ms": 0.312, "millionMACs": 5.25, "params_million": 0.55, "KBPeakMemory": 61.0, "model_mb": 2.24,
+  "accuracy": 81.25, "accuracy_unit": "percent", "bound_ms": null, "confidence": null,
+  "profile": "0123456789ab", "threads": 2, "precision": "fp32", "seed": 0, "budget_ms": 0.35,
+  "others": [{"device": "slow", "profile": "ba9876543210", "latency_ms": 0.6, "bound_ms": 0.65,
+   "budget_ms": null}],
+  "tuned_by": "hand", "notes": {"a": [1, 2]}
+ }
+}"""
+
+
+def test_a_file_of_before_is_read_and_what_is_not_known_is_kept(tmp_path: Path) -> None:
+    space = get_space("ofa-mbv3-cifar10")
+    path = tmp_path / "old.json"
+    small = space.smallest(24)
+    path.write_text(OLD.replace("KS", json.dumps(small["ks"])).replace("E,", json.dumps(small["e"]) + ","))
+    record = load_architecture(path)
+    said = record.predicted
+    assert record.architecture == small and (said.latency_ms, said.threads, said.seed) == (0.312, 2, 0)
+    assert said.provider is None and said.provider_options == {} and said.bound_ms is None
+    assert said.figures["model_mb"] == 2.24
+    assert said.others == (Elsewhere(device="slow", profile="ba9876543210", latency_ms=0.6, bound_ms=0.65),)
+    assert said.extra == {"tuned_by": "hand", "notes": {"a": [1, 2]}}
+    save_architecture(record, tmp_path / "new.json")
+    assert json.loads((tmp_path / "new.json").read_text()) == json.loads(path.read_text())
+
+
+def test_a_latency_without_a_bound_says_so(tmp_path: Path) -> None:
+    space = get_space("ofa-mbv3-cifar10")
+    said = Predicted(latency_ms=1.0, provider="FastProvider", provider_options={"speed": "most"})
+    record = ArchitectureRecord(space=space, architecture=space.smallest(24), predicted=said)
+    save_architecture(record, tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text())["predicted"] == {
+        "latency_ms": 1.0,
+        "bound_ms": None,
+        "confidence": None,
+        "provider": "FastProvider",
+        "provider_options": {"speed": "most"},
+    }
+
+
+def test_one_network_whatever_is_promised_of_it() -> None:
+    space = get_space("ofa-mbv3-cifar10")
+    one = ArchitectureRecord(space=space, architecture=space.smallest(24))
+    assert one.same_network(replace(one, predicted=Predicted(latency_ms=1.0))) and one.image_size == 24
+    assert not one.same_network(replace(one, architecture=space.smallest(28)))

@@ -1,17 +1,73 @@
 """Bundles on disk: what was written is read, and everything else is refused by name."""
 
 import contextlib
+import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
-from deploy_nas.records.bundle import MANIFEST, check_bundle_output, is_bundle, read_bundle, write_bundle
+from deploy_nas.core.measured import Measured
+from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.records.bundle import (
+    MANIFEST,
+    Bundle,
+    Manifest,
+    check_bundle_output,
+    check_manifest,
+    is_bundle,
+    read_bundle,
+    write_bundle,
+)
+from deploy_nas.records.certificate import Certificate, MeasuredOn
+from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
 
+SPACE = embedded_space()
 FILES = {"model.onnx": b"a model", "infer.py": b"print()"}
-BODY = {"models": [{"file": "model.onnx"}], "space": "s"}
+MODEL = ModelMetadata(
+    space=SPACE,
+    architecture=SPACE.smallest(24),
+    predicted=Predicted(latency_ms=2.1, profile="p"),
+    labels=SPACE.labels,
+    preprocessing=Preprocessing(image_size=24, mean=SPACE.mean, std=SPACE.std),
+    weights=Provenance(source="w.pth", sha256="ab" * 32, trained=True),
+    opset=17,
+    certificate=Certificate(
+        graph_sha256="cd" * 32,
+        measured=Measured(latency_ms=2.0, p50_ms=2.1, p90_ms=2.2, p99_ms=2.3, runs=9),
+        measured_on=MeasuredOn(cpu="a processor", threads=1, runtime_version="1.20.0"),
+        budget_ms=2.5,
+        within_budget=True,
+    ),
+)
+BODY = Manifest(made_with="deploy-nas 0", models={"model.onnx": MODEL})
+
+# As the version before wrote it.
+OLD_MANIFEST = """{
+ "format": "deploy-nas bundle",
+ "version": 1,
+ "made_with": "deploy-nas 0.1.0",
+ "space": "ofa-mbv3-cifar10",
+ "architecture": {"space": "ofa-mbv3-cifar10", "image_size": 24, "ks": [KS], "e": [E], "d": [2, 2, 2, 2, 2]},
+ "preprocessing": {"image_size": 24, "mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616],
+  "layout": "NCHW", "scale": "0..1", "resize": "bilinear"},
+ "labels": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+ "weights": {"source": "w.pth", "sha256": "SHA", "trained": true, "recalibrated": 0},
+ "models": [{"file": "model.onnx", "precision": "fp32", "quantization": null, "opset": 17,
+  "input": "image", "output": "logits",
+  "predicted": {"latency_ms": 2.1, "profile": "p", "bound_ms": null, "confidence": null},
+  "certificate": {"graph_sha256": "GRAPH", "weights_sha256": null, "profile": null, "budget_ms": 2.5,
+   "predicted_ms": null, "bound_ms": null, "confidence": null,
+   "measured": {"latency_ms": 2.0, "p50_ms": 2.1, "p90_ms": 2.2, "p99_ms": 2.3, "runs": 9},
+   "measured_on": {"cpu": "a processor", "threads": 1, "provider": "CPUExecutionProvider",
+    "onnxruntime": "1.20.0", "precision": "fp32"},
+   "within_budget": true, "agreement": null, "top1": null}}],
+ "files": {"model.onnx": {"sha256": "FILE", "size_bytes": 7}}
+}"""
 
 
 @pytest.fixture(params=["b", "b.zip"])
@@ -46,7 +102,8 @@ def test_round_trip(path):
     assert is_bundle(path)
     bundle = read_bundle(path)
     assert bundle.files == FILES and list(bundle.models) == ["model.onnx"]
-    assert bundle.manifest.value == json.loads(json.dumps(whole))
+    assert bundle.said.value == json.loads(json.dumps(whole))
+    assert check_manifest(bundle, {"model.onnx": MODEL}) == BODY
     assert whole["files"]["infer.py"]["size_bytes"] == 7
 
 
@@ -75,7 +132,7 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path):
     with pytest.raises(OutputError, match="holds files already"):
         write_bundle(tmp_path / "b", BODY, FILES, force=True)
     assert (tmp_path / "b/notes.txt").read_text() == "kept"
-    with pytest.raises(OutputError, match="no folder"):
+    with pytest.raises(OutputError, match="does not exist"):
         check_bundle_output(tmp_path / "gone/b.zip")
 
 
@@ -86,12 +143,12 @@ def test_paths_outside_are_refused(path, name):
         (path / MANIFEST).read_bytes() if path.is_dir() else zipfile.ZipFile(path).read(MANIFEST)
     )["files"]
     changed(path, files=files | {name: {"sha256": "0" * 64}})
-    with pytest.raises(RecordError, match="path outside its folder"):
+    with pytest.raises(RecordError, match="path outside the bundle"):
         read_bundle(path)
     if path.suffix and name:
         write_bundle(path, BODY, FILES, force=True)
         rezipped(path, lambda entries: entries.update({name: b"x"}))
-        with pytest.raises(RecordError, match="path outside its folder"):
+        with pytest.raises(RecordError, match="path outside the bundle"):
             read_bundle(path)
 
 
@@ -99,7 +156,7 @@ def test_links_are_refused(tmp_path):
     write_bundle(tmp_path / "b", BODY, FILES)
     (tmp_path / "b/infer.py").unlink()
     (tmp_path / "b/infer.py").symlink_to("/etc/hostname")
-    with pytest.raises(RecordError, match="no plain file"):
+    with pytest.raises(RecordError, match="is not a regular file"):
         read_bundle(tmp_path / "b")
 
 
@@ -129,7 +186,7 @@ def test_manifests_that_are_none(path):
         with pytest.raises(RecordError):
             read_bundle(path)
     changed(path, format="deploy-nas bundle")  # --force replaces a bundle alone
-    write_bundle(path, BODY | {"models": [{"file": "other.onnx"}]}, FILES, force=True)
+    write_bundle(path, replace(BODY, models={"other.onnx": MODEL}), FILES, force=True)
     with pytest.raises(RecordError, match=r"other\.onnx"):
         read_bundle(path)
 
@@ -147,10 +204,10 @@ def test_cut_short_at_any_byte(tmp_path):
     write_bundle(folder, BODY, FILES)
     text = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(text[:40])
-    with pytest.raises(RecordError, match="not JSON, or cut short"):
+    with pytest.raises(RecordError, match="not JSON, or is cut short"):
         read_bundle(folder)
     (folder / MANIFEST).unlink()
-    with pytest.raises(RecordError, match="is no bundle"):
+    with pytest.raises(RecordError, match="is not a bundle"):
         read_bundle(folder)
 
 
@@ -168,7 +225,7 @@ def test_an_empty_zip_is_no_bundle(tmp_path):
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()
     (tmp_path / "e.zip").write_bytes(buffer.getvalue())
-    with pytest.raises(RecordError, match="is no bundle"):
+    with pytest.raises(RecordError, match="is not a bundle"):
         read_bundle(tmp_path / "e.zip")
 
 
@@ -177,7 +234,7 @@ def test_a_strangers_folder_is_never_replaced(tmp_path):
     path.mkdir()
     (path / MANIFEST).write_text('{"name": "a web extension", "manifest_version": 3}')
     (path / "README.md").write_text("mine")
-    with pytest.raises(OutputError, match="replaces a bundle, nothing else"):
+    with pytest.raises(OutputError, match="replaces only a bundle"):
         write_bundle(path, BODY, FILES, force=True)
     assert (path / "README.md").read_text() == "mine"
 
@@ -193,8 +250,8 @@ def test_a_disk_that_is_full_leaves_the_bundle_that_was_there(tmp_path, monkeypa
 
     monkeypatch.setattr(bundle, "write_atomic", full)
     with pytest.raises(OutputError, match="No space left"):
-        write_bundle(path, BODY | {"space": "other"}, FILES, force=True)
-    assert read_bundle(path).manifest.text("space") == "s"
+        write_bundle(path, replace(BODY, made_with="another"), FILES, force=True)
+    assert read_bundle(path).said.text("made_with") == "deploy-nas 0"
 
 
 def test_a_run_that_was_killed_is_written_again_with_force(tmp_path, monkeypatch):
@@ -223,5 +280,78 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     write_bundle(path, BODY, FILES)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
         archive.writestr("infer.py", FILES["infer.py"])
-    with pytest.raises(RecordError, match="two files of one name"):
+    with pytest.raises(RecordError, match="two files of the same name"):
         read_bundle(path)
+
+
+def test_one_model_named_twice_is_refused(path):
+    write_bundle(path, BODY, FILES)
+    changed(path, models=[{"file": "model.onnx"}, {"file": "model.onnx"}])
+    with pytest.raises(RecordError, match="names a model twice"):
+        read_bundle(path)
+
+
+# -- what a manifest says --------------------------------------------------------------------------
+
+
+def test_a_manifest_of_before_is_read_and_says_the_same(tmp_path):
+    path = tmp_path / "b"
+    path.mkdir()
+    (path / "model.onnx").write_bytes(FILES["model.onnx"])
+    values = {
+        "KS": ", ".join(map(str, MODEL.architecture["ks"])),
+        "E": ", ".join(map(str, MODEL.architecture["e"])),
+        "SHA": "ab" * 32,
+        "GRAPH": "cd" * 32,
+        "FILE": hashlib.sha256(FILES["model.onnx"]).hexdigest(),
+    }
+    text = OLD_MANIFEST
+    for key, value in values.items():
+        text = text.replace(f"[{key}]", f"[{value}]").replace(f'"{key}"', f'"{value}"')
+    (path / MANIFEST).write_text(text)
+    manifest = check_manifest(read_bundle(path), {"model.onnx": MODEL})
+    assert manifest.made_with == "deploy-nas 0.1.0" and manifest.models == {"model.onnx": MODEL}
+
+
+@pytest.mark.parametrize(
+    ("key", "model"),
+    [
+        ("architecture", replace(MODEL, architecture=SPACE.largest(24))),
+        ("labels", replace(MODEL, labels=SPACE.labels[::-1])),
+        ("preprocessing", replace(MODEL, preprocessing=None)),
+        ("weights", replace(MODEL, weights=None)),
+        ("precision", replace(MODEL, precision="int8")),
+        ("predicted", replace(MODEL, predicted=Predicted())),
+        ("predicted", replace(MODEL, predicted=replace(MODEL.predicted, provider="FastProvider"))),
+        ("certificate", replace(MODEL, certificate=None)),
+    ],
+)
+def test_a_model_that_says_another_thing_is_named(tmp_path, key, model):
+    write_bundle(tmp_path / "b", BODY, FILES)
+    with pytest.raises(MismatchError, match=rf"model\.onnx: the manifest's '{key}' is not the model's"):
+        check_manifest(read_bundle(tmp_path / "b"), {"model.onnx": model})
+
+
+def test_what_neither_says_is_alike(tmp_path):
+    silent = ModelMetadata(space=SPACE, architecture=SPACE.smallest(24))
+    write_bundle(tmp_path / "b", Manifest(made_with="x", models={"model.onnx": silent}), FILES)
+    check_manifest(read_bundle(tmp_path / "b"), {"model.onnx": silent})
+
+
+def test_a_manifest_of_no_model_is_refused(tmp_path):
+    write_bundle(tmp_path / "b", BODY, FILES)
+    changed(tmp_path / "b", models=[])
+    bundle = read_bundle(tmp_path / "b")
+    assert isinstance(bundle, Bundle) and bundle.models == ()
+    with pytest.raises(RecordError, match="does not name a model"):
+        check_manifest(bundle, {})
+
+
+def test_a_missed_budget_is_seen():
+    missed = replace(MODEL, certificate=replace(MODEL.certificate, within_budget=False))
+    free = replace(MODEL, certificate=replace(MODEL.certificate, within_budget=None))
+
+    def keeps(*models):
+        return Manifest(made_with="x", models={str(n): m for n, m in enumerate(models)}).keeps_budgets
+
+    assert keeps(MODEL, free, replace(MODEL, certificate=None)) and not keeps(MODEL, missed)

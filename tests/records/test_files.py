@@ -36,7 +36,7 @@ def test_mode_follows_the_umask(tmp_path: Path) -> None:
 def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_atomic(path, b"old")
-    with pytest.raises(OutputError, match=r"a: exists already; use --force"):
+    with pytest.raises(OutputError, match=r"a: exists already; use `force`"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     write_atomic(path, b"new", force=True)
@@ -82,10 +82,10 @@ def test_unusable_places_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     places = {
         tmp_path: "is a folder",
-        tmp_path / "none" / "a": "there is no folder",
-        tmp_path / "file" / "a": "there is no folder",
+        tmp_path / "none" / "a": "does not exist",
+        tmp_path / "file" / "a": "does not exist",
         tmp_path / ("n" * 300): "cannot be written",
-        Path(os.devnull): "is no regular file",
+        Path(os.devnull): "is not a regular file",
     }
     for path, what in places.items():
         with pytest.raises(OutputError, match=what) as caught:
@@ -124,17 +124,17 @@ def test_nan_is_never_written(tmp_path: Path, value: float) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ('{"a": [1, 2', "is not JSON, or cut short"),
-        ("", "is not JSON, or cut short"),
+        ('{"a": [1, 2', "is not JSON, or is cut short"),
+        ("", "is not JSON, or is cut short"),
         ('{"a": NaN}', "NaN is not a finite number"),
         ('{"a": -Infinity}', "-Infinity is not a finite number"),
-        ("[" * 200_000, "is not JSON, or cut short"),
-        ('{"a":' * 200_000, "is not JSON, or cut short"),
+        ("[" * 200_000, "is not JSON, or is cut short"),
+        ('{"a":' * 200_000, "is not JSON, or is cut short"),
         ("[1]", "must be an object, is list"),
         ("null", "must be an object, is NoneType"),
-        ('{"a": ' + "9" * 5000 + "}", "is not JSON, or cut short"),
-        ('{"a": "\\ud800"}', "is not JSON, or cut short"),
-        ('{"a": {"\\uDfff": 1}}', "is not JSON, or cut short"),
+        ('{"a": ' + "9" * 5000 + "}", "is not JSON, or is cut short"),
+        ('{"a": "\\ud800"}', "is not JSON, or is cut short"),
+        ('{"a": {"\\uDfff": 1}}', "is not JSON, or is cut short"),
     ],
     ids=[
         "cut",

@@ -12,6 +12,6 @@ def test_shipped_profiles(repository):
     for path in paths:
         profile = load_profile(path)
         assert profile.stable, path
-        assert profile.validation["mean_error_percent"] <= 2.0
-        assert profile.validation["within_10_percent"] == 100.0
+        assert profile.validation.mean_error_percent <= 2.0
+        assert profile.validation.within_10_percent == 100.0
         assert 1.0 < profile.upper_ratio(0.95) < 1.15

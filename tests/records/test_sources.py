@@ -67,5 +67,5 @@ def test_a_zip_with_a_damaged_directory_is_named(tmp_path: Path, damage: str) ->
     entry = data.index(b"PK\x01\x02")
     data[entry + 6 if damage == "version" else data.index(b"\xc3\xa4", entry)] = 0xFF
     path.write_bytes(data)
-    with pytest.raises(ImagesError, match=r"set\.zip: is no zip, or a damaged one"), open_source(path):
+    with pytest.raises(ImagesError, match=r"set\.zip: is not a zip, or is damaged"), open_source(path):
         pass

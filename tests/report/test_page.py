@@ -1,92 +1,200 @@
-"""The page of plain values: escaped, offline, and with a drawing for every kind of layer."""
+"""The page: self-contained, safe with any text, and alive in a real browser."""
 
+import html
 import json
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
-from deploy_nas.core.figures import ANALYTICAL
-from deploy_nas.core.spaces import get_space
-from deploy_nas.report.page import Point, ReportData, block_of, render_report, run_block, slots_by_stage
+import pytest
 
-SPACE = get_space("ofa-mbv3-cifar10")
-HOSTILE = "</script><img src=x onerror=alert(1)>"
+from deploy_nas.core.spaces import embedded_space, get_space
+from deploy_nas.report.page import (
+    Point,
+    ReportData,
+    block_of,
+    render_report,
+    run_block,
+    slots_by_stage,
+)
+from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
+
+SPACE = embedded_space()
+SCRIPT = "<script>document.title = 'broken'</script>"
 
 
-def point(name, architecture):
-    blocks = [block_of(place, layer, 0.01) for place, layer in SPACE.layers(architecture)]
+def point(name, architecture, top1):
+    """A subnet whose layers take as long as they are wide and large."""
+    layers = SPACE.layers(architecture)
+    blocks = [block_of(place, layer, layer.out_channels * layer.in_size / 1e5) for place, layer in layers]
+    latency_ms = sum(block.latency_ms for block in blocks) + 0.01
     return Point(
         name=name,
-        latency_ms=0.5,
-        bound_ms=0.6,
-        top1=80.0,
+        latency_ms=latency_ms,
+        bound_ms=1.1 * latency_ms,
+        top1=top1,
         image_size=architecture["image_size"],
-        figures={figure.name: 1.0 for figure in ANALYTICAL},
+        figures=AnalyticalEfficiencyPredictor(SPACE).get_efficiency(architecture),
         architecture=architecture,
-        blocks=[*blocks, run_block("run", 0.1)],
+        blocks=[*blocks, run_block("(run itself)", 0.01)],
     )
 
 
-def data(**changes):
-    values = {
-        "title": "title",
-        "subtitle": "subtitle",
-        "winner": point("winner", SPACE.smallest()),
-        "budget_ms": 0.7,
-        "front": [point(HOSTILE, SPACE.largest())],
-        "cloud": [(1.0, 70.0)],
-        "pairs": [(1.0, 1.1, "held out")],
-        "timed": [],
-        "facts": [("name", "value", "explanation")],
-        "profile_facts": [("device", HOSTILE)],
-        "warnings": [HOSTILE],
-        "swaps": [("stage1: e 4 to 3", 0.0123, -0.5)],
-        "versions": [("deploy-nas", "1")],
-        "commands": ["deploy-nas search", HOSTILE],
-        "max_slots": slots_by_stage(SPACE),
-    }
-    return ReportData(**{**values, **changes})
+@pytest.fixture(scope="module")
+def data():
+    """A made-up report on the middle one of three subnets."""
+    nets = [SPACE.smallest(20), SPACE.largest(24), SPACE.largest(32)]
+    front = [point(f"point {n} of the front", net, 80.0 + n) for n, net in enumerate(nets, start=1)]
+    return ReportData(
+        title=f"{SPACE.id} on a device",
+        subtitle=SCRIPT,
+        winner=point("the subnet reported on", SPACE.largest(28), 82.0),
+        budget_ms=front[1].latency_ms * 1.5,
+        front=front,
+        cloud=[(p.latency_ms, p.top1 - 1) for p in front],
+        pairs=[(1.0, 1.1, SCRIPT), (2.0, 1.9, "held-out network 2, 24 px")],
+        timed=[(1.0, 1.05, "candidate 1")],
+        facts=[("predicted top-1", "82.00%", "at 28 px")],
+        profile_facts=[("device", "a device, 2 cores")],
+        warnings=[SCRIPT],
+        swaps=[("stage1.block1: kernel 5 to 3", 0.01, -0.2)],
+        versions=[("deploy-nas", "0")],
+        commands=["deploy-nas search --profile 'my p.json'", SCRIPT],
+        accuracy_note="",
+        max_slots=slots_by_stage(SPACE),
+    )
 
 
-def test_a_block_describes_its_layer():
-    place, layer = SPACE.layers(SPACE.largest())[2]
-    block = block_of(place, layer, 1.23456789)
-    assert (block.place, block.kind, block.key, block.latency_ms) == (place, layer.kind, layer.key, 1.234568)
-    sizes = (block.in_size, block.out_size, block.channels, block.middle)
-    assert sizes == (layer.in_size, layer.out_size, layer.out_channels, layer.middle_channels)
-    assert (block.kernel, block.squeeze, block.stride) == (layer.kernel, layer.squeezes, layer.stride)
-    assert run_block("run", 0.2).key == "" and run_block("run", 0.2).kind == "run"
+@pytest.fixture(scope="module")
+def page(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render_report(data), encoding="utf-8")
+    return path
 
 
-def test_every_stage_has_its_slots():
-    assert slots_by_stage(SPACE) == {f"stage{number}": 4 for number in range(1, 6)}
+def test_a_block_is_drawn_by_its_depthwise_convolution():
+    space = get_space("ofa-mbv3-w1.0")
+    block = block_of("stage2.block1", dict(space.layers(space.largest(224)))["stage2.block1"], 1.0)
+    assert (block.in_size, block.out_size, block.channels) == (56, 28, 40)
+    assert (block.kernel, block.middle, block.squeeze, block.stride) == (7, 144, True, 2)
 
 
-def test_text_is_escaped_everywhere():
-    page = render_report(data(title=HOSTILE, subtitle=HOSTILE, accuracy_note=HOSTILE))
-    assert "<img src=x" not in page
-    assert page.count("</script>") == 2
+@pytest.mark.parametrize(
+    ("place", "kernel", "middle", "stride"),
+    [("stem.conv2", 3, 64, 2), ("stage2.block1", 3, 512, 2), ("tail", 0, 0, 1)],
+)
+def test_layers_of_resnet50_are_drawn_too(place, kernel, middle, stride):
+    space = get_space("ofa-resnet50")
+    layer = dict(space.layers(space.largest(224)))[place]
+    block = block_of(place, layer, 0.25)
+    assert (block.kind, block.key, block.latency_ms) == (layer.kind, layer.key, 0.25)
+    assert (block.kernel, block.middle, block.squeeze, block.stride) == (kernel, middle, False, stride)
 
 
-def test_the_data_can_be_read_back():
-    page = render_report(data())
-    (held,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    drawn = json.loads(held)
-    assert drawn["winner"]["name"] == "winner" and drawn["front"][0]["name"] == HOSTILE
-    assert drawn["budget"] == 0.7 and drawn["pairs"] == [[1.0, 1.1, "held out"]]
-    assert [figure["name"] for figure in drawn["figures"]] == [figure.name for figure in ANALYTICAL]
-    assert len(drawn["winner"]["blocks"]) == len(SPACE.layers(SPACE.smallest())) + 1
+def test_the_page_needs_no_network_and_escapes_text(page):
+    text = page.read_text()
+    assert page.stat().st_size < 600_000
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", text)
+    assert not re.findall(r"url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)", text)
+    assert SCRIPT not in text and html.escape(SCRIPT, quote=False).replace("'", "&#39;") in text
 
 
-def test_the_page_loads_nothing():
-    page = render_report(data())
-    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
-    assert not re.findall(r"url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)", page)
+def test_all_that_is_text_stands_there_without_the_script(data, page):
+    text = html.unescape(re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.DOTALL))
+    said = [data.title, *data.commands[:1], *sum(data.facts, ()), *sum(data.profile_facts, ())]
+    assert [line for line in said if line not in text] == []
 
 
-def test_optional_parts_are_left_out_or_explained():
-    whole = render_report(data(timed=[(1.0, 1.0, "a")], accuracy_note="3 points too high"))
-    assert "budget 0.7 ms" in whole and "exported and timed (1)" in whole and "3 points too high" in whole
-    assert "0.0123" in whole and "-0.50" in whole
-    bare = render_report(data(budget_ms=None, pairs=[], swaps=[], warnings=[]))
-    assert "budget" not in re.sub(r"<(style|script).*?</\1>", "", bare, flags=re.DOTALL)
-    assert "There are no measurements" in bare and "No single change saves time." in bare
-    assert "About the predicted accuracy" not in bare
+def test_without_a_bound_and_a_measurement_the_page_is_made_too(data):
+    from dataclasses import replace
+
+    bare = replace(data.winner, bound_ms=None, measured_ms=None)
+    assert "<html" in render_report(replace(data, winner=bare, budget_ms=None, timed=[], pairs=[]))
+
+
+def test_a_run_has_no_layer_and_every_stage_its_places():
+    assert (run_block("(run itself)", 0.5).kind, run_block("(run itself)", 0.5).key) == ("run", "")
+    assert slots_by_stage(SPACE) == {f"stage{i}": 4 for i in range(1, 6)}
+    assert slots_by_stage(get_space("ofa-mbv3-w1.0")) == {f"stage{i}": 4 for i in range(1, 6)}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium of the system; the test says so and skips where there is none."""
+    chromium = next(
+        (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), ""
+    )
+    chromedriver = shutil.which("chromedriver")
+    if not chromium or chromedriver is None:
+        pytest.skip("no Chromium with chromedriver here: apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (the dev extra)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"):
+            options.add_argument(f"--{flag}")
+        for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
+            options.add_argument(f"--{flag}")
+        options.add_argument(f"--user-data-dir={home}")
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+        yield driver
+        driver.quit()
+
+
+def _at(browser, page, width, scheme):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get("about:blank")  # what the browser itself opens at its start is not the page's doing
+    browser.get_log("performance")
+    browser.get(Path(page).as_uri())
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
+def test_in_a_real_browser_it_fits_and_keeps_quiet(browser, page, width, scheme):
+    _at(browser, page, width, scheme)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    red = int(re.findall(r"\d+", back)[0])
+    assert red < 60 if scheme == "dark" else red > 200
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"]
+    assert Path(page).as_uri() in urls
+    assert all(url.startswith(("file:", "data:", "chrome:")) for url in urls), urls
+
+
+@pytest.mark.slow
+def test_clicks(browser, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    _at(browser, page, 1400, "light")
+    which, details = browser.find_element(By.ID, "which"), browser.find_element(By.ID, "details")
+    assert which.text == "reported on"
+    before, bars = details.text, len(browser.find_elements(By.CSS_SELECTOR, "#layers .bar"))
+    first = browser.find_element(By.CSS_SELECTOR, "#front circle.dot")
+    ActionChains(browser).move_to_element(first).perform()
+    tip = browser.find_element(By.ID, "tip")
+    assert "point 1 of the front" in tip.text and "million MACs" in tip.text
+    ActionChains(browser).click().perform()
+    assert which.text == "chosen: point 1 of the front" and details.text != before
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#layers .bar")) != bars
+    browser.find_element(By.ID, "front").send_keys(Keys.ARROW_RIGHT)
+    assert which.text == "chosen: point 2 of the front"
+    browser.find_element(By.ID, "front").send_keys(Keys.HOME)
+    assert which.text == "reported on" and details.text == before
+    block = browser.find_element(By.CSS_SELECTOR, "#drawing rect.k5, #drawing rect.k3")
+    ActionChains(browser).move_to_element(block).perform()
+    assert "channels inside" in tip.text
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.execute_script(colour)
+    browser.find_element(By.ID, "theme").click()
+    assert browser.execute_script(colour) != light
+    assert browser.execute_script("return document.title").startswith(SPACE.id)

@@ -12,7 +12,7 @@ from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.families.stages import mbconv
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear
 from deploy_nas.core.spaces import get_space, space_ids
-from deploy_nas.deploy.verify import device_differences
+from deploy_nas.device import machine
 from deploy_nas.profiling.imported import missing_keys, ofa_keys
 from deploy_nas.records.profile import load_profile
 from deploy_nas.workflows.import_tables import import_ofa
@@ -115,8 +115,9 @@ def test_import_is_marked_and_searched_without_a_bound(folder, tmp_path, monkeyp
     done = run(main, ["profiles", "import-ofa", str(folder)])
     assert done.exit_code == 0 and "UNVALIDATED" in done.output, done.output
     profile = load_profile(tmp_path / "phone.profile.json")
-    assert profile.imported["device"] == "phone" and not profile.validated
-    assert device_differences(profile)[0].startswith("imported: a table of phone")
+    assert profile.imported.device == "phone" and not profile.validated
+    (difference,) = profile.differences(machine.fingerprint_like(profile.fingerprint))
+    assert str(difference).startswith("imported: a table of phone")
     assert "imported" in run(main, ["profiles", "list"]).output
     assert run(main, ["profiles", "show", "phone.profile.json"]).exit_code == 0
     search = ["search", "--profile", "phone.profile.json", "--max-latency-ms", "3"]
@@ -134,7 +135,7 @@ def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
     (tmp_path / "224_lookup_table.yaml").write_text(
         yaml.safe_dump({key: value for key, value in table.items() if key not in lost})
     )
-    with pytest.raises(MismatchError, match=f"of {SPACE}: table of 224 px: no key"):
+    with pytest.raises(MismatchError, match=f"of the nearest, {SPACE}: table of 224 px: no key"):
         import_ofa(tmp_path, tmp_path / "p.json")
 
 
@@ -147,7 +148,7 @@ def test_an_incomplete_table_is_told_what_its_own_space_lacks(tmp_path, gone):
         ("a: 3", "'mean'"),
         ("a: {mean: .nan}", "finite"),
         ("a: {mean: -1.0}", "positive"),
-        ("a: {mean: 1.0}", "hold no space whole"),
+        ("a: {mean: 1.0}", "lack layers of every space"),
     ],
 )
 def test_tables_that_are_no_good(folder, tmp_path, text, says):

@@ -30,7 +30,7 @@ def test_a_profile_has_the_devices_fingerprint_and_the_settings(request_, monkey
     profile = profile_device(request_, lambda *t: told.append(t), heard.append)
     assert load_profile(request_.output) == profile
     assert profile.settings.rounds == 2 and profile.fingerprint.provider == "CPUExecutionProvider"
-    assert profile.fingerprint.graphs == plan_for(request_).spelling
+    assert profile.fingerprint.graphs == plan_for(request_).graph_form
     assert "A/A test" in heard[0] and told[-1][0] == told[-1][1]
     assert not journal_path(request_.output).exists()
 

@@ -101,7 +101,7 @@ class Inspected:
         metadata: key to JSON value.
         graph_sha256: digest of the model without its metadata: it identifies the computation.
         input_type: type of its only input, as numpy names it; "anything" if the file does not say.
-        input_shape: four dimensions; ``None`` for a dynamic one.
+        input_shape: dimensions, ``None`` for a dynamic one; empty unless there is exactly one input.
     """
 
     metadata: dict[str, object]
@@ -119,7 +119,7 @@ def inspect_model(data: bytes, subject: str) -> Inspected:
         raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error
     del model.metadata_props[:]
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    kind, shape = _input_of(model, subject)
+    kind, shape = _input_of(model)
     return Inspected(metadata=metadata, graph_sha256=digest, input_type=kind, input_shape=shape)
 
 
@@ -147,11 +147,11 @@ def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, ND
     return weights
 
 
-def _input_of(model: Any, subject: str) -> tuple[str, tuple[int | None, ...]]:
+def _input_of(model: Any) -> tuple[str, tuple[int | None, ...]]:
     inputs = model.graph.input
-    kind = inputs[0].type.tensor_type if len(inputs) == 1 else None
-    if kind is None or len(kind.shape.dim) != 4:
-        raise RecordError("does not take images as its only input", subject=subject)
+    if len(inputs) != 1:
+        return "anything", ()
+    kind = inputs[0].type.tensor_type
     name = str(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
     return name, tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
 

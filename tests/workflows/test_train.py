@@ -11,11 +11,10 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import ImageSet
 from deploy_nas.adapters.supernets import weights_hash
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError, RecordError
-from deploy_nas.core.spaces import CIFAR10_LABELS, get_space
-from deploy_nas.deploy.weights import embedded_path
+from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.training.sandwich import Recipe
-from deploy_nas.workflows import train
+from deploy_nas.workflows import train as workflow
 from deploy_nas.workflows.train import Files, train_predictor, train_supernet
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
@@ -31,11 +30,11 @@ SECOND = replace(FIRST, largest_epochs=0.5, sandwich_epochs=0, decay_epochs=0, f
 
 @pytest.fixture
 def images(rng, monkeypatch):
-    monkeypatch.setattr(train_embedded, "split", lambda given: (given, given.take(range(15))))
+    monkeypatch.setattr(workflow, "split", lambda given: (given, given.take(range(15))))
     return ImageSet(
         images=rng.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8),
         labels=np.arange(20) % 10,
-        classes=CIFAR10_LABELS,
+        classes=SPACE.labels,
         source="made up",
     )
 
@@ -57,10 +56,10 @@ def train(images, files, *stretches, teacher=None):
 
 
 def test_what_ships_was_trained_by_the_recipe_here():
-    record = json.loads(embedded_path(SPACE).with_suffix(".training.json").read_text())
+    record = json.loads(SPACE.default_weights.path.with_suffix(".training.json").read_text())
     teacher, *stretches = record["teacher"], *record["stretches"]
-    assert teacher["recipe"] == asdict(train_embedded.TEACHER)
-    assert [stretch["recipe"] for stretch in stretches] == [asdict(r) for r in train_embedded.STRETCHES]
+    assert teacher["recipe"] == asdict(workflow.TEACHER)
+    assert [stretch["recipe"] for stretch in stretches] == [asdict(r) for r in workflow.STRETCHES]
 
 
 def test_every_stretch_begins_with_the_weights_before_and_is_trained_once(images, files):
@@ -93,7 +92,7 @@ def test_a_teacher_is_trained_once_and_stretches_of_another_are_refused(images, 
     assert summary["teacher"]["recipe"] == asdict(teacher) and len(steps) == 2
     assert summary["training_s"] == summary["teacher"]["training_s"] + first["training_s"]
     assert train(images, files, FIRST, teacher=teacher) == (summary, [])
-    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: began with other weights"):
+    with pytest.raises(MismatchError, match=r"stretch-1/stretch\.json: was started with other weights"):
         train(images, files, FIRST)
 
 
@@ -104,7 +103,7 @@ def test_what_lies_in_the_folder_must_be_of_this_run(images, files):
     record = files.work / "stretch-2/stretch.json"
     facts = json.loads(record.read_text())
     record.write_text(json.dumps(facts | {"started_from_sha256": "0" * 64}))
-    with pytest.raises(MismatchError, match=r"stretch\.json: began with other weights"):
+    with pytest.raises(MismatchError, match=r"stretch\.json: was started with other weights"):
         train(images, files, FIRST, SECOND)
     record.write_text("{")
     with pytest.raises(RecordError, match=r"stretch\.json"):
@@ -119,7 +118,8 @@ def test_a_stretch_is_not_gone_on_with_from_other_weights_or_images(images, file
         train(images, files, longer, SECOND)
     other = replace(images, labels=images.labels[::-1].copy())
     with pytest.raises(
-        MismatchError, match=r"stretch-1/stretch\.json: began with other weights, images or another teacher"
+        MismatchError,
+        match=r"stretch-1/stretch\.json: was started with other weights or images, or another teacher",
     ):
         train(other, files, longer, SECOND)
     (files.work / "stretch-1/stretch.json").unlink()
@@ -142,7 +142,7 @@ def test_what_cannot_be_trained_on_or_written_is_said_at_once(images, files, tmp
 def test_more_images_than_are_held_out_are_needed(images, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ImagesError, match="made up: 20 images, more than the 5000 held out"):
-        train_embedded.split(images)
+        workflow.split(images)
 
 
 def test_no_stretch_is_no_run(images, files):
@@ -151,7 +151,7 @@ def test_no_stretch_is_no_run(images, files):
 
 
 def test_measured_on_held_out_images_and_their_mirror_images(images, files):
-    files = replace(files, weights=embedded_path(SPACE))
+    files = replace(files, weights=SPACE.default_weights.path)
     said: list[str] = []
     options = {"subnets": 32, "seed": 0, "workers": 1, "fit": QUICK, "best": (3, 2), "judged": 2}
     figures = train_predictor(SPACE, images, files, log=said.append, **options)

@@ -1,0 +1,98 @@
+"""``deploy-nas profile``: options to a request, here or on a target, and what is printed of the profile."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deploy_nas.core.errors import OptionError
+from deploy_nas.workflows import kit
+from deploy_nas.workflows import profile as workflow
+
+SPACE = "ofa-mbv3-cifar10"
+ASKED = ("profile", "--space", SPACE)
+
+
+@pytest.fixture
+def calls(stand_in, made_profile):
+    """Calls of the workflow on this device."""
+    return stand_in(workflow, "profile_device", made_profile())
+
+
+def test_defaults(run, calls):
+    done = run(*ASKED)
+    ((request, *_), _), *_ = calls
+    assert request.output == Path(f"{SPACE}-1t.profile.json") and request.space == SPACE
+    assert (request.threads, request.provider, request.precision, request.seed) == (1, "cpu", "fp32", 0)
+    assert request.image_sizes is None and not (request.quick or request.fresh or request.force)
+    assert (
+        done.stdout.splitlines()[-1] == f"wrote {SPACE}-1t.profile.json" and "verdict: stable" in done.stdout
+    )
+
+
+def test_every_option_reaches_the_request(run, calls):
+    run(
+        *(*ASKED, "--threads", 2, "--image-sizes", "24,32", "--provider", "xnnpack", "--seed", 7, "--quick"),
+        *("--provider-option", "a=1", "--provider-option", "b=x=y", "--fresh", "--force", "-o", "x.json"),
+        *("--precision", "int8", "--int8-for", "arm"),
+    )
+    ((request, *_), _), *_ = calls
+    assert request.output == Path("x.json") and request.image_sizes == [24, 32]
+    assert request.provider_options == {"a": "1", "b": "x=y"}
+    assert (request.threads, request.provider, request.seed) == (2, "xnnpack", 7)
+    assert request.quick and request.fresh and request.force
+    assert (request.precision, request.int8_for) == ("int8", "arm")
+
+
+def test_int8_is_named_in_the_default_output(run, calls):
+    run(*ASKED, "--precision", "int8")
+    assert calls[0][0][0].output == Path(f"{SPACE}-1t-int8.profile.json")
+
+
+def test_json_holds_validation_and_noise(run, calls, made_profile):
+    found = json.loads(run(*ASKED, "--json").stdout)
+    assert (found["id"], found["stable"]) == (made_profile().id, True)
+    assert found["validation"]["networks"] == 40 and found["noise"]["resolution_percent"] == 1.0
+
+
+@pytest.mark.parametrize("address", ["here", "ssh://me@device", "kit.pyz"])
+def test_a_target_profiles_instead(run, calls, stand_in, made_profile, address):
+    there = stand_in(kit, "profile_target", made_profile())
+    run(*ASKED, "--target", address, "--ssh-option", "-v", "--ssh-option", "-p22")
+    ((request, target), named), *_ = there
+    assert (request.space, target, named["ssh_options"]) == (SPACE, address, ("-v", "-p22"))
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--image-sizes", "24;32"], "is not a list such as 160,192"),
+        (["--provider-option", "x"], "'x' is not KEY=VALUE"),
+        (["--provider-option", "=x"], "'=x' is not KEY=VALUE"),
+        (["--int8-for", "arm"], "--int8-for needs --precision int8"),
+        (["--precision", "int4"], "int4"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_bad_options_start_nothing(run, calls, options, says):
+    assert says in run(*ASKED, *options, code=2).stderr
+    assert calls == []
+
+
+def test_an_error_names_the_option(run, stand_in):
+    stand_in(workflow, "profile_device", OptionError("must be at least 1, is 0", subject="threads"))
+    assert run(*ASKED, code=2).stderr.splitlines()[-1] == "error: --threads: must be at least 1, is 0"
+
+
+def test_ctrl_c_says_where_the_timings_are(run, stand_in):
+    stand_in(workflow, "profile_device", KeyboardInterrupt())
+    said = run(*ASKED, "-o", "p.json", code=130).stderr
+    assert "the timings are kept in p.json.journal; the same command resumes the run" in said
+    stand_in(kit, "profile_target", KeyboardInterrupt())
+    assert "are kept on ssh://d" in run(*ASKED, "--target", "ssh://d", code=130).stderr
+
+
+def test_help_names_the_targets(run):
+    said = " ".join(run("profile", "--help").output.split())
+    assert "here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)" in said

@@ -1,0 +1,147 @@
+"""Bundles made of certified models, and opened again."""
+
+import json
+import shutil
+
+import pytest
+
+from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.deploy.bundle import make_bundle, open_bundle
+from deploy_nas.deploy.model_file import parse_model_file
+from deploy_nas.records.bundle import MANIFEST
+from deploy_nas.records.certificate import Certificate, MeasuredOn
+
+SPACE = embedded_space()
+ON = MeasuredOn(cpu="a small board", threads=2, runtime_version="1.2", provider="FastProvider")
+WEIGHTS = {"source": "w.pth", "sha256": "a" * 64, "trained": True, "recalibrated": 0}
+RANDOM = {"source": "random", "sha256": None, "trained": False, "seed": 3, "recalibrated": 0}
+
+
+@pytest.fixture(scope="module")
+def certified(model_data):
+    """``certified(latency_ms, **metadata)``: a model that was verified."""
+
+    def make(latency_ms=1.5, budget_ms=2.0, top1=None, **said):
+        model = parse_model_file(
+            model_data(labels=list(SPACE.labels), **{"weights": WEIGHTS, **said}), "m.onnx"
+        )
+        times = dict.fromkeys(("latency_ms", "p50_ms", "p90_ms", "p99_ms"), latency_ms)
+        return model.certified(
+            Certificate(
+                graph_sha256=model.graph_sha256,
+                measured=Measured(**times, runs=9),
+                measured_on=ON,
+                budget_ms=budget_ms,
+                within_budget=latency_ms <= budget_ms,
+                top1=top1,
+            )
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def int8(certified):
+    how = {"weight_bits": 8, "chosen_for": "avx512_vnni"}
+    return certified(0.5, precision="int8", quantization=how, top1=Top1(right=3, images=4))
+
+
+@pytest.fixture(scope="module", params=["b", "b.zip"])
+def made(request, certified, int8, tmp_path_factory):
+    """A bundle, and its manifest."""
+    path = tmp_path_factory.mktemp("made") / request.param
+    return path, make_bundle([certified(), int8], path)
+
+
+def test_it_opens_as_it_was_made(made, certified, int8):
+    path, manifest = made
+    bundle, models = open_bundle(path)
+    assert [m.metadata for m in models] == [certified().metadata, int8.metadata]
+    assert [m.data for m in models] == [certified().data, int8.data]
+    assert [m.subject for m in models] == [f"{path}: model.onnx", f"{path}: model.int8.onnx"]
+    assert set(bundle.files) == {"model.onnx", "model.int8.onnx", "infer.py", "README.md"}
+    assert manifest.models == {"model.onnx": certified().metadata, "model.int8.onnx": int8.metadata}
+    assert manifest.shared == int8.metadata and manifest.keeps_budgets
+
+
+def test_the_readme_says_what_was_measured_where(made):
+    text = open_bundle(made[0])[0].files["README.md"].decode()
+    rows = [line for line in text.splitlines() if line.startswith("| model")]
+    where = "a small board, 2 thread(s), FastProvider, onnxruntime 1.2"
+    assert rows == [
+        f"| model.onnx | fp32 | 1.5 | {where} | not measured |",
+        f"| model.int8.onnx | int8, for avx512_vnni | 0.5 | {where} | 75.00% of 4 images |",
+    ]
+    assert text.startswith(f"# {SPACE.id}, 24 pixels") and "UNTRAINED" not in text
+
+
+def test_random_weights_are_said_and_a_missed_budget_shows(certified, tmp_path):
+    manifest = make_bundle([certified(3.0, weights=RANDOM)], tmp_path / "b")
+    assert not manifest.keeps_budgets and "UNTRAINED" in (tmp_path / "b/README.md").read_text()
+    assert json.loads((tmp_path / "b" / MANIFEST).read_text())["weights"]["warning"] == "UNTRAINED"
+
+
+def test_a_model_that_was_never_verified_is_not_bundled(model_data, tmp_path):
+    model = parse_model_file(model_data(), "m.onnx")
+    with pytest.raises(MismatchError, match=r"m\.onnx: was not verified; verify it first"):
+        make_bundle([model], tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.fixture
+def rewritten(certified, int8, tmp_path):
+    """``rewritten(change)``: a bundle whose manifest was changed by hand."""
+    make_bundle([certified(), int8], tmp_path / "whole")
+
+    def make(change):
+        shutil.copytree(tmp_path / "whole", tmp_path / "b")
+        path = tmp_path / "b" / MANIFEST
+        value = json.loads(path.read_text())
+        change(value)
+        path.write_text(json.dumps(value))
+        return tmp_path / "b"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("space", "ofa-mbv3-w1.0"),
+        ("labels", ["x"] * 10),
+        ("preprocessing", {"image_size": 20}),
+        ("preprocessing", None),
+        ("architecture", {}),
+        ("weights", {}),
+        ("weights", {**WEIGHTS, "sha256": "b" * 64}),
+    ],
+)
+def test_a_manifest_that_says_other_than_its_models_is_refused(rewritten, key, value):
+    path = rewritten(lambda manifest: manifest.update({key: value}))
+    with pytest.raises(MismatchError, match=f"model.onnx: the manifest's '{key}' is not the model's own"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("precision", "int8"), ("predicted", {"latency_ms": 0.1}), ("predicted", 3), ("certificate", None)],
+)
+def test_a_manifest_that_promises_more_than_its_model_is_refused(rewritten, key, value):
+    path = rewritten(lambda manifest: manifest["models"][0].update({key: value}))
+    with pytest.raises(MismatchError, match=f"the manifest's '{key}' is not the model's own"):
+        open_bundle(path)
+
+
+def test_a_certificate_made_better_by_hand_is_refused(rewritten):
+    def half(manifest):
+        manifest["models"][0]["certificate"]["measured"]["latency_ms"] /= 2
+
+    with pytest.raises(MismatchError, match="'certificate' is not the model's own"):
+        open_bundle(rewritten(half))
+
+
+def test_a_manifest_of_no_model_is_refused(rewritten):
+    with pytest.raises(RecordError, match="does not name a model"):
+        open_bundle(rewritten(lambda manifest: manifest.update(models=[])))

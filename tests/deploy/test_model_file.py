@@ -1,0 +1,164 @@
+"""Exported files read once: what belongs together is checked, whatever is changed is named."""
+
+import json
+
+import onnx
+import pytest
+
+from deploy_nas.adapters.graphs import graph_digest, with_metadata
+from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, UnknownSpaceError
+from deploy_nas.core.measured import Measured
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.deploy.model_file import certify, parse_model_file, read_model
+from deploy_nas.records.certificate import Certificate, MeasuredOn
+
+SPACE = embedded_space()
+MEASURED = Measured(latency_ms=1.0, p50_ms=1.1, p90_ms=1.2, p99_ms=1.3, runs=9)
+# As the version before wrote it: no options of a provider, and the statistic is there under its old keys.
+OLD_CERTIFICATE = {
+    "weights_sha256": "ab" * 32,
+    "profile": "0123456789ab",
+    "budget_ms": 2.5,
+    "predicted_ms": 2.1,
+    "bound_ms": None,
+    "confidence": None,
+    "measured": {"latency_ms": 2.0, "p50_ms": 2.1, "p90_ms": 2.2, "p99_ms": 2.3, "runs": 160},
+    "measured_on": {
+        "cpu": "a processor",
+        "cores": 4,
+        "machine": "x86_64",
+        "os": "Linux 6.1",
+        "threads": 2,
+        "provider": "CPUExecutionProvider",
+        "onnxruntime": "1.20.0",
+        "precision": "fp32",
+    },
+    "within_budget": True,
+    "agreement": {"with": "ofa", "inputs": 2, "largest_difference": 1e-6, "allowed": 1e-4},
+    "top1": {"percent": 75.0, "images": 8, "interval_percent": [40.9, 92.9]},
+}
+
+
+def certificate(model):
+    on = MeasuredOn(cpu="here", threads=1, runtime_version="1.0")
+    return Certificate(graph_sha256=model.graph_sha256, measured=MEASURED, measured_on=on)
+
+
+def resized(data, **dims):
+    """The model with other dimensions of its input: a number, or ``None`` for any."""
+    changed = onnx.load_from_string(data)
+    for place, value in dims.items():
+        dim = changed.graph.input[0].type.tensor_type.shape.dim["nchw".index(place)]
+        dim.Clear()
+        if value is None:
+            dim.dim_param = place
+        else:
+            dim.dim_value = value
+    return changed.SerializeToString()
+
+
+def test_what_it_is_and_says(model_data, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model_data(predicted={"latency_ms": 2.0}, labels=list(SPACE.labels)))
+    model = read_model(path)
+    assert model.subject == str(path) and model.data == path.read_bytes()
+    assert model.metadata.architecture == SPACE.smallest(24) and model.metadata.predicted.latency_ms == 2.0
+    assert model.metadata.labels == SPACE.labels and model.graph_sha256 == graph_digest(model.data)
+    sizes = [parse_model_file(model_data(n), "m") for n in (1, 4, None)]
+    assert [(m.batch, m.single) for m in sizes] == [(1, True), (4, False), (None, True)]
+
+
+def test_a_file_of_before_is_read(model_data):
+    data = model_data(
+        predicted={"latency_ms": 2.1, "bound_ms": None, "confidence": None, "budget_ms": 2.5, "mine": [1]},
+        weights={"source": "w.pth", "sha256": "ab" * 32, "trained": True, "recalibrated": 0},
+        precision="fp32",
+        opset=17,
+    )
+    held = {**OLD_CERTIFICATE, "graph_sha256": graph_digest(data)}
+    found = parse_model_file(with_metadata(data, {"certificate": held}), "m").metadata
+    assert found.predicted.provider is None and found.predicted.extra == {"mine": [1]}
+    then = found.certificate
+    assert then.measured.latency_ms == 2.0 and then.measured_on.provider_options == {}
+    assert (then.top1.right, then.top1.images) == (6, 8)
+    assert json.loads(json.dumps(then.to_json()["measured_on"])) == OLD_CERTIFICATE["measured_on"]
+
+
+def test_an_input_that_is_not_the_architectures_is_refused(model_data):
+    data = model_data()
+    with pytest.raises(MismatchError, match=r"takes float32 \[1, 3, None, None\], its architecture float32"):
+        parse_model_file(resized(data, h=None, w=None), "m")
+    half = onnx.load_from_string(data)
+    half.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    with pytest.raises(MismatchError, match=r"takes float16 \[1, 3, 24, 24\]"):
+        parse_model_file(half.SerializeToString(), "m")
+    del half.graph.input[0].type.tensor_type.shape.dim[3]
+    with pytest.raises(RecordError, match="does not take images"):
+        parse_model_file(half.SerializeToString(), "m")
+    assert parse_model_file(resized(data, n=4), "m").batch == 4
+
+
+def test_a_certificate_of_another_graph_is_refused(model_data):
+    held = {**OLD_CERTIFICATE, "graph_sha256": "0" * 64}
+    with pytest.raises(MismatchError, match=r"m\.onnx: was changed after it was verified: its certificate"):
+        parse_model_file(model_data(certificate=held), "m.onnx")
+
+
+@pytest.mark.parametrize("held", [{}, {"measured": 1}, {"measured": {"latency_ms": 1.0}}, 3])
+def test_a_certificate_without_its_keys_is_named(model_data, held):
+    data = model_data()
+    whole = {"graph_sha256": graph_digest(data), **held} if isinstance(held, dict) else held
+    with pytest.raises(RecordError, match="certificate"):
+        parse_model_file(with_metadata(data, {"certificate": whole}), "m.onnx")
+
+
+@pytest.mark.parametrize("predicted", [[1], {"latency_ms": "0.2"}, {"budget_ms": "2"}])
+def test_a_prediction_of_wrong_types_is_named(model_data, predicted):
+    with pytest.raises(RecordError, match=r"m\.onnx: .*predicted"):
+        parse_model_file(model_data(predicted=predicted), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "what"),
+    [
+        ({"space": "nope"}, UnknownSpaceError, "no search space 'nope'"),
+        ({"architecture": {**SPACE.smallest(24), "ks": [3]}}, ArchitectureError, "architecture: ks"),
+        ({"architecture": None}, MismatchError, "not exported by deploy-nas"),
+        ({"quantization": ["8"]}, RecordError, "'quantization' must be an object"),
+    ],
+)
+def test_what_a_file_says_wrongly_is_named(model_data, said, kind, what):
+    if "space" in said:
+        said["architecture"] = {**SPACE.smallest(24)}
+    with pytest.raises(kind, match=what):
+        parse_model_file(model_data(**said), "m.onnx")
+
+
+def test_files_that_are_no_model_of_ours(model_data, tmp_path):
+    path = tmp_path / "m.onnx"
+    with pytest.raises(RecordError, match=r"m\.onnx: cannot be read"):
+        read_model(path)
+    path.write_bytes(model_data()[:2000])
+    with pytest.raises(RecordError, match=r"m\.onnx: is not an ONNX model of deploy-nas, or is cut short"):
+        read_model(path)
+    graph = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["":17]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
+    )
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(MismatchError, match="not exported by deploy-nas"):
+        read_model(path)
+
+
+def test_certifying_writes_the_file_that_was_measured_and_no_other(model_data, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model_data())
+    model = read_model(path)
+    path.write_bytes(with_metadata(model.data, {"note": "swapped"}))
+    with pytest.raises(MismatchError, match="changed after it was verified"):
+        certify(path, model, certificate(model))
+    path.write_bytes(model.data)
+    certified = certify(path, model, certificate(model))
+    assert path.read_bytes() == certified.data and certified.sha256 != model.sha256
+    again = read_model(path)
+    assert again == certified and again.metadata.certificate == certificate(model)
+    assert graph_digest(again.data) == model.graph_sha256

@@ -1,0 +1,56 @@
+"""Two profiles; and, made once, an export in both precisions with its pictures and its bundle."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Class folders of noise: 4 pictures of each of the model's classes."""
+    from deploy_nas.core.spaces import embedded_space
+
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for label in embedded_space().labels:
+        (folder / label).mkdir()
+        for number in range(4):
+            pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, pictures):
+    """A request, what it exported, the bundle of that, and what the bundling said."""
+    from deploy_nas.core.predicted import Predicted
+    from deploy_nas.core.spaces import embedded_space
+    from deploy_nas.deploy import quantize
+    from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
+    from deploy_nas.workflows.bundle import bundle
+    from deploy_nas.workflows.export import ExportRequest, export
+
+    folder, space = tmp_path_factory.mktemp("made"), embedded_space()
+    predicted = Predicted(latency_ms=0.2, bound_ms=0.3, budget_ms=1e6, threads=1, profile="p")
+    record = ArchitectureRecord(space=space, architecture=space.smallest(24), predicted=predicted)
+    save_architecture(record, folder / "a.json")
+    request = ExportRequest(
+        architecture=folder / "a.json",
+        output=folder / "a.onnx",
+        int8=True,
+        calibration_images=pictures,
+        max_accuracy_drop=100.0,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
+        exported = export(request)
+    return request, exported, folder / "b", bundle(request, exported, folder / "b")
+
+
+@pytest.fixture
+def profiles(tmp_path, made_profile):
+    """A device and one of half its speed that was profiled for fewer sizes."""
+    from deploy_nas.records.profile import save_profile
+
+    save_profile(made_profile(), tmp_path / "a.profile.json")
+    save_profile(made_profile(speed=0.5, image_sizes=(24, 28)), tmp_path / "slow.profile.json")
+    return "a.profile.json", "slow.profile.json"

@@ -1,0 +1,83 @@
+"""What the doctor finds, and what it advises, on machines of every kind."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from deploy_nas.core.errors import ProviderError
+from deploy_nas.core.fingerprint import UNKNOWN
+from deploy_nas.workflows import doctor
+from deploy_nas.workflows.doctor import OK, examine
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """``machine(load=..., governor=...)``: a machine with these readings."""
+    quiet = {
+        "cores": [0, 1],
+        "cpu_features": ["avx2"],
+        "cpu_model": "a cpu",
+        "load_average": 0.1,
+        "governor": "performance",
+        "steal_fraction": 0.0,
+    }
+
+    def readings(**changed):
+        for name, value in {**quiet, **changed}.items():
+            monkeypatch.setattr(doctor.machine, name, lambda value=value: value)
+
+    readings()
+    return readings
+
+
+def found():
+    return {finding.what: finding for finding in examine()}
+
+
+def test_a_quiet_machine_is_ok(machine):
+    assert {f.advice for f in examine()} == {OK}
+    held = found()
+    assert held["onnxruntime"].value == onnxruntime.__version__ and held["numpy"].value == np.__version__
+    assert held["cpu"].value == "a cpu" and "CPUExecutionProvider" in held["providers"].value
+
+
+@pytest.mark.parametrize(
+    ("changed", "what", "value", "advice"),
+    [
+        ({"cores": [0]}, "cores", "1", "every other process disturbs the timings"),
+        ({"load_average": 1.5}, "load", "1.50", "stop other work"),
+        ({"governor": "powersave"}, "governor", "powersave", "set it to performance"),
+        ({"steal_fraction": 0.05}, "steal", "5.00%", "expect noise"),
+        ({"load_average": None}, "load", UNKNOWN, "unknown"),
+        ({"governor": UNKNOWN}, "governor", UNKNOWN, "unknown"),
+        ({"steal_fraction": None}, "steal", UNKNOWN, "unknown"),
+        ({"cpu_features": []}, "vector units", UNKNOWN, "unknown"),
+    ],
+)
+def test_what_disturbs_timings_is_named(machine, changed, what, value, advice):
+    machine(**changed)
+    assert found()[what].value == value and advice in found()[what].advice
+    assert {f.advice for f in examine() if f.what != what} == {OK}
+
+
+def test_missing_packages_are_named(machine, monkeypatch):
+    real = doctor.importlib.metadata.version
+
+    def version(name):
+        if name in ("torch", "deploy-nas"):
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    held = found()
+    assert (held["torch"].value, held["torch"].advice) == ("missing", "reinstall deploy-nas")
+    assert held["deploy-nas"].advice == "install it with tools/quickstart"
+
+
+def test_a_broken_runtime_is_a_finding(machine, monkeypatch):
+    class Broken:
+        def providers(self):
+            raise ProviderError("onnxruntime cannot be imported (broken)")
+
+    monkeypatch.setattr(doctor, "ONNX_RUNTIME", Broken())
+    assert found()["providers"].value == "none" and "cannot be imported" in found()["providers"].advice
