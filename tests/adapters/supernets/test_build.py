@@ -11,7 +11,7 @@ from deploy_nas.adapters import supernets
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 SMALL = get_space("ofa-mbv3-cifar10")
 

@@ -13,7 +13,7 @@ from deploy_nas.adapters.supernets.checkpoints import canonical_key
 from deploy_nas.core.errors import OutputError, WeightsError
 from deploy_nas.core.spaces import get_space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 SMALL = get_space("ofa-mbv3-cifar10")
 

@@ -9,7 +9,7 @@ from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.spaces import get_space
 from deploy_nas.core.walk import weight_shapes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 SMALL = get_space("ofa-mbv3-cifar10")
 
