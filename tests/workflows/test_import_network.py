@@ -36,7 +36,7 @@ def test_every_published_network_becomes_an_architecture(published):
         space = import_network(folder, image_size=224).space
         offered = own in space.image_sizes
         if not offered:
-            with pytest.raises(ArchitectureError, match=f"is {own}; its layers fit {space.id}: use `image_size`"):
+            with pytest.raises(ArchitectureError, match=f"is {own}; its layers fit {space.id}: use `image"):
                 import_network(folder)
         size = own if offered else min(space.image_sizes, key=lambda side: abs(side - own))
         record = import_network(folder, image_size=None if offered else size)
