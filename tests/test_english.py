@@ -15,7 +15,7 @@ OWN_OPTIONS = ("cli/", "device/", "testing/", "adapters/targets/")
 FALSE_FRIENDS = re.compile(
     "|".join(
         [
-            r"\bis no (?!longer\b|more\b)",  # "is no bundle" for "is not a bundle"
+            r"(?<!here )\bis no (?!longer\b|more\b)",  # "is no bundle" for "is not a bundle"
             r"\b(?:is|are) none\b",
             # "ms a layer" for "ms per layer"
             r"\b(?:ms|points|bytes|epochs|bursts|rows|images|subnets|bits|once|twice) an? (?!time\b)",

@@ -29,7 +29,7 @@ TODO = {
     "adapters/supernets/running.py",
     "adapters/tables.py",
     "profiling/imported.py",
-    "training/instead.py",
+    "training/override.py",
     "training/replay.py",
     "training/teacher.py",
 }

@@ -106,7 +106,7 @@ def measuring(
         pool: of workers; ``None``: this process.
 
     Raises:
-        OptionError: a worker ended by itself.
+        OptionError: a worker process died.
     """
     pool = pool or SerialPool()
     if pool.local:

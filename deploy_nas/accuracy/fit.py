@@ -25,7 +25,7 @@ from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
 from deploy_nas.adapters.mlp import MLP, Dense
-from deploy_nas.adapters.supernets import one_torch_thread, own_rng
+from deploy_nas.adapters.supernets import one_torch_thread, temporary_seed
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.records.accuracy import AccuracyData
@@ -183,7 +183,7 @@ def _train(
     centre, scale = float(percent.mean()), max(float(percent.std()), 1e-6)
     x = torch.from_numpy(features)
     y = torch.from_numpy(((percent - centre) / scale).astype(np.float32))[:, None]
-    with own_rng(seed):
+    with temporary_seed(seed):
         modules: list[nn.Module] = []
         width = features.shape[1]
         for units in settings.hidden:

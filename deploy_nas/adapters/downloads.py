@@ -1,4 +1,4 @@
-"""Downloads: checked against what they should be, kept in the user's cache, never half there."""
+"""Downloads: verified by their hashes, kept in the user's cache, and never left incomplete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy_nas.core.errors import DownloadError, OutputError
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all (0: unknown)."""
+"""Called with the bytes received and the total, which is 0 if unknown."""
 
 CACHE_VARIABLE = "DEPLOY_NAS_CACHE"
 
@@ -21,7 +21,7 @@ _TIMEOUT_S = 30.0
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$DEPLOY_NAS_CACHE``, or the system's place for caches."""
+    """The folder of downloads: ``$DEPLOY_NAS_CACHE``, or the system's cache folder."""
     import platformdirs
 
     named = os.environ.get(CACHE_VARIABLE)
@@ -37,18 +37,18 @@ def fetch(
     progress: Progress | None = None,
     hint: str = "download it elsewhere and name that file instead",
 ) -> Path:
-    """The file at ``url``, from the cache if it is there and what it should be.
+    """Return the path of the file at ``url``, downloaded unless the cache has an intact copy.
 
     Args:
-        url: http or https.
-        filename: its name in the cache; a plain name.
+        url: an http or https address.
+        filename: name in the cache, without a folder.
         sha256: hexadecimal; ``None``: not checked.
         git_blob_id: sha1 of ``b"blob <size>\\0"`` and the content, as git names it; ``None``: not checked.
-        progress: called now and then.
-        hint: what to do where it cannot be had.
+        progress: called as bytes arrive.
+        hint: advice for the error message.
 
     Raises:
-        DownloadError: no connection, no such file, cut short, or another content than it should be.
+        DownloadError: there is no connection or no such file, or its content is incomplete or wrong.
         OutputError: the cache cannot be written.
     """
     folder = cache_folder()
@@ -57,7 +57,7 @@ def fetch(
         if target.is_file() and _fault(target, sha256, git_blob_id) is None:
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        # Beside its place and moved once checked: the cache holds whole, right files only.
+        # Downloaded beside its place and moved once verified: the cache holds only complete, correct files.
         with tempfile.TemporaryDirectory(prefix=f".{filename}.", dir=folder) as part:
             path = Path(part) / filename
             _download(url, path, progress, hint)
@@ -77,7 +77,7 @@ def _download(url: str, path: Path, progress: Progress | None, hint: str) -> Non
     import pooch
 
     if not url.startswith(("http://", "https://")):
-        raise DownloadError("is no web address", subject=url, hint=hint)
+        raise DownloadError("is not a web address", subject=url, hint=hint)
     pooch.get_logger().setLevel(logging.WARNING)  # it announces every download on stderr
     downloader = pooch.HTTPDownloader(
         progressbar=_Bar(progress) if progress else False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_S
@@ -89,7 +89,7 @@ def _download(url: str, path: Path, progress: Progress | None, hint: str) -> Non
 
 
 def _reason(error: Exception) -> str:
-    """Short: requests' own texts run over lines and repeat the address."""
+    """A short reason: the messages of requests span lines and repeat the address."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"the server answered {status}"
@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fault(path: Path, sha256: str | None, git_blob_id: str | None) -> str | None:
-    """The fault of the file's content; ``None`` for the right file."""
+    """The error in the file's content, as text; ``None`` if it is correct."""
     size = path.stat().st_size
     wanted = [("sha256", sha256, hashlib.sha256())]
     blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
@@ -116,24 +116,24 @@ def _fault(path: Path, sha256: str | None, git_blob_id: str | None) -> str | Non
                 state.update(chunk)
     for name, want, state in checks:
         if (found := state.hexdigest()) != want:
-            return f"{size} bytes of {name} {found}, not {want}"
+            return f"{size} bytes with {name} {found}, not {want}"
     return None
 
 
 class _Bar:
-    """The four methods pooch asks of a progress bar."""
+    """A progress bar with the interface that pooch requires."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.total, self.done = progress, 0, 0
 
     def update(self, count: int) -> None:
-        """``count`` more bytes; the last chunk is counted whole, so never past the total."""
+        """Add ``count`` bytes, up to the total: pooch counts the last chunk as a full one."""
         self.done += count
         self.progress(min(self.done, self.total) if self.total else self.done, self.total)
 
     def reset(self) -> None:
-        """pooch starts again from 0 to say that all is done."""
+        """Restart from 0, which is how pooch reports completion."""
         self.done = 0
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""

@@ -1,4 +1,4 @@
-"""HTML from a template: the one importer of Jinja2, which is loaded on first use."""
+"""HTML from templates. The only importer of Jinja2, which is loaded on first use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Fill a Jinja2 template; text is escaped, and a name it asks for that is not given is an error."""
+    """Fill a Jinja2 template. Text is escaped, and an undefined name raises ``jinja2.UndefinedError``."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -1,4 +1,6 @@
-"""Image sets: folders and zips of images to arrays. The only importer of PIL, and only when asked.
+"""Image sets: folders and zips of images, read into arrays.
+
+The only importer of PIL, which is loaded on first use.
 
 A set is a folder or a zip of class folders (``class/name.jpg``), possibly inside one leading folder.
 """
@@ -38,11 +40,11 @@ class ImageSet:
 
     Args:
         images: uint8 ``[n, 3, height, width]``, RGB.
-        labels: int64 ``[n]``, index into ``classes``; -1 where the set has no labels.
-        classes: names of the class folders, sorted; empty where the set has no labels.
-        source: where they came from.
+        labels: int64 ``[n]``, index into ``classes``; -1 if the set has no labels.
+        classes: names of the class folders, sorted; empty if the set has no labels.
+        source: the folder or zip they were read from.
         skipped: names of the images that could not be read.
-        median_side: median of the shorter sides in pixels as they lay there; 0 where nobody looked.
+        median_side: median of the images' shorter sides in pixels, before resizing; 0 if unknown.
     """
 
     images: UInt8Array
@@ -57,7 +59,7 @@ class ImageSet:
 
     @property
     def skipped_count(self) -> int:
-        """How many images could not be read."""
+        """Number of images that could not be read."""
         return len(self.skipped)
 
     @cached_property
@@ -69,14 +71,14 @@ class ImageSet:
         return state.hexdigest()[:16]
 
     def take(self, indices: NDArray[np.int64] | Sequence[int]) -> ImageSet:
-        """The images of those indices, in that order."""
+        """The images at these indices, in this order."""
         chosen = np.asarray(indices, dtype=np.int64)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
 
 @dataclass(frozen=True)
 class SizedImages:
-    """The same images by size in pixels, each brought there from the picture as it lay."""
+    """The same images by size in pixels, each resized from the original picture."""
 
     by_size: Mapping[int, ImageSet]
 
@@ -85,23 +87,23 @@ class SizedImages:
 
     @property
     def first(self) -> ImageSet:
-        """One of them, for what all have in common: labels, classes, source, skipped."""
+        """The set at the first size, for what all sizes share: labels, classes, source, skipped."""
         return next(iter(self.by_size.values()))
 
     @cached_property
     def digest(self) -> str:
-        """First 16 hex digits of the sha256 of all sizes' digests."""
+        """First 16 hex digits of the sha256 of the digests of all sizes."""
         digests = {size: given.digest for size, given in self.by_size.items()}
         return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
 
 
 def at_sizes(given: ImageSet, sizes: Iterable[int]) -> SizedImages:
-    """Images that lie in memory as they were, at each of the sizes."""
+    """Resize images in memory to each of the sizes."""
     return SizedImages({size: replace(given, images=resize(given.images, size)) for size in sizes})
 
 
 def with_mirrored(given: ImageSet) -> ImageSet:
-    """The images and, after them, their mirror images: twice as many, for less noisy accuracies."""
+    """The images followed by their mirror images: twice as many, so that accuracies are less noisy."""
     return replace(
         given,
         images=np.concatenate([given.images, given.images[..., ::-1]]),
@@ -121,17 +123,16 @@ def load_images(
 
     Args:
         source: the folder or zip.
-        limit_per_class: of each class take this many, evenly spaced in order of names; of an
-            unlabelled set, this many altogether.
-        limit: take this many altogether, as many of each class as of any other.
-        size: side in pixels every image is brought to (its centre square, bilinear, antialiased);
-            ``None``: as they are, which must then be one size.
-        labelled: class folders are needed; otherwise images are taken wherever they lie, as for
-            calibration.
+        limit_per_class: read this many of each class, evenly spaced in the order of names; of an
+            unlabelled set, this many in total.
+        limit: read this many in total, spread evenly over the classes.
+        size: side in pixels that every image is resized to (its centre square, bilinear, antialiased);
+            ``None``: images keep their size, which must be the same for all.
+        labelled: require class folders; otherwise read the images of all folders, as for calibration.
 
     Raises:
         ImagesError: no such source, no images, an empty class folder, images of different sizes, more
-            than memory holds, or over 1% that cannot be read; the folder or image is named.
+            than fit into memory, or more than 1% unreadable; the error names the folder or image.
         OptionError: a limit or size below 1.
     """
     return _load(source, limit_per_class, limit, [size], labelled)[0]
@@ -140,7 +141,7 @@ def load_images(
 def load_images_at_sizes(
     source: Path, sizes: Sequence[int], *, limit_per_class: int | None = None, labelled: bool = True
 ) -> SizedImages:
-    """Read a folder or a zip of images once, and bring each to all of the sizes, as :func:`load_images`."""
+    """Read a folder or a zip of images once and resize each to every size, as :func:`load_images` does."""
     found = _load(source, limit_per_class, None, sizes, labelled)
     return SizedImages(dict(zip(sizes, found, strict=True)))
 
@@ -152,7 +153,7 @@ def _load(
     sizes: Sequence[int | None],
     labelled: bool,
 ) -> list[ImageSet]:
-    values = [("limit per class", limit_per_class), ("limit", limit), *(("size", size) for size in sizes)]
+    values = [("limit_per_class", limit_per_class), ("limit", limit), *(("size", size) for size in sizes)]
     for name, value in values:
         if value is not None and value < 1:
             raise OptionError(f"must be at least 1, is {value}", subject=name)
@@ -195,7 +196,7 @@ def resize(images: UInt8Array, image_size: int) -> UInt8Array:
 
 
 def normalise(images: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> Float32Array:
-    """uint8 ``[n, 3, h, w]`` to float32: scaled to 0..1, less ``mean``, over ``std``, per channel."""
+    """uint8 ``[n, 3, h, w]`` to float32: scaled to 0..1, minus ``mean``, divided by ``std``, per channel."""
     result = images.astype(np.float32)
     result /= np.float32(255.0)
     result -= np.asarray(mean, dtype=np.float32).reshape(1, 3, 1, 1)
@@ -224,7 +225,7 @@ def _by_class(files: list[Parts], folders: list[Parts], source: Path) -> dict[st
     for parts in files:
         if len(parts) != depth + 1:
             raise ImagesError(
-                "does not lie in a class folder",
+                "is not in a class folder",
                 subject=f"{source}: {'/'.join(parts)}",
                 hint="use CLASS/IMAGE.jpg",
             )
@@ -252,7 +253,7 @@ def _suffix_hint() -> str:
 
 
 class _UnfitPixelsError(ValueError):
-    """A picture that is whole, and of no use."""
+    """An intact picture that cannot be used."""
 
 
 @dataclass(kw_only=True)
@@ -278,7 +279,7 @@ def _read_all(
         except _UnfitPixelsError as error:
             skipped.append(f"{name} {error}")
             continue
-        except Exception:  # PIL, zlib and zipfile each have several unrelated ones for damaged data
+        except Exception:  # PIL, zlib and zipfile each raise several unrelated types for damaged data
             skipped.append(name)
             continue
         if not result:
@@ -287,9 +288,9 @@ def _read_all(
             if pixels.shape != array.shape[1:]:
                 odd, wanted = ("x".join(map(str, s[:0:-1])) for s in (pixels.shape, array.shape[1:]))
                 raise ImagesError(
-                    f"is {odd} pixels, the ones before {wanted}",
+                    f"is {odd} pixels, the images before it are {wanted}",
                     subject=f"{source}: {name}",
-                    hint="give the size to bring all to",
+                    hint="give the `size` to resize all to",
                 )
             array[len(labels)] = pixels
         labels.append(label)
@@ -299,7 +300,7 @@ def _read_all(
         raise ImagesError(
             f"{len(skipped)} of {len(chosen)} images cannot be read ({shown})",
             subject=str(source),
-            hint="remove or replace them; up to 1% would be skipped",
+            hint="remove or replace them; up to 1% are skipped",
         )
     return _Read(
         images=[array[: len(labels)] for array in result],
@@ -317,12 +318,12 @@ def _room(count: int, first: Sequence[UInt8Array], source: Path) -> list[UInt8Ar
         raise ImagesError(
             f"{count} images need {needed:.0f} GiB of memory, more than there is",
             subject=str(source),
-            hint="take fewer of each class",
+            hint="use fewer images per class",
         ) from error
 
 
 def _decode(data: bytes, sizes: Sequence[int | None]) -> tuple[list[UInt8Array], int]:
-    """One image at each size as uint8 ``[3, height, width]``, and how many pixels its shorter side had."""
+    """One image at each size as uint8 ``[3, height, width]``, and its original shorter side in pixels."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
@@ -333,14 +334,14 @@ def _decode(data: bytes, sizes: Sequence[int | None]) -> tuple[list[UInt8Array],
 
 
 def _rgb(opened: Image.Image) -> Image.Image:
-    """The picture in 8 bits a channel; 16 bits of grey are scaled, where PIL would cut them off at 255."""
+    """The picture with 8 bits per channel. 16-bit grey is scaled, since PIL would clip it at 255."""
     from PIL import Image
 
     sixteen = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG")
     if sixteen:
         return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)).convert("RGB")
     if opened.mode in ("I", "F"):
-        raise _UnfitPixelsError("has 32 bits a pixel: of which range is not known")
+        raise _UnfitPixelsError("has 32 bits per pixel, whose range is not known")
     return opened.convert("RGB")
 
 
@@ -352,7 +353,7 @@ def _square(picture: Image.Image, size: int) -> Image.Image:
         return picture
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    # Cropped first: resize(box=...) also reads pixels beside its box.
+    # Cropped first: resize(box=...) also reads pixels outside its box.
     box = (left, top, left + side, top + side)
     return picture.crop(box).resize((size, size), Image.Resampling.BILINEAR)
 

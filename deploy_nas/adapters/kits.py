@@ -68,16 +68,16 @@ sys.exit(main())
 
 
 class KitSource(Plan, Protocol):
-    """The plan that a kit is made of (``profiling.plan.ProfilePlan``)."""
+    """The plan that a kit is made from (``profiling.plan.ProfilePlan``)."""
 
     @property
     def arguments(self) -> PlanArguments:
-        """From which the same plan can be made again."""
+        """The arguments that make the same plan again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentinelGraph:
-    """A profile's sentinel: its graph, the tensors it only names, its quiet latency, ms."""
+    """A profile's sentinel: its graph, the tensors that it names without values, its quiet latency in ms."""
 
     graph: bytes
     tensors: Mapping[str, TensorSpec]
@@ -85,7 +85,7 @@ class SentinelGraph:
 
 
 def make_kit(plan: KitSource, settings: Settings) -> bytes:
-    """The kit as a zip that python3 runs; the same input gives the same bytes."""
+    """A profile's kit as a zip that python3 runs; the same input gives the same bytes."""
     units = [plan.sentinel, *(u for block in plan.blocks for u in block)]
     files = {u.id: f"models/{number}.onnx" for number, u in enumerate(units)}
     value = {
@@ -108,13 +108,13 @@ def make_check_kit(
     provider_options: Mapping[str, str] | None = None,
     sentinel: SentinelGraph | None = None,
 ) -> bytes:
-    """A kit that runs these models on a device: hash, logits of one image, latency.
+    """A kit that checks these models on a device: hash, logits for one image, latency.
 
     Args:
         models: serialised models by name.
         settings: how they are measured.
-        provider, provider_options: that run them.
-        sentinel: of the profile they are held against.
+        provider, provider_options: execution provider to run them on, and its options.
+        sentinel: of the profile whose predictions they are compared with.
     """
     entries = {f"models/{number}.onnx": data for number, data in enumerate(models.values())}
     packed = None
@@ -137,7 +137,7 @@ def make_check_kit(
 
 
 def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:
-    """The device program and what it works on, as a zip that python3 runs."""
+    """The device program and its input files, as a zip that python3 runs."""
     buffer = io.BytesIO()
     buffer.write(b"#!/usr/bin/env python3\n")
     package = resources.files("deploy_nas")

@@ -1,6 +1,6 @@
-"""Plain multilayer perceptrons as ONNX files: written, read, and run with numpy alone.
+"""Multilayer perceptrons as ONNX files: written, read, and evaluated with numpy alone.
 
-An :class:`MLP` holds one or several members of equal shape. Its graph runs in any ONNX runtime:
+An :class:`MLP` is an ensemble of one or more members of the same shape. Its graph runs in any ONNX runtime:
 input ``features`` float32 ``[batch, f]``, outputs ``value`` (the members' mean) and ``spread`` (their
 standard deviation), each ``[batch, 1]``.
 """
@@ -29,17 +29,17 @@ Dense = tuple[Float32Array, Float32Array]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MLP:
-    """Members of one shape; each a chain of dense layers ``(weight [in, out], bias [out])``, ReLU between."""
+    """An ensemble; a member is a chain of dense layers ``(weight [in, out], bias [out])``, ReLU between."""
 
     members: tuple[tuple[Dense, ...], ...]
 
     @property
     def features(self) -> int:
-        """Inputs."""
+        """Number of input features."""
         return int(self.members[0][0][0].shape[0])
 
     def run(self, features: Float32Array) -> Float32Array:
-        """float32 ``[n, features]`` to every member's value, float32 ``[n, members]``."""
+        """Evaluate every member on float32 ``[n, features]``; returns float32 ``[n, members]``."""
         result = np.empty((len(features), len(self.members)), dtype=np.float32)
         for start in range(0, len(features), _CHUNK):
             chunk = features[start : start + _CHUNK]
@@ -55,8 +55,8 @@ class MLP:
 
 
 def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
-    """The perceptron as a serialised ONNX model; each value of ``metadata`` is JSON under its key."""
-    from onnx import TensorProto, helper, numpy_helper  # not needed to read and run one
+    """The ensemble as a serialised ONNX model; each value of ``metadata`` is stored as JSON under its key."""
+    from onnx import TensorProto, helper, numpy_helper  # reading and evaluating work without onnx
 
     nodes: list[Any] = []
     tensors: list[Any] = []
@@ -96,7 +96,7 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
 
 
 def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, object]]:
-    """The perceptron that :func:`write_mlp` wrote, and its metadata; else raises :class:`RecordError`."""
+    """Read an ensemble of :func:`write_mlp`, and its metadata; other files raise :class:`RecordError`."""
     held = read_onnx(data, subject)
     tensors = held.tensors
     try:
@@ -115,14 +115,16 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, object]]:
             layers.append((weight.astype(np.float32), bias.astype(np.float32)))
         members.append(tuple(layers))
     if not members or 2 * sum(map(len, members)) != len(tensors):
-        raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
+        raise RecordError("is an ONNX file, but not a perceptron", subject=subject)
     for layers in map(list, members):
         if any(weight.ndim != 2 for weight, _ in layers):
-            raise RecordError("is an ONNX file, but not of a perceptron", subject=subject)
+            raise RecordError("is an ONNX file, but not a perceptron", subject=subject)
         widths = [layers[0][0].shape[0], *(weight.shape[-1] for weight, _ in layers)]
         for depth, (weight, bias) in enumerate(layers):
             if weight.shape != (widths[depth], widths[depth + 1]) or bias.shape != (widths[depth + 1],):
-                raise RecordError(f"layer {depth} is {weight.shape}, which does not fit", subject=subject)
+                raise RecordError(
+                    f"layer {depth} has shape {weight.shape}, which does not fit", subject=subject
+                )
         if widths[-1] != 1 or widths[0] != members[0][0][0].shape[0]:
-            raise RecordError("its members do not have one input and one value", subject=subject)
+            raise RecordError("its members must have the same inputs and one output", subject=subject)
     return MLP(members=tuple(members)), metadata

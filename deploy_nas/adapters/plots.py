@@ -1,4 +1,4 @@
-"""Plots as files. The only importer of matplotlib, and only when asked."""
+"""Plots written to files. The only importer of matplotlib, which is loaded on first use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS = ("#1f6fb2", "#c03030", "#e0a030", "#2a8a57")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scatter:
-    """Predicted and measured values, and how unsure each prediction is (``None``: not known)."""
+    """Predicted and measured values, and the spread of each prediction (``None``: unknown)."""
 
     label: str
     predicted: Sequence[float]
@@ -25,17 +25,17 @@ class Scatter:
 
 
 def plot_predictions(groups: Sequence[Scatter], path: Path, *, title: str, force: bool = False) -> None:
-    """Draw predicted against measured top-1, in percent, with the line on which both agree.
+    """Plot measured against predicted top-1 in percent, with the line on which both agree.
 
     Args:
-        groups: each in a colour of its own; bars are two spreads to each side.
-        path: ends in .svg or .png; same values, same bytes.
-        title: above.
+        groups: each is drawn in its own colour; error bars extend two spreads to each side.
+        path: ends in .svg or .png; the same values give the same bytes.
+        title: printed above the plot.
         force: replace an existing file.
 
     Raises:
-        OptionError: another ending.
-        OutputError: it cannot be written.
+        OptionError: the path ends in something else.
+        OutputError: the file cannot be written, or exists and ``force`` is not set.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:

@@ -1,7 +1,7 @@
-"""OFA's published latency tables: YAML files, one an image size, read as numbers.
+"""OFA's published latency tables: one YAML file per image size.
 
-``ofa``'s own ``LatencyTable`` classes call ``yaml.load(f)``, which PyYAML 6 refuses; nothing but plain
-values is read here (``SafeLoader``).
+``ofa``'s own ``LatencyTable`` classes call ``yaml.load(f)``, which fails with PyYAML 6. Here
+``SafeLoader`` reads the files, which accepts only plain values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """One layer of one table: mean and standard deviation, ms, of ``count`` runs."""
+    """The entry of one layer: mean and standard deviation in ms over ``count`` runs."""
 
     mean_ms: float
     std_ms: float
@@ -33,7 +33,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableFile:
-    """One table as it was read."""
+    """One table, as read from its file."""
 
     path: Path
     sha256: str
@@ -41,10 +41,10 @@ class TableFile:
 
 
 def read_ofa_tables(folder: Path) -> dict[int, TableFile]:
-    """Image size to table, of all files ``SIZE_lookup_table.yaml`` in ``folder``, ascending.
+    """Read every ``SIZE_lookup_table.yaml`` in ``folder``; returns tables by image size, ascending.
 
     Raises:
-        RecordError: no such folder, no table in it, or a file that is not a table; names file and key.
+        RecordError: the folder is missing or has no tables, or a file is not a table; names file and key.
     """
     try:
         named = {int(m[1]): p for p in sorted(folder.iterdir()) if (m := _NAME.fullmatch(p.name))}
@@ -52,9 +52,9 @@ def read_ofa_tables(folder: Path) -> dict[int, TableFile]:
         raise RecordError(f"cannot be read ({error.strerror or error})", subject=str(folder)) from error
     if not named:
         raise RecordError(
-            "holds no latency table of OFA's",
+            "contains no latency tables of OFA",
             subject=str(folder),
-            hint="they are called SIZE_lookup_table.yaml, for instance 160_lookup_table.yaml",
+            hint="their names are SIZE_lookup_table.yaml, for instance 160_lookup_table.yaml",
         )
     return {size: _read(named[size]) for size in sorted(named)}
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> TableFile:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RecordError(f"is not plain YAML, or cut short ({line})", subject=str(path)) from error
     if not isinstance(value, dict) or not value:
-        raise RecordError("is no latency table of OFA's: it names no layer", subject=str(path))
+        raise RecordError("is not a latency table of OFA: it names no layers", subject=str(path))
     timings = {str(key): _timing(entry, f"{path}: {key}") for key, entry in value.items()}
     return TableFile(path=path, sha256=hashlib.sha256(data).hexdigest(), timings=timings)
 
@@ -82,5 +82,7 @@ def _timing(entry: Any, where: str) -> Timing:
             raise RecordError(f"{name!r} must be a finite number, is {number!r}", subject=where)
         numbers[name] = number
     if numbers["mean"] <= 0 or numbers["std"] < 0 or numbers["count"] < 1:
-        raise RecordError(f"times must be positive, is {entry!r}"[:200], subject=where)
+        raise RecordError(
+            f"mean and count must be positive, std not negative: {entry!r}"[:200], subject=where
+        )
     return Timing(mean_ms=float(numbers["mean"]), std_ms=float(numbers["std"]), count=int(numbers["count"]))

@@ -1,4 +1,4 @@
-"""What an operator is: the parts of a layer know their own numbers, and which method of a visitor is theirs.
+"""Operators, the parts of a layer: each knows its own numbers, and which method of a visitor is its own.
 
 Code that treats operators differently by kind (an ONNX emitter, weight folding) is a
 :class:`~deploy_nas.core.operators.Visitor`; ``operator.visit(visitor, ...)`` calls the method for its kind.
@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 
 class Operator(Protocol):
-    """What a layer and the graph builders need of an operator; :class:`PlainOperator` has defaults."""
+    """One step of a layer, as layers and graph builders see it; :class:`PlainOperator` has defaults."""
 
     @property
     def role(self) -> str:

@@ -22,8 +22,9 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import default_weights, load_supernet
 from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
+from deploy_nas.records.certificate import Agreement
 from deploy_nas.records.files import check_output, write_atomic
-from deploy_nas.records.model import UNTRAINED, Agreement, ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.model import UNTRAINED, ModelMetadata, Preprocessing, Provenance
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,9 @@ from pathlib import Path
 from deploy_nas.adapters.graphs import Inspected, inspect_model, with_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.precision import sums_exactly
+from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import read_bytes, write_atomic
-from deploy_nas.records.model import Certificate, ModelMetadata, parse_model
+from deploy_nas.records.model import ModelMetadata, parse_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

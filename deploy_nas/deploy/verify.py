@@ -11,7 +11,7 @@ from deploy_nas.core.errors import BudgetError, MismatchError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.deploy.model_file import ModelFile
-from deploy_nas.records.model import Certificate, MeasuredOn
+from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.records.profile import Profile
 
 DEFAULT_CONFIDENCE = 0.95

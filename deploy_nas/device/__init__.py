@@ -1,1 +1,1 @@
-"""Floor 1: what runs on the device that is measured. Standard library, numpy and onnxruntime only."""
+"""Floor 1: the code that runs on the measured device. Standard library, numpy and onnxruntime only."""

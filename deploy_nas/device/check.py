@@ -1,7 +1,7 @@
-"""The checking kit's program: runs the models it carries on the device it is run on.
+"""The program of a checking kit: runs the kit's models on this device.
 
-Each model's hash is checked, it is given one image that anyone can make again, and it is timed as
-``verify`` times it. Needs python3, numpy and onnxruntime only.
+For each model it checks the hash, computes the logits for one reproducible image, and measures the latency
+as ``verify`` does. It needs only python3, numpy and onnxruntime.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CheckedFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KitSentinel:
-    """A profile's sentinel in a checking kit: its entry, the tensors it only names, its quiet latency, ms."""
+    """A profile's sentinel in a checking kit: its entry, tensors without values, and quiet latency in ms."""
 
     file: str
     unit: Unit
@@ -57,8 +57,8 @@ class CheckPlan:
     Args:
         models: by name.
         settings: how they are measured.
-        provider, provider_options: that run them.
-        sentinel: of the profile they are held against, if there is one.
+        provider, provider_options: execution provider to run them on, and its options.
+        sentinel: of the profile whose predictions they are compared with, if there is one.
     """
 
     models: Mapping[str, CheckedFile]
@@ -112,7 +112,7 @@ class CheckPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedModel:
-    """A model as it ran there: hash of the file, times, logits of :func:`check_image`."""
+    """A model's result on the device: hash of the file, times, logits for :func:`check_image`."""
 
     sha256: str
     measured: Measured
@@ -153,16 +153,16 @@ class CheckResult:
         """From a result file's bytes; ``subject`` names it in errors.
 
         Raises:
-            RecordError: it is no result of a check, or a key is missing or wrong.
+            RecordError: it is not the result of a check, or a key is missing or wrong.
         """
         try:
             value = parse_json(data)
         except ValueError as error:
-            raise RecordError("is no result of a check", subject=subject) from error
+            raise RecordError("is not the result of a check", subject=subject) from error
         return cls.from_json(Fields(value, subject))
 
     def model(self, name: str, subject: str) -> CheckedModel:
-        """One model's; raises :class:`RecordError` where the result lacks it."""
+        """The result of one model; raises :class:`RecordError` if it is missing."""
         if name not in self.models:
             raise RecordError(f"has no model {name!r}", subject=subject)
         return self.models[name]
@@ -177,7 +177,7 @@ def _checked(fields: Fields) -> CheckedModel:
 
 
 def check_image(shape: Sequence[int | None]) -> Float32Array:
-    """The image that models are compared on, for an input of that shape (1 where it is of any length)."""
+    """The image that models are compared on, for an input of this shape; dynamic axes become 1."""
     fixed = [1 if length is None else length for length in shape]
     return np.random.default_rng(_IMAGE_SEED).standard_normal(fixed, dtype=np.float32)
 
@@ -195,7 +195,7 @@ def check_models(
     Raises:
         RecordError: a model is not the file that was packed, or cannot be loaded.
         OptionError: more threads than the device has cores.
-        ProviderError: the provider is not there.
+        ProviderError: the provider is not available.
     """
     plan = CheckPlan.from_json(read_entry(archive, CHECK_FILE))
     threads = plan.settings.threads

@@ -1,7 +1,7 @@
 """The journal of a profiling run: a header line, then one line per burst, appended as they happen.
 
-A run that ends anywhere (Ctrl-C, a kill) leaves whole lines and at most one cut one,
-which reading drops. The next run of the same plan goes on from there.
+However a run ends (Ctrl-C, a kill), it leaves whole lines and at most one incomplete line, which is dropped
+when the file is read. The next run of the same plan goes on from there.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ FORMAT = "deploy-nas journal"
 VERSION = 1
 
 Bursts = dict[tuple[str, int], tuple[Burst, float]]
-"""Burst and the sentinel's latency beside it, ms, by unit and round, in the order of time."""
+"""Burst, and the sentinel's latency just before it in ms, by unit and round, in order of time."""
 
 _LONGEST = 1e7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalHeader:
-    """The run that a journal is of.
+    """The run that a journal belongs to.
 
     Args:
-        plan: its id.
-        fingerprint: of the device.
-        settings: how it is timed.
-        created: when it began, ISO 8601.
-        arguments: of the plan; a kit's journal carries them, so that the plan can be made again elsewhere.
+        plan: the plan's id.
+        fingerprint: the device's.
+        settings: how the plan is timed.
+        created: when the run began, ISO 8601.
+        arguments: the plan's; a kit's journal has them, so that the plan can be made again elsewhere.
     """
 
     plan: str
@@ -51,7 +51,7 @@ class JournalHeader:
     arguments: PlanArguments | None = None
 
     def differs_from(self, other: JournalHeader) -> str | None:
-        """The first part in which the runs differ; ``None`` for one and the same run, whenever it began."""
+        """The first part in which the runs differ; ``None`` if they are the same run, whenever it began."""
         for name in ("plan", "fingerprint", "settings"):
             if getattr(self, name) != getattr(other, name):
                 return name
@@ -85,7 +85,7 @@ class JournalHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalContent:
-    """A journal's whole lines, ``whole_bytes`` of them; ``duration_s`` is the time spent timing."""
+    """A journal's whole lines, which take ``whole_bytes``; ``duration_s`` is the time spent timing."""
 
     header: JournalHeader
     bursts: Bursts
@@ -97,12 +97,12 @@ class Journal:
     """Bursts by ``(unit, round)``, on disk as soon as they are taken.
 
     Args:
-        path: the file, made where it is not there.
-        header: the run. A file of another run is a :class:`MismatchError`: times of two runs are never mixed.
+        path: the file; it is created if missing.
+        header: the run. A file of another run raises :class:`MismatchError`: times of runs are never mixed.
         wait_s: how long to wait for another process that writes this journal.
-        fresh: forget the file's content, once no other process writes it.
-        earlier: gives the whole lines of a finished run, ``None`` for none: an empty journal of the same run
-            begins with them.
+        fresh: discard the file's content, once no other process writes it.
+        earlier: returns the lines of a finished run, or ``None``; an empty journal of the same run begins
+            with them.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Journal:
             raise
 
     def _begin(self) -> None:
-        """Read the file and go on behind its last whole line, or write the header."""
+        """Read the file and go on after its last whole line, or write the header."""
         if self.path.stat().st_size == 0:
             self._append(self.header.to_json())
             return
@@ -141,13 +141,13 @@ class Journal:
             raise MismatchError(
                 f"holds another run's times ({differing} differs)",
                 subject=str(self.path),
-                hint="finish that run, or remove the file to begin anew",
+                hint="finish that run, or remove the file to start over",
             )
         self.header = found.header
         self._file.truncate(found.whole_bytes)
 
     def _take(self, lines: bytes) -> None:
-        """Begin with the lines of a finished run, if it was this one."""
+        """Begin with the lines of a finished run, if it is the same run."""
         try:
             if self.header.differs_from(parse_journal(lines, str(self.path)).header):
                 return
@@ -176,7 +176,7 @@ class Journal:
         now = time.monotonic()
         took_s, self._since = now - self._since, now
         self.duration_s += took_s
-        self.bursts.pop((unit, round_number), None)  # timed again: the order is that of time
+        self.bursts.pop((unit, round_number), None)  # timed again: the order is by time
         self.bursts[unit, round_number] = (burst, sentinel_ms)
         self._append(
             {
@@ -201,13 +201,13 @@ class Journal:
             os.fsync(self._file.fileno())
             self._file.close()
         except OSError as fault:
-            # A full disk was told already, by what could not be written.
+            # A full disk was already reported by the write that failed.
             if kind is None:
                 raise self._unwritable(fault) from fault
 
 
 def _locked(path: Path, wait_s: float) -> IO[bytes]:
-    """The file, open and this process's alone."""
+    """The file, opened and locked for this process."""
     while True:
         try:
             file = path.open("a+b")
@@ -215,7 +215,7 @@ def _locked(path: Path, wait_s: float) -> IO[bytes]:
             raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
         try:
             lock(file, path, wait_s)
-            # A run that ended meanwhile has removed what it had locked: that is no file of this name now.
+            # A run that just ended may have removed the file that was locked here: then open the new one.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except BaseException:
@@ -225,10 +225,10 @@ def _locked(path: Path, wait_s: float) -> IO[bytes]:
 
 
 def read_journal(path: Path) -> JournalContent:
-    """Read a journal; a cut last line is dropped.
+    """Read a journal; an incomplete last line is dropped.
 
     Raises:
-        RecordError: the file is no journal, or a line is damaged; the line is named by its number.
+        RecordError: the file is not a journal, or a line is damaged; the error gives its number.
         VersionError: written by a newer deploy-nas.
     """
     try:
@@ -239,7 +239,7 @@ def read_journal(path: Path) -> JournalContent:
 
 
 def parse_journal(data: bytes, subject: str) -> JournalContent:
-    """As :func:`read_journal`, from bytes; ``subject`` names them in errors."""
+    """Like :func:`read_journal`, from bytes; ``subject`` names them in errors."""
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].splitlines()
     try:
@@ -248,7 +248,7 @@ def parse_journal(data: bytes, subject: str) -> JournalContent:
             raise ValueError
     except (IndexError, ValueError, RecordError) as error:
         raise RecordError(
-            "is no journal of deploy-nas", subject=subject, hint="remove it to begin anew"
+            "is not a journal of deploy-nas", subject=subject, hint="remove it to start over"
         ) from error
     if header.value.get("version") != VERSION:
         raise VersionError(

@@ -1,7 +1,7 @@
-"""The kit's program: times the plan it carries on the device it is run on, and writes one result file.
+"""The program of a profile's kit: times the kit's plan on this device and writes one result file.
 
-Runs from a single ``kit.pyz`` with python3, numpy and onnxruntime only. The result is the journal
-with a last line that closes it: how many bursts there are and a digest of all lines before.
+It runs from a single ``kit.pyz`` and needs only python3, numpy and onnxruntime. The result is the journal
+with a closing line: the number of bursts and a digest of all lines before it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class KitPlan:
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:
-    """A kit's description; raises :class:`RecordError` where it is missing or no JSON."""
+    """A kit's description; raises :class:`RecordError` if it is missing or not JSON."""
     try:
         return Fields(parse_json(archive.read(name)), name)
     except (KeyError, ValueError) as error:
@@ -73,12 +73,12 @@ def read_unit(fields: Fields) -> Unit:
 
 
 def digest(lines: bytes) -> str:
-    """Of a result's lines before its last."""
+    """Digest of a result's lines before the closing line."""
     return hashlib.sha256(lines).hexdigest()
 
 
 def close_result(journal: Path, result: Path) -> None:
-    """Write the result: the journal and the line that closes it, whole or not at all."""
+    """Write the result, the journal and its closing line, completely or not at all."""
     lines = journal.read_bytes()
     end = json.dumps({"end": lines.count(b"\n") - 1, "sha256": digest(lines)}).encode() + b"\n"
     part = result.with_name(result.name + ".part")
@@ -90,9 +90,9 @@ def close_result(journal: Path, result: Path) -> None:
 
 
 def recent_lines(result: Path) -> bytes | None:
-    """The journal lines of a result finished in the last day; ``None`` where there is none whole.
+    """The journal lines of a result finished in the last day; ``None`` without a complete one.
 
-    A result that could not be fetched need not be timed again; an older one is of another day's device.
+    A result that could not be fetched need not be timed again, but an older one may no longer hold.
     """
     with contextlib.suppress(OSError, RecordError):
         if 0 <= time.time() - result.stat().st_mtime < _RECENT_S:
@@ -101,7 +101,7 @@ def recent_lines(result: Path) -> bytes | None:
 
 
 def split_result(data: bytes, subject: str) -> bytes:
-    """A result's journal lines; raises :class:`RecordError` where it is cut short or was edited."""
+    """A result's journal lines; raises :class:`RecordError` if it is cut short or was edited."""
     body, _, last = data.rstrip(b"\n").rpartition(b"\n")
     body += b"\n"
     try:
@@ -109,14 +109,14 @@ def split_result(data: bytes, subject: str) -> bytes:
         stated, count = end.text("sha256"), end.integer("end", 0)
     except (ValueError, RecordError) as error:
         raise RecordError(
-            "is no finished result: its last line does not close it",
+            "is not a finished result: its closing line is missing",
             subject=subject,
             hint="run the kit again: it goes on",
         ) from error
     if stated != digest(body):
         raise RecordError("was edited or damaged: its digest does not fit", subject=subject)
     if count != body.count(b"\n") - 1:
-        raise RecordError("has lines missing or twice", subject=subject)
+        raise RecordError("has missing or duplicate lines", subject=subject)
     return body
 
 
@@ -124,10 +124,12 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
     """Run the kit; returns the exit code (0 done, 2 bad input, 130 stopped)."""
     parser = program_options("Times a deploy-nas plan on this device.")
     parser.add_argument(
-        "--fresh", action="store_true", help="begin anew instead of going on with a stopped run"
+        "--fresh", action="store_true", help="start over instead of going on with a stopped run"
     )
     parser.add_argument(
-        "--keep", action="store_true", help="take this plan's result of the last day instead of timing again"
+        "--keep",
+        action="store_true",
+        help="reuse this plan's result from the last day instead of timing again",
     )
     parser.add_argument("--force", action="store_true", help="replace the result file")
     asked = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""What this machine is and is doing, as its operating system says; "unknown" where that is silent."""
+"""This machine's hardware and load, as its operating system reports them; "unknown" if it does not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cpu_model() -> str:
     for name in ("model name", "Model", "Hardware"):
         if said.get(name):
             return said[name]
-    if "CPU part" in said:  # servers with ARM processors have no other name
+    if "CPU part" in said:  # ARM servers give no other name
         return f"{platform.machine()} implementer {said.get('CPU implementer')} part {said['CPU part']}"
     if platform.system() == "Darwin":
         with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -63,14 +63,14 @@ def cpu_features() -> list[str]:
 
 
 def cores() -> list[int]:
-    """Processor cores this process may use."""
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def threads_here(threads: int) -> int:
-    """So many threads, or as many as there are cores: a file's own device may have more."""
+    """``threads``, at most as many as there are cores: a file may come from a device with more."""
     return min(threads, len(cores()))
 
 
@@ -80,7 +80,7 @@ def governor() -> str:
 
 
 def load_average() -> float | None:
-    """Runnable processes, mean of the last minute."""
+    """Runnable processes, averaged over the last minute."""
     try:
         return os.getloadavg()[0]
     except OSError:
@@ -88,7 +88,7 @@ def load_average() -> float | None:
 
 
 def steal_fraction() -> float | None:
-    """Share of processor time the hypervisor gave to others since start; ``None`` where unknown."""
+    """Share of processor time that the hypervisor gave to others since boot; ``None`` if unknown."""
     fields = _read("/proc/stat").splitlines()[:1]
     if not fields or not fields[0].startswith("cpu "):
         return None
@@ -107,7 +107,7 @@ def described(
     precision: str,
     pinned: bool,
 ) -> Fingerprint:
-    """This machine's fingerprint with what a runtime says of itself."""
+    """This machine's fingerprint, with a runtime's facts about itself."""
     return Fingerprint(
         cpu=cpu_model(),
         cpu_features=tuple(cpu_features()),
@@ -129,8 +129,8 @@ def described(
 def fingerprint(
     *, threads: int, provider: str, provider_options: Mapping[str, str], precision: str, pinned: bool
 ) -> Fingerprint:
-    """This machine's with ONNX Runtime; raises :class:`ProviderError` where it is missing."""
-    from deploy_nas.device.session import ONNX_RUNTIME  # which describes the machine by this module
+    """This machine's fingerprint with ONNX Runtime; raises :class:`ProviderError` if that is missing."""
+    from deploy_nas.device.session import ONNX_RUNTIME  # imports this module
 
     return ONNX_RUNTIME.fingerprint(
         threads=threads,
@@ -142,7 +142,7 @@ def fingerprint(
 
 
 def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerprint:
-    """This device's, running a model as ``on`` says; ``threads`` where it is measured with others."""
+    """This machine's fingerprint with the run settings of ``on``, or with another number of threads."""
     return fingerprint(
         threads=threads or on.threads,
         provider=on.provider,
@@ -154,7 +154,7 @@ def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerpr
 
 @dataclass(frozen=True, slots=True)
 class Pinning:
-    """Whether this thread is kept on one core, and the cores left for a session's other threads."""
+    """Whether this thread is pinned to one core, and the cores for a session's other threads."""
 
     pinned: bool
     worker_cores: tuple[int, ...] = ()
@@ -162,10 +162,10 @@ class Pinning:
 
 @contextlib.contextmanager
 def pinned_to(threads: int) -> Iterator[Pinning]:
-    """Keep this thread on the last core, and name the cores before it for ``threads - 1`` others.
+    """Pin this thread to the last core; ``threads - 1`` other threads get the cores before it.
 
-    Without it, the threads of a small network now and then share one core and take twice the time. Raises
-    :class:`OptionError` for more threads than cores, which would all be on this one.
+    Otherwise the threads of a small network sometimes share one core and take twice the time. Raises
+    :class:`OptionError` for more threads than cores, which would all run on this one.
     """
     if not 1 <= threads <= len(cores()):
         raise OptionError(

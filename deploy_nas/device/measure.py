@@ -1,8 +1,8 @@
-"""The one measuring loop: rounds of bursts, by turns, with a sentinel read in between.
+"""The measuring loop: rounds in which every model gets a burst, with a sentinel timed in between.
 
-A profile's runner, ``verify``, the comparison of INT8 with fp32 and the check on a device all take their
-times here. The sentinel is one small network timed again and again: what it takes shows how fast the
-device is at that moment, whatever comes next (heat, a neighbour on the host).
+A profile's runner, ``verify``, the comparison of INT8 with fp32 and the check on a device all use it. The
+sentinel is one small network that is timed again and again: its latency shows how fast the device is at that
+moment, whatever slows it (heat, a neighbour on the host).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deploy_nas.device.timing import CLOCKS, Burst, BurstSettings, Clocks, Timer
 
 QUIET_QUANTILE = 0.2
 _BUSY_QUANTILE = 0.1
-_FURTHER_THREAD = 0.7  # small layers do not keep every thread at work: only the first is asked for in full
+_FURTHER_THREAD = 0.7  # small layers keep only the first thread fully busy
 _PAUSE_S = 0.25
 _SENTINEL = BurstSettings(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
 
@@ -34,11 +34,11 @@ class MeasureSettings:
     Args:
         threads: intra-op threads of the models; the processor share is judged by them.
         rounds: bursts per model.
-        burst_ms, least_runs, warmup_runs, warmup_ms: of a burst.
-        pause_s: between rounds, so that one bad moment is not the whole answer.
+        burst_ms, least_runs, warmup_runs, warmup_ms: as for ``BurstSettings``.
+        pause_s: pause between rounds, so that one bad moment does not affect all of them.
         slow_factor: the device is slow while its sentinel takes more than this times its quiet time.
-        wait_s: longest wait for slow stretches to end, over all rounds.
-        seed: draws inputs and turns.
+        wait_s: longest total wait for slow stretches to end.
+        seed: of the inputs and the order in each round.
     """
 
     threads: int = 1
@@ -54,7 +54,7 @@ class MeasureSettings:
 
     @property
     def burst(self) -> BurstSettings:
-        """Of one burst."""
+        """The settings of one burst."""
         return BurstSettings(
             burst_ms=self.burst_ms,
             least_runs=self.least_runs,
@@ -92,16 +92,16 @@ class Sentinel:
 
 
 class Watch:
-    """Reads the sentinel between bursts, and waits for slow stretches of the device to end.
+    """Times the sentinel between bursts, and waits for slow stretches of the device to end.
 
     Args:
-        timer: of the sentinel.
-        burst: how it is read.
+        timer: the sentinel's.
+        burst: how the sentinel is timed.
         quiet_ms: its latency on the quiet device; ``None``: learned from the readings, as their low quantile.
-        readings: those of an earlier part of the run, ms.
-        every_ms: a reading no older than this is used again.
+        readings: of an earlier part of the run, ms.
+        every_ms: a reading is reused up to this age.
         slow_factor: the device is slow while a reading exceeds this times ``quiet_ms``.
-        wait_s: longest wait in all.
+        wait_s: longest total wait.
     """
 
     def __init__(
@@ -124,25 +124,25 @@ class Watch:
 
     @property
     def quiet_ms(self) -> float:
-        """The sentinel at the device's quiet speed, as far as it is known."""
+        """The sentinel's latency on the quiet device, as far as it is known, ms."""
         if self._known_ms is not None:
             return self._known_ms
         return float(np.quantile(self.readings, QUIET_QUANTILE))
 
     @property
     def limit_ms(self) -> float:
-        """A reading above it is of a slow device."""
+        """The device is slow while readings exceed this, ms."""
         return self.slow_factor * self.quiet_ms
 
     def read(self) -> float:
-        """Time the sentinel now; its latency, ms."""
+        """Time the sentinel now; returns its latency, ms."""
         self.readings.append(latency_of(self.timer.burst(self.burst).points_ms))
         return self.readings[-1]
 
     def wait(self) -> float:
-        """The latest reading, ms: a recent one, or a new one, taken when a slow stretch has ended.
+        """Return a recent reading, ms, or a new one, taken after the slow stretch has ended.
 
-        When ``wait_s`` is used up, slow readings are returned as they are.
+        After ``wait_s`` is used up, slow readings are returned too.
         """
         clocks = self.timer.clocks
         if self._last is None or clocks.wall() - self._last[0] > self.every_ms * 1e6:
@@ -157,7 +157,7 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """A burst of the model at ``index``, and the sentinel's reading before it, ms, where there is one."""
+    """A burst of the model at ``index``, and the sentinel's reading before it, ms, if there is one."""
 
     index: int
     burst: Burst
@@ -167,7 +167,7 @@ class Taken:
 def one_round(
     timers: Sequence[Timer], burst: BurstSettings, rng: np.random.Generator, watch: Watch | None = None
 ) -> Iterator[Taken]:
-    """One burst of each model, in random order, each as soon as the device is not slow."""
+    """One burst of each model, in random order, each once the device is not slow."""
     for index in rng.permutation(len(timers)):
         beside = None if watch is None else watch.wait()
         yield Taken(index=int(index), burst=timers[int(index)].burst(burst), sentinel_ms=beside)
@@ -181,20 +181,20 @@ def measure_models(
     progress: Progress | None = None,
     clocks: Clocks = CLOCKS,
 ) -> list[Measured]:
-    """Measure models by turns: in every round one burst of each.
+    """Measure models in turn: every round has one burst of each.
 
-    With a sentinel, a burst counts only where the readings before and after it are not slow; a model
-    without such bursts keeps all of its own, since a slow device is still to be measured.
+    With a sentinel, a burst counts only if the readings before and after it are not slow. A model without
+    such bursts keeps all of its bursts, so that a slow device can be measured too.
 
     Args:
         models: the models, open.
         how: rounds, bursts, pauses.
         sentinel: read before each burst.
-        progress: called with bursts done, bursts in all and "measure".
-        clocks: what to time with.
+        progress: called with the bursts done, the bursts in total and "measure".
+        clocks: sources of time.
 
     Returns:
-        A value per model, in their order; ``busy`` as :func:`busy_share` has it.
+        One result per model, in their order; ``busy`` is from :func:`busy_share`.
     """
     rng = np.random.default_rng(how.seed)
     timers = [Timer(model, rng, clocks) for model in models]
@@ -229,7 +229,7 @@ def measure_model(
     progress: Progress | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Measured:
-    """Measure one model; arguments as :func:`measure_models` has them."""
+    """Measure one model; arguments as for :func:`measure_models`."""
     return measure_models([model], how, sentinel, progress=progress, clocks=clocks)[0]
 
 
@@ -246,7 +246,7 @@ def _measured(index: int, taken: Sequence[Taken], quiet: Sequence[bool], threads
 
 
 def busy_share(shares: Sequence[float], threads: int) -> float:
-    """Share of the processor time asked for that the bursts had: their lowest decile, at most 1.
+    """Share of the needed processor time that the bursts got: the lowest decile, at most 1.
 
     Args:
         shares: processor time over wall time, per burst.

@@ -1,8 +1,7 @@
-"""Common to the programs of kits: their options, their progress on standard error, their errors.
+"""Shared by the programs of kits: options, progress on standard error, and errors.
 
-A person sees one line that is written over. A program that started the kit asks for ``--progress json``
-and reads one JSON object per line: ``{"done": 3, "total": 9, "what": "fit"}``, ``{"note": "..."}`` or
-``{"error": "..."}``.
+A person sees one line that is overwritten. A program that starts the kit with ``--progress json`` reads one
+JSON object per line: ``{"done": 3, "total": 9, "what": "fit"}``, ``{"note": "..."}`` or ``{"error": "..."}``.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ STOPPED = 130
 
 
 class Reporter(Protocol):
-    """Where a program tells how far it is."""
+    """Receives a program's progress, notes and errors."""
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """So many of ``total`` are done; ``what`` kind the latest was."""
+        """Report that ``done`` of ``total`` are done; ``what`` is the kind of the latest."""
 
     def note(self, text: str) -> None:
-        """Something to know while it goes on."""
+        """Report a finding while the program runs."""
 
     def error(self, text: str) -> None:
-        """Why it ends."""
+        """Report why the program ends."""
 
 
 class LineReporter:
-    """One line of standard error, or a line now and then where that is no terminal."""
+    """One line of standard error that is overwritten; separate lines if that is not a terminal."""
 
     def __init__(self) -> None:
         self.begun, self.shown = time.monotonic(), 0.0
         self.first: int | None = None
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """Show how far it is, now and then."""
+        """Show the progress, at most every half second, or two seconds without a terminal."""
         now = time.monotonic()
         every = 0.5 if sys.stderr.isatty() else 2.0
         if now - self.shown < every and done < total:
@@ -56,17 +55,17 @@ class LineReporter:
         sys.stderr.flush()
 
     def note(self, text: str) -> None:
-        """A line of its own, below the progress."""
+        """Write a separate line below the progress."""
         sys.stderr.write(f"\n{text}\n" if sys.stderr.isatty() else f"{text}\n")
         sys.stderr.flush()
 
     def error(self, text: str) -> None:
-        """A line of its own."""
+        """Write a separate line."""
         sys.stderr.write(f"error: {text}\n")
 
 
 class JsonReporter:
-    """An object per line of standard error; progress several times a second at most."""
+    """One JSON object per line of standard error; progress at most five times per second."""
 
     _EVERY_S = 0.2
 
@@ -94,7 +93,7 @@ class JsonReporter:
 
 
 def program_options(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every kit's program has."""
+    """A parser with the options of every kit's program."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("-o", "--output", type=Path, default=Path(RESULT), help=f"result file [{RESULT}]")
     parser.add_argument(
@@ -105,12 +104,12 @@ def program_options(description: str) -> argparse.ArgumentParser:
 
 
 def run_program(work: Callable[[Reporter], None], progress: str, kept: Callable[[], str]) -> int:
-    """Do the work and report its errors.
+    """Run the work and report its errors.
 
     Args:
-        work: does it.
+        work: the work; it is given the reporter.
         progress: "line" or "json".
-        kept: says what an ended run leaves behind; empty where it leaves nothing.
+        kept: says what an interrupted run leaves behind; empty for nothing.
 
     Returns:
         The exit code: 0 done, 1 or 2 an error, 130 stopped.

@@ -1,4 +1,4 @@
-"""Time a plan on this device into a journal: common to a profile and a kit."""
+"""Times a plan on this device into a journal, for profiles and for kits."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ def time_plan(
     say: Callable[[str], None] | None = None,
     runtime: Runtime = ONNX_RUNTIME,
 ) -> JournalContent:
-    """Time what the journal at ``path`` does not hold yet; returns its whole content then.
+    """Time everything that the journal at ``path`` lacks; returns its whole content.
 
     Args:
         plan: the units to time.
-        settings: how.
-        path: of the journal, made where it is not there.
+        settings: how to time them.
+        path: of the journal, which is created if missing.
         arguments: of the plan, for a new journal's header.
-        fresh: begin anew instead of going on.
+        fresh: start over instead of going on.
         wait_s: how long to wait for another process that writes this journal.
-        earlier: as :class:`Journal` takes it.
-        finish: called with the content while no other process can have the journal, which is removed then.
-        progress: called with bursts done, bursts in all and the kind of unit.
-        say: called with the finding of the A/A test, before the rest is timed.
+        earlier: as for :class:`Journal`.
+        finish: called with the content while the journal is locked; the journal is removed afterwards.
+        progress: called with the bursts done, the bursts in total and the kind of unit.
+        say: called with the result of the A/A test, before the rest is timed.
         runtime: runs the units.
 
     Raises:
         OptionError: more threads than the device has cores.
-        ProviderError: the provider is not there; MismatchError: the journal is of another run.
+        ProviderError: the provider is not available.
+        MismatchError: the journal belongs to another run.
     """
     settings = replace(settings, provider=runtime.resolve(settings.provider))
     with machine.pinned_to(settings.threads) as pinning:

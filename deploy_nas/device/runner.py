@@ -1,4 +1,4 @@
-"""Run a plan on this device: blocks of units, each unit in every round, a sentinel in between."""
+"""Runs a plan on this device: blocks of units, every unit in each round, a sentinel in between."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_SLOW = 0.7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """One model to time: its id in the journal and the tensors it only names."""
+    """One model to time: its id in the journal, its kind, and its tensors without values."""
 
     id: str
     kind: str
@@ -42,41 +42,41 @@ class Unit:
 
 
 class Plan(Protocol):
-    """Units to time. ``model(unit_id)`` gives the serialised ONNX graph, weights named only."""
+    """Units to time. ``model(unit_id)`` returns the serialised ONNX graph, its weights without values."""
 
     @property
     def id(self) -> str:
-        """Of all that is timed."""
+        """Identifies everything that is timed."""
 
     @property
     def sentinel(self) -> Unit:
-        """The unit timed again and again."""
+        """The unit that is timed again and again."""
 
     @property
     def blocks(self) -> Sequence[Sequence[Unit]]:
-        """Units whose sessions are open at once."""
+        """Groups of units whose sessions are open at the same time."""
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit."""
 
 
 def differences_percent(latencies_ms: Sequence[float]) -> float:
-    """A/A test: 95th percentile of the differences between timings of one and the same model, percent."""
+    """A/A test: 95th percentile of the differences between timings of the same model, percent."""
     pairs = itertools.combinations(latencies_ms, 2)
     return 100.0 * float(np.quantile([abs(a / b - 1.0) for a, b in pairs], 0.95))
 
 
 class Runner:
-    """Times a plan into a journal; bursts that the journal holds are not taken again.
+    """Times a plan into a journal; bursts that the journal already holds are skipped.
 
     Args:
         plan: the units to time.
-        settings: how.
+        settings: how to time them.
         journal: keeps every burst.
-        progress: called with bursts done, bursts in all and the kind of unit.
-        say: called with the finding of the A/A test, before the rest is timed.
-        worker_cores: cores for the models' threads beside this one.
-        clocks: what to time with.
+        progress: called with the bursts done, the bursts in total and the kind of unit.
+        say: called with the result of the A/A test, before the rest is timed.
+        worker_cores: cores for the models' threads other than this one.
+        clocks: sources of time.
         runtime: runs the units.
     """
 
@@ -101,7 +101,7 @@ class Runner:
         self._done = self._total = 0
 
     def open(self, unit: Unit) -> Timer:
-        """A timer of one unit in a session of its own, with random weights."""
+        """A timer for one unit, in its own session with random weights."""
         settings = self.settings
         model = self.runtime.open(
             self.plan.model(unit.id),
@@ -114,7 +114,7 @@ class Runner:
         return Timer(model, self.rng, self.clocks)
 
     def watch(self) -> Watch:
-        """The sentinel, with the readings that the journal holds."""
+        """The watch over the sentinel, with the readings that the journal holds."""
         settings = self.settings
         return Watch(
             self.open(self.plan.sentinel),
@@ -128,11 +128,11 @@ class Runner:
         )
 
     def rounds_of(self, block: Sequence[Unit]) -> int:
-        """Rounds of a block; a block holds units of one kind of work."""
+        """Rounds of a block, whose units are all of one kind."""
         return self.settings.row_rounds if block[0].kind == ROW else self.settings.rounds
 
     def run(self) -> None:
-        """Time everything that the journal does not hold yet.
+        """Time everything that the journal lacks.
 
         Raises:
             RecordError: the journal holds a unit that is not in the plan.
@@ -157,9 +157,8 @@ class Runner:
             for number, turn in zip(numbers, turns, strict=True):
                 self._turn(turn, number, timers, watch)
             if number_of_pass == 0 and block[0].kind == SAME:
-                self.say(
-                    f"A/A test: differences under {self.resolution_percent(block):.1f}% are noise here now"
-                )
+                noise = self.resolution_percent(block)
+                self.say(f"A/A test: differences below {noise:.1f}% are noise on this device")
             if number_of_pass == min(passes, rounds) - 1:
                 for number in range(rounds, rounds + self.settings.extra_rounds):
                     turn = self.unstable(block, timers)
@@ -168,7 +167,7 @@ class Runner:
         self._time_slow_ones_again(watch)
 
     def resolution_percent(self, same: Sequence[Unit]) -> float:
-        """By how much units that are one and the same model differ so far, percent."""
+        """How far the timings of the same model differ so far, percent."""
         points: dict[str, list[float]] = {unit.id: [] for unit in same}
         for (unit, _), (burst, _) in self.journal.bursts.items():
             if unit in points:
@@ -179,7 +178,7 @@ class Runner:
         return {u.id: self.open(u) for u in {u.id: u for u in units}.values()}
 
     def _time_slow_ones_again(self, watch: Watch) -> None:
-        """Once: what was timed in a slow stretch that had not been known for one."""
+        """Repeat, once, the bursts of stretches that turned out to be slow only later."""
         limit = watch.limit_ms
         slow = {key for key, (_, beside) in self.journal.bursts.items() if beside > limit}
         if len(slow) > _MOST_SLOW * len(self.journal.bursts):
@@ -212,7 +211,7 @@ class Runner:
         )
 
     def unstable(self, block: Sequence[Unit], timers: Mapping[str, Timer]) -> list[Unit]:
-        """Units of a block, of those just timed, whose rounds do not agree yet."""
+        """Units of a block, among those just timed, whose rounds do not agree yet."""
         found = []
         for unit in block:
             times = [

@@ -1,7 +1,6 @@
-"""The runtime port: opens serialised models and runs them. ``device.session`` has its ONNX Runtime form.
+"""The runtime port: opens serialised models and runs them. ``device.session`` implements it.
 
-Another runtime is another class with these members; ``deploy_nas.testing.runtime`` holds what all of
-them must do.
+Another runtime is another class with these members. The contract is ``deploy_nas.testing.runtime``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class TensorInfo:
 
     Args:
         name: in the model.
-        shape: lengths of its axes, ``None`` for one of any length.
+        shape: lengths of its axes; ``None`` for a dynamic axis.
         dtype: as numpy names it, "float32".
     """
 
@@ -36,7 +35,7 @@ class TensorInfo:
 
     @property
     def single(self) -> tuple[int, ...]:
-        """The shape with 1 for every axis of any length."""
+        """The shape with 1 for every dynamic axis."""
         return tuple(1 if length is None else length for length in self.shape)
 
 
@@ -60,16 +59,16 @@ class Runnable(Protocol):
         """
 
     def bind(self, feed: Feed) -> Callable[[], object]:
-        """A call without arguments that runs once on this feed: the thing that is timed."""
+        """A function without arguments that runs once on this feed; its calls are timed."""
 
     def close(self) -> None:
-        """Free the model; it cannot be run any more. Closing twice is allowed."""
+        """Free the model, which cannot be run afterwards. Closing twice is allowed."""
 
 
 class Runtime(Protocol):
     """Opens models on this machine.
 
-    Args of :meth:`open` that a runtime cannot honour are a :class:`ProviderError`.
+    :meth:`open` raises :class:`ProviderError` for arguments that a runtime cannot honour.
     """
 
     @property
@@ -77,13 +76,13 @@ class Runtime(Protocol):
         """The runtime's name in a fingerprint, "onnxruntime"."""
 
     def providers(self) -> Sequence[str]:
-        """Full names of the execution providers that are present here."""
+        """Full names of the execution providers that are available here."""
 
     def resolve(self, provider: str) -> str:
         """The full name of a provider given by its short or its full name.
 
         Raises:
-            ProviderError: it is not present; the error names those that are.
+            ProviderError: it is not available; the error names those that are.
         """
 
     def open(
@@ -104,13 +103,13 @@ class Runtime(Protocol):
             provider: short or full name.
             provider_options: its options.
             threads: intra-op threads.
-            initializers: values of tensors that the model only names.
-            worker_cores: cores for the threads beside the calling one, ``threads - 1`` of them; none:
-                anywhere.
+            initializers: values of tensors that the model names without values.
+            worker_cores: cores for the threads other than the calling one, ``threads - 1`` of them; empty:
+                any cores.
             fused: optimise the graph.
 
         Raises:
-            ProviderError: the provider is missing, refused its options, or did not take all nodes.
+            ProviderError: the provider is missing, rejects its options, or does not support every node.
             RecordError: the model cannot be loaded.
             OptionError: threads below 1.
         """
@@ -124,7 +123,7 @@ class Runtime(Protocol):
         precision: str,
         pinned: bool,
     ) -> Fingerprint:
-        """The fingerprint of this machine running this runtime with these settings."""
+        """The fingerprint of this machine with this runtime and these settings."""
 
 
 def first_output(model: Runnable, images: Float32Array) -> Float32Array:

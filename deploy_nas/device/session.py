@@ -1,4 +1,4 @@
-"""ONNX Runtime as a :class:`Runtime`: sessions that do what was asked, or say that they cannot."""
+"""ONNX Runtime as a :class:`Runtime`: sessions that do exactly what was asked, or fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DTYPES = {"float": "float32", "double": "float64"}
 
 
 class _Node(Protocol):
-    """An input or output as onnxruntime describes it; a name or ``None`` stands for a dynamic axis."""
+    """An input or output as onnxruntime describes it; a dynamic axis is a name or ``None``."""
 
     name: str
     shape: Sequence[int | str | None]
@@ -30,7 +30,7 @@ class _Node(Protocol):
 
 
 class _Session(Protocol):
-    """As much of ``onnxruntime.InferenceSession`` as is used; the package has no types of its own."""
+    """The part of ``onnxruntime.InferenceSession`` that is used; the package has no type hints."""
 
     def run(self, outputs: Sequence[str] | None, feed: Mapping[str, Array]) -> Sequence[Array]: ...
 
@@ -50,15 +50,15 @@ class OnnxModel:
         self.outputs = tuple(map(_described, session.get_outputs()))
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> Sequence[Array]:
-        """Run once; arrays in the order of ``outputs``, or of the model."""
+        """Run once; returns arrays in the order of ``outputs``, or of the model."""
         return self._open().run(outputs, dict(feed))
 
     def bind(self, feed: Feed) -> Callable[[], object]:
-        """The session's own call: nothing of ours is timed with it."""
+        """The session's own method, so that none of our code is timed with it."""
         return partial(self._open().run, None, dict(feed))
 
     def close(self) -> None:
-        """Let the session go."""
+        """Release the session."""
         self._session = None
 
     def _open(self) -> _Session:
@@ -68,7 +68,7 @@ class OnnxModel:
 
 
 class OnnxRuntime:
-    """The ``onnxruntime`` package, imported when it is first needed."""
+    """The ``onnxruntime`` package, imported on first use."""
 
     name = ONNXRUNTIME
 
@@ -81,7 +81,7 @@ class OnnxRuntime:
         return [str(name) for name in _module().get_available_providers()]
 
     def resolve(self, provider: str) -> str:
-        """``cpu`` and ``CPUExecutionProvider`` alike; raises :class:`ProviderError` for one not present."""
+        """The full name for ``cpu`` or ``CPUExecutionProvider``; :class:`ProviderError` if not available."""
         available = self.providers()
         for candidate in available:
             if provider.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
@@ -89,7 +89,7 @@ class OnnxRuntime:
         raise ProviderError(
             f"no execution provider {provider!r} in this onnxruntime",
             subject="provider",
-            hint=f"there are {', '.join(available)}",
+            hint=f"available are {', '.join(available)}",
         )
 
     def open(
@@ -103,9 +103,9 @@ class OnnxRuntime:
         worker_cores: Sequence[int] = (),
         fused: bool = True,
     ) -> OnnxModel:
-        """A sequential session on one provider, CPU fallback off; arguments and errors as the port has them.
+        """A sequential session on one provider, CPU fallback off; arguments and errors as in the port.
 
-        Without ``fused``, INT8 is computed as written, in floats, whatever the processor.
+        Without ``fused``, INT8 is computed in floats as the graph is written, on any processor.
         """
         ort = _module()
         if threads < 1:
@@ -119,7 +119,7 @@ class OnnxRuntime:
         if not fused:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        # After a run, threads of this session would spin on for tens of milliseconds and slow the next one.
+        # After a run, this session's threads would spin for tens of milliseconds and slow the next session.
         options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
         if worker_cores and len(worker_cores) == threads - 1:
             affinities = ";".join(str(core + 1) for core in worker_cores)
@@ -133,14 +133,14 @@ class OnnxRuntime:
             session: _Session = ort.InferenceSession(
                 model, options, providers=[(name, dict(provider_options or {}))]
             )
-        except Exception as error:  # onnxruntime raises types of its own, one for each fault
+        except Exception as error:  # onnxruntime raises a type of its own for each fault
             line = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
             if name == CPU_PROVIDER:
                 raise RecordError(f"onnxruntime cannot load it ({line})", subject="model") from error
             raise ProviderError(f"cannot run this model ({line})", subject=name) from error
         ran = list(session.get_providers())
         if not ran or ran[0] != name:
-            raise ProviderError(f"asked for, but onnxruntime runs {ran}", subject=name)
+            raise ProviderError(f"was requested, but onnxruntime uses {ran}", subject=name)
         return OnnxModel(session)
 
     def fingerprint(
@@ -152,7 +152,7 @@ class OnnxRuntime:
         precision: str,
         pinned: bool,
     ) -> Fingerprint:
-        """This machine with this onnxruntime; raises :class:`ProviderError` where it is missing."""
+        """This machine with this onnxruntime; raises :class:`ProviderError` if it is missing."""
         ort = _module()
         return machine.described(
             runtime=self.name,
@@ -179,7 +179,7 @@ def open_session(
     worker_cores: Sequence[int] = (),
     fused: bool = True,
 ) -> OnnxModel:
-    """:meth:`OnnxRuntime.open` of the one runtime there is today."""
+    """Open a model with :data:`ONNX_RUNTIME`; arguments and errors as in the port."""
     return ONNX_RUNTIME.open(
         model,
         provider=provider,
@@ -192,7 +192,7 @@ def open_session(
 
 
 def random_initializers(tensors: Mapping[str, TensorSpec], rng: np.random.Generator) -> dict[str, Array]:
-    """Values for timing: He's variance for weights, zero for biases, so that nothing overflows.
+    """Values for timing: weights with He's variance and biases of zero, so that nothing overflows.
 
     int8 tensors are weights, int32 tensors biases; a float32 tensor with one dimension is a bias.
     """
@@ -211,7 +211,7 @@ def random_initializers(tensors: Mapping[str, TensorSpec], rng: np.random.Genera
 
 
 def _module() -> ModuleType:
-    """The onnxruntime module; raises :class:`ProviderError` where it is missing or too old."""
+    """The onnxruntime module; raises :class:`ProviderError` if it is missing or too old."""
     try:
         import onnxruntime
     except ImportError as error:

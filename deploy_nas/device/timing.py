@@ -1,9 +1,9 @@
 """Timing one model: bursts of single inferences, back to back, after a warm-up.
 
-``latency_ms`` everywhere in deploy-nas is the lower quartile of the wall time of single runs of a
-model (batch 1, warm, one model running; ``core.measured.latency_of``), collected in short bursts that are
-spread over several rounds. Low quantiles repeat from hour to hour where means do not; bursts in
-rounds keep one bad second from owning a row (docs/notes/latency.md).
+``latency_ms`` everywhere in deploy-nas is the lower quartile of the wall time of single runs of a model
+(batch 1, warm, one model running; ``core.measured.latency_of``), collected in short bursts that are spread
+over several rounds. Low quantiles are reproducible from hour to hour, unlike means; spreading the bursts
+keeps one bad second from spoiling all runs of a row (docs/notes/latency.md).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clocks:
-    """The time, and how to let it pass; tests have their own.
+    """Sources of time, and a way to wait; tests substitute their own.
 
     Args:
         wall: nanoseconds, monotonic.
-        cpu: nanoseconds of processor time that this process had on all cores.
-        sleep: waits so many seconds.
+        cpu: nanoseconds of processor time that this process used on all cores.
+        sleep: waits for a number of seconds.
     """
 
     wall: Clock = time.perf_counter_ns
@@ -46,9 +46,9 @@ class BurstSettings:
     """How one burst is taken.
 
     Args:
-        burst_ms: about how long to time.
-        least_runs: fewest runs to time.
-        warmup_runs, warmup_ms: the warm-up before takes at least both: a session's threads need a few
+        burst_ms: approximate duration.
+        least_runs: minimum number of runs.
+        warmup_runs, warmup_ms: minimum of the warm-up, in runs and in time: a session's threads need a few
             milliseconds of runs until they spin.
     """
 
@@ -60,9 +60,9 @@ class BurstSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Burst:
-    """One burst: how many runs, up to 21 evenly spaced order statistics of them, processor share.
+    """One burst: its number of runs, up to 21 evenly spaced order statistics of their times, processor share.
 
-    ``busy`` is processor time over wall time, 1.0 for one thread that nobody disturbed.
+    ``busy`` is processor time over wall time, 1.0 for one undisturbed thread.
     """
 
     runs: int
@@ -76,7 +76,7 @@ class Timer:
     Args:
         model: the model; its first input is float32.
         rng: draws the input.
-        clocks: what to time with.
+        clocks: sources of time.
     """
 
     def __init__(self, model: Runnable, rng: np.random.Generator, clocks: Clocks = CLOCKS) -> None:

@@ -1,10 +1,10 @@
-"""From times to a table: rows inside networks, estimated from rows alone and whole networks.
+"""Fits the latency table: the time of each row inside networks, from rows alone and whole networks.
 
-Layers timed alone do not add up to a network: alone, a layer's weights sit in a near cache and its
-input arrives in another layout (docs/notes/latency.md has the figures). So the table is a Bayesian linear
-regression (Bishop 2006, chapter 3) of whole networks on their rows. A row's prior is a combination of
-its time alone, its weights' and images' bytes and a constant; networks measured whole say which
-combination, how each row departs from it, and what an image size adds.
+Layers timed alone do not add up to a network: alone, a layer's weights stay in a near cache and its input
+arrives in another layout (docs/notes/latency.md has the figures). So the table is a Bayesian linear
+regression (Bishop 2006, chapter 3) of whole networks on their rows. A row's prior is a linear combination of
+its time alone, the bytes of its weights and images, and a constant. The whole networks determine the
+coefficients, each row's departure from the combination, and an offset per image size.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import FloatArray, IntArray
 
-# No layer costs less inside a network than this share of its time alone.
+# Every layer costs at least this share of its time alone when it is inside a network.
 _LEAST_SHARE = 0.1
-# Prior of the combination: of time alone, ms a layer, ms/MB of weights, ms/MB of images.
+# Prior of the coefficients: of the time alone, ms per layer, ms/MB of weights, ms/MB of images.
 _COEFFICIENT_SD = np.array([0.4, 0.01, 0.15, 0.15])
 _COEFFICIENT_MEAN = np.array([1.0, 0.0, 0.0, 0.0])
 _ROW_SD = (0.0, 0.02, 0.05, 0.1, 0.2)
@@ -28,7 +28,7 @@ _NOISE_SD = (0.003, 0.006, 0.012, 0.025)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """``row_ms`` by row as given, ``offset_ms`` by size as given; the chosen prior spreads."""
+    """``row_ms`` and ``offset_ms`` in the order of the rows and sizes given; the prior spreads chosen."""
 
     row_ms: FloatArray
     offset_ms: FloatArray
@@ -38,7 +38,7 @@ class Table:
 
 
 def row_features(layers: Sequence[Layer], alone_ms: FloatArray) -> FloatArray:
-    """Time alone, 1, megabytes of weights, megabytes of images in and out; float64 ``[rows, 4]``."""
+    """Time alone, 1, megabytes of weights, megabytes of input and output; float64 ``[rows, 4]``."""
     weights = np.array([4e-6 * layer.params for layer in layers])
     images = np.array(
         [
@@ -50,7 +50,7 @@ def row_features(layers: Sequence[Layer], alone_ms: FloatArray) -> FloatArray:
 
 
 def count_rows(row_ids: IntArray, rows: Sequence[int]) -> FloatArray:
-    """How often each of ``rows`` stands in each network, float64 ``[networks, rows]``."""
+    """How often each of ``rows`` occurs in each network, float64 ``[networks, rows]``."""
     position = {number: i for i, number in enumerate(rows)}
     counts = np.zeros((len(row_ids), len(rows)))
     for network, ids in enumerate(row_ids):
@@ -69,16 +69,17 @@ def fit_table(
 ) -> Table:
     """Fit the table.
 
-    A row that comes out below a tenth of its time alone is held there and the rest is fitted again: raised
-    afterwards, it would lengthen every network it stands in, a stem all networks of its image size.
+    A row estimated below a tenth of its time alone is fixed at that tenth, and the rest is fitted again. If
+    it were raised afterwards, every network with that row would be too long; for a stem, all networks of its
+    image size.
 
     Args:
         layers: the rows.
         alone_ms: each row timed alone, ``[rows]``.
-        counts: rows in each network, ``[networks, rows]``.
+        counts: how often each row occurs in each network, ``[networks, rows]``.
         size_index: image size of each network, ``[networks]``, in ``range(sizes)``.
-        sizes: image sizes there are.
-        measured_ms: each network, ``[networks]``.
+        sizes: number of image sizes.
+        measured_ms: latency of each network, ``[networks]``.
     """
     features = row_features(layers, alone_ms)
     least_ms = _LEAST_SHARE * alone_ms
@@ -102,7 +103,7 @@ def _regress(
     rest_ms: FloatArray,
     measured_ms: FloatArray,
 ) -> Table:
-    """The regression of ``rest_ms`` on rows of these features; noise is in proportion to ``measured_ms``."""
+    """The regression of ``rest_ms`` on rows with these features; noise is proportional to ``measured_ms``."""
     at_size = np.zeros((len(measured_ms), sizes))
     at_size[np.arange(len(measured_ms)), size_index] = 1.0
     offset_sd = np.array(

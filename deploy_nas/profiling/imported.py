@@ -1,9 +1,9 @@
-"""Latency tables in OFA's keys as profiles of ours.
+"""Profiles from latency tables with OFA's keys.
 
-OFA names a layer by a string of its shapes: ``ofa.nas.efficiency_predictor`` builds it for its two
-families, MobileNetV3 (four rows for the tail; a block by its middle channels, squeeze and hard swish)
-and Proxyless (two rows for the tail; a block by its expand ratio). A layer's key follows from the layer
-alone, so whatever space has such layers can be imported.
+OFA names a layer by a string of its shapes. ``ofa.nas.efficiency_predictor`` builds it for its two families:
+MobileNetV3 (four rows for the tail; a block has its middle channels, squeeze and hard swish in its key) and
+Proxyless (two rows for the tail; a block has its expand ratio in its key). A layer's key follows from the
+layer alone, so tables can be imported for any space with such layers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMAT = "OFA latency tables"
 
 
 def ofa_keys(layer: Layer) -> tuple[str, ...] | None:
-    """The keys whose times add up to a layer's; ``None`` for a layer that OFA's tables cannot name."""
+    """The keys whose times add up to a layer's; ``None`` for a layer without a key in OFA's tables."""
     size = layer.in_size
     match layer.ops:
         case (Conv(depthwise=False),):
@@ -50,7 +50,7 @@ def _wide_key(wide: Conv, size: int) -> str:
 
 
 def _block_key(layer: Layer, depthwise: Conv) -> str:
-    # OFA's Proxyless blocks are told by the ratio, its MobileNetV3 blocks by the channels
+    # The keys of OFA's Proxyless blocks have the ratio, those of its MobileNetV3 blocks the channels.
     proxyless = depthwise.activation == "relu6"
     middle = depthwise.in_channels
     parts = [
@@ -74,12 +74,12 @@ def _key(kind: str, before: str, after: str) -> str:
 
 
 def could_hold(space: Space, tables: Mapping[int, Times]) -> bool:
-    """Whether tables of these image sizes can be of the space at all, complete or not."""
+    """Whether tables of these image sizes can belong to the space, complete or not."""
     return set(tables) <= set(space.image_sizes) and all(ofa_keys(layer) is not None for layer in space.rows)
 
 
 def missing_keys(space: Space, tables: Mapping[int, Times]) -> list[str]:
-    """What the tables lack of a space, as sentences; empty where they hold all of it."""
+    """The parts of a space that the tables lack, as sentences; empty if they are complete."""
     odd = [size for size in tables if size not in space.image_sizes]
     if odd:
         return [f"{space.id} has no image size {odd[0]}"]
@@ -98,17 +98,17 @@ def missing_keys(space: Space, tables: Mapping[int, Times]) -> list[str]:
 def imported_profile(
     space: Space, tables: Mapping[int, Times], *, device: str, created: str, files: Mapping[str, str]
 ) -> Profile:
-    """A profile that predicts what ``ofa``'s ``LatencyTable`` predicts of the same tables.
+    """A profile that predicts the same latencies as ``ofa``'s ``LatencyTable`` with these tables.
 
     Args:
-        space: whose layers they hold.
-        tables: image size to OFA's keys to times.
-        device: a name for it.
-        created: when it was imported, ISO 8601.
-        files: name to sha256 of what was read.
+        space: the space of the layers.
+        tables: times by image size and OFA's key.
+        device: the device's name.
+        created: when the tables were imported, ISO 8601.
+        files: sha256 of the files read, by name.
 
     Raises:
-        MismatchError: a layer of the space is in none of the keys; names it.
+        MismatchError: a layer of the space has no entry; the error names its key.
     """
     lacking = missing_keys(space, tables)
     if lacking:

@@ -1,4 +1,4 @@
-"""The plan of a profile: every row alone, networks to fit the table on, other networks to judge it by."""
+"""The plan of a profile: every row alone, networks to fit the table on, and others to validate it on."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from deploy_nas.device.runner import SAME, SENTINEL, Unit
 
 AA_UNITS = 6
 LEAST_VALIDATION = 40
-_MOST_MISSES = 500  # draws in a row that were all known: the space has hardly more
+_MOST_MISSES = 500  # consecutive draws without a new network: the space has hardly any more
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfilePlan:
-    """A plan for one space. Equal arguments give an equal plan, whose ``id`` its journal carries.
+    """A plan for one space. Equal arguments give an equal plan; its ``id`` is in the journal's header.
 
     Args:
         space: the search space.
-        image_sizes: sides to profile, ascending.
-        fit_per_size: networks per side that the table is fitted on.
-        validation_per_size: other networks per side that it is judged by.
-        block_units: networks held open at once.
-        seed: draws the networks.
+        image_sizes: sizes to profile, ascending.
+        fit_per_size: networks per size that the table is fitted on.
+        validation_per_size: other networks per size that it is validated on.
+        block_units: networks that are open at the same time.
+        seed: of the random networks.
         precision: "fp32" or "int8".
         activations: number format of INT8's activations, "uint8" or "int8".
     """
@@ -61,7 +61,7 @@ class ProfilePlan:
 
     @cached_property
     def id(self) -> str:
-        """Hash of all that is timed."""
+        """Hash of everything that is timed."""
         body = [
             self.space.id,
             self.image_sizes,
@@ -76,15 +76,15 @@ class ProfilePlan:
 
     @cached_property
     def graph_form(self) -> str:
-        """Digest of the form in which this deploy-nas writes graphs, taken of the smallest network.
+        """Digest of the form in which this deploy-nas builds graphs, taken from the smallest network.
 
-        With another form, timings are of other graphs.
+        A profile does not apply to graphs of another form.
         """
         return graph_form(self._layers[SENTINEL], self.precision)
 
     @property
     def arguments(self) -> PlanArguments:
-        """From which the same plan can be made again (:func:`plan_of`)."""
+        """The arguments that make the same plan again (:func:`plan_of`)."""
         return PlanArguments(
             space=self.space.id,
             image_sizes=self.image_sizes,
@@ -106,11 +106,11 @@ class ProfilePlan:
 
     @property
     def rows(self) -> list[Layer]:
-        """Their layers."""
+        """The layers of these rows."""
         return [self.space.rows[i] for i in self.row_numbers]
 
     def _draw(self, rng: np.random.Generator, per_size: int, taken: set[bytes]) -> IntArray:
-        """Random networks, ``per_size`` of each image size where there are so many, none taken before."""
+        """Random networks that are not in ``taken``: ``per_size`` per image size, fewer in small spaces."""
         chosen: list[IntArray] = []
         for size in self.image_sizes:
             got = missed = 0
@@ -137,7 +137,7 @@ class ProfilePlan:
         fit = self._draw(rng, max(0, self.fit_per_size - 2), taken)
         validation = self._draw(rng, self.validation_per_size, taken)
         if len(validation) < self.validation_per_size * len(self.image_sizes):
-            # A small space: what there is is shared out, or nothing would be left to judge by.
+            # A small space: its networks are divided, since otherwise too few would be left for validation.
             both = np.concatenate([fit, validation])[rng.permutation(len(fit) + len(validation))]
             share = self.validation_per_size / (self.fit_per_size + self.validation_per_size)
             validation, fit = np.split(both, [round(share * len(both))])
@@ -150,7 +150,7 @@ class ProfilePlan:
 
     @property
     def validation(self) -> IntArray:
-        """Encoded networks to judge by."""
+        """Encoded networks to validate on."""
         return self._networks[1]
 
     # -- as units ------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class ProfilePlan:
 
     @cached_property
     def blocks(self) -> Sequence[Sequence[Unit]]:
-        """A/A pair, then rows (their sessions are small: all at once), then networks in blocks."""
+        """A/A units, then rows (eight times as many per block, since they are small), then networks."""
         units = [self._unit(i) for i in self._layers if i != SENTINEL]
         blocks: list[list[Unit]] = [[u for u in units if u.kind == SAME]]
         rows = [u for u in units if u.kind == "row"]
@@ -192,7 +192,7 @@ class ProfilePlan:
         return blocks
 
     def model(self, unit_id: str) -> bytes:
-        """The graph of one unit, weights named only."""
+        """The graph of one unit, its weights without values."""
         return self._graph(unit_id)[0]
 
     def _graph(self, unit_id: str) -> tuple[bytes, Mapping[str, TensorSpec]]:
@@ -200,11 +200,11 @@ class ProfilePlan:
 
 
 def plan_of(arguments: PlanArguments) -> ProfilePlan:
-    """The plan of those arguments.
+    """The plan with these arguments.
 
     Raises:
         UnknownSpaceError: this deploy-nas lacks the space.
-        InputError: a size or a precision that cannot be.
+        InputError: an image size or a precision is invalid.
     """
     return ProfilePlan(
         space=get_space(arguments.space),
@@ -229,7 +229,7 @@ def make_plan(
 ) -> ProfilePlan:
     """The plan of a full profile, or of a quick one (about a third of the networks).
 
-    A space of many rows is fitted on more networks: each must show a few of them.
+    A space with many rows is fitted on more networks, so that each row occurs in a few of them.
     """
     sizes = tuple(sorted(set(image_sizes))) if image_sizes is not None else space.profile_image_sizes
     count = max(1, len(sizes))

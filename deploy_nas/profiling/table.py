@@ -1,4 +1,4 @@
-"""From a finished journal to a profile: drift scaled out, the table fitted, validated, its noise assessed."""
+"""Makes a profile from a finished journal: scales out drift, fits and validates the table, assesses noise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WINDOW = 20
 _TRUST = 0.75
 
 
-# Execution providers for which the processor waits while another device works.
+# Execution providers that work on another device while the processor waits.
 _ACCELERATORS = frozenset(
     f"{name}ExecutionProvider"
     for name in [
@@ -49,7 +49,7 @@ _ACCELERATORS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
-    """All runs of one unit, as if the device had kept its quiet speed."""
+    """All runs of one unit, scaled to the device's quiet speed."""
 
     points_ms: FloatArray
     round_ms: FloatArray
@@ -57,21 +57,21 @@ class Timed:
 
     @property
     def latency_ms(self) -> float:
-        """The one statistic over all rounds."""
+        """The latency over all rounds, ms."""
         return latency_of(self.points_ms)
 
     @property
     def spread_percent(self) -> float:
-        """How far the middle round lies above the quickest: one bad round is no fault, half of them are."""
+        """How far the median round lies above the fastest, percent: one bad round does not count, half do."""
         return 100.0 * float(np.median(self.round_ms) / np.min(self.round_ms) - 1.0)
 
 
 def local_sentinel(sentinel_ms: FloatArray) -> FloatArray:
     """A low quantile of the sentinel's times around each burst, float64 ``[n]``.
 
-    Over many bursts, because a single reading is as noisy as what it is to correct; a low quantile,
-    because where the speed changes a time should be scaled too little rather than too much: what is left
-    too long is dropped by the statistic, what became too short would be taken.
+    It covers many bursts, because a single reading is as noisy as the time it corrects. It is a low quantile,
+    because too little scaling is better than too much where the speed changes: the latency statistic ignores
+    times that stay too long, but would pick those that become too short.
     """
     padded = np.pad(sentinel_ms, _WINDOW, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _WINDOW + 1)
@@ -80,7 +80,7 @@ def local_sentinel(sentinel_ms: FloatArray) -> FloatArray:
 
 
 def without_slow_stretches(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
-    """Bursts without those of slow stretches, and the share of those; a unit with no others keeps them."""
+    """Bursts outside slow stretches, and the share of the others, which a unit without such bursts keeps."""
     quiet = float(np.quantile([s for _, s in bursts.values()], QUIET_QUANTILE))
     good = {key: value for key, value in bursts.items() if value[1] <= slow_factor * quiet}
     units = {unit for unit, _ in good}
@@ -91,9 +91,9 @@ def without_slow_stretches(bursts: Bursts, slow_factor: float) -> tuple[Bursts, 
 def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray]:
     """Units' times at the device's quiet speed, that speed (the sentinel's ms), and the local speeds.
 
-    Each burst is scaled by the quiet sentinel (the one statistic, over the run) over the sentinel around it,
-    to a power below 1: the sentinel has noise of its own, and what slows it does not slow every network as
-    much. Quiet and not typical, because what others do to the device while it is profiled only slows it.
+    Each burst is scaled by the ratio of the quiet sentinel (its latency over the run) to the sentinel around
+    the burst, raised to a power below 1: the sentinel is itself noisy, and not every network is slowed as
+    much. The reference is the quiet sentinel, not the typical one, because disturbances only slow a device.
     """
     local = local_sentinel(np.array([s for _, s in bursts.values()]))
     quiet = latency_of(local)
@@ -114,17 +114,16 @@ def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray
 
 
 def moments_ms(bursts: Bursts, unit: str, rounds: int, passes: int) -> tuple[float, ...]:
-    """A unit's latency in the first and in the second half of the run, as it was timed: drift is left in.
+    """A unit's latency in the first and in the second half of the run, with the drift left in.
 
-    Not in each pass: one holds two short bursts, whose own noise would widen the bound.
+    Halves and not passes: a pass has only two short bursts, whose noise would widen the bound.
     """
     points: dict[int, list[float]] = {}
     last = min(passes, rounds) - 1
     for (name, number), (burst, _) in bursts.items():
         if name == unit:
-            at = (
-                number % passes if number < rounds else last
-            )  # rounds beyond the plan's come in its last pass
+            # Extra rounds are timed in the last pass.
+            at = number % passes if number < rounds else last
             points.setdefault(2 * at // (last + 1), []).extend(burst.points_ms)
     return tuple(round(latency_of(p), 6) for _, p in sorted(points.items()))
 
@@ -139,9 +138,9 @@ def assess_noise(
     *,
     waits: bool = False,
 ) -> Noise:
-    """How steady the machine was, by the run itself; each fault is a sentence with its figure.
+    """How steady the machine was during the run; each fault is a sentence with its figure.
 
-    ``waits``: of a provider for which the processor waits while another device works.
+    ``waits``: the provider works on another device while the processor waits.
     """
     resolution = differences_percent([timed[f"{SAME}:{i}"].latency_ms for i in range(AA_UNITS)])
     drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)

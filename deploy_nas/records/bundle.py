@@ -16,8 +16,9 @@ from typing import Protocol, Self
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
-from deploy_nas.records.model import Certificate, ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
 
 FORMAT = "deploy-nas bundle"
 VERSION = 1

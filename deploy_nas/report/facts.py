@@ -1,4 +1,4 @@
-"""The words of a report: the winner's tiles, the profile's facts, and the warnings to read first."""
+"""The text of a report: the winner's tiles, the profile's facts, and the warnings to read first."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from deploy_nas.core.fingerprint import Difference
 from deploy_nas.records.profile import Profile
 from deploy_nas.report.page import Point
 
-NOTABLE_SPEED = 0.05  # a change of speed that is worth a sentence
+NOTABLE_SPEED = 0.05  # a relative change of speed that deserves a sentence
 
 
 def facts_of(winner: Point, budget_ms: float | None, verdict: str) -> list[tuple[str, str, str]]:
-    """The tiles: name, value and what to know of it."""
+    """The tiles: name, value and explanation."""
     bound = "no bound: unvalidated" if winner.bound_ms is None else f"at most {winner.bound_ms:.4g} ms"
     facts = [
         ("predicted top-1", f"{winner.top1:.2f}%", f"at {winner.image_size} px"),
@@ -74,29 +74,29 @@ def warnings_about(
     differences: Sequence[Difference] = (),
     foreign: bool = False,
 ) -> list[str]:
-    """Sentences that must be read before the figures are believed.
+    """Sentences to read before trusting the figures.
 
     Args:
         profile: of the device reported on.
-        verdict: "kept", "MISSED" or empty where nothing was measured.
-        speed: of the device when the model was measured, over its speed when profiled.
+        verdict: "kept", "MISSED", or empty if nothing was measured.
+        speed: the device's when the model was measured, relative to its speed when profiled.
         differences: between the profile's device and the one measured on.
-        foreign: the subnet was searched for on another profile than this.
+        foreign: whether the subnet was found with another profile than this.
     """
     said = []
     if foreign:
         said.append("The subnet was found with another profile: its budget does not apply here.")
     if profile.imported is not None:
         said.append(
-            f"The profile was imported: a table of {profile.fingerprint.cpu} that others timed. Nothing "
-            "is known of its errors here, and its predictions have no bound."
+            f"The profile was imported: a table of {profile.fingerprint.cpu} that others timed. Its errors "
+            "are not known, and its predictions have no bound."
         )
     elif not profile.stable:
         said.append(f"The profile is unstable: {'; '.join(profile.noise.faults)}.")
     if verdict == "MISSED":
         said.append("The measured latency misses the budget.")
     if speed is not None and abs(speed - 1) > NOTABLE_SPEED:
-        said.append(f"The device ran at {speed:.2f} of the speed it was profiled at.")
+        said.append(f"The device ran at {speed:.2f} times the speed at which it was profiled.")
     if differences:
-        said.append("Measured on another device or set-up: " + "; ".join(map(str, differences)) + ".")
+        said.append("It was measured on another device or set-up: " + "; ".join(map(str, differences)) + ".")
     return said

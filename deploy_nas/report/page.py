@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no network, in light and dark, wide and narrow.
+"""The report: one HTML file that works offline, in light and dark, on wide and narrow screens.
 
 It shows plain values (:class:`ReportData`). A small script in the page draws them, so the file stays near
 200 KB; all text is readable without the script.
@@ -18,7 +18,7 @@ from deploy_nas.core.space import Architecture, Space
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """One place of a drawn network. ``kind`` is the layer's; sizes in pixels, ``latency_ms`` its share."""
+    """One place of a drawn network: the layer's kind, sizes in pixels, and its share of the latency."""
 
     place: str
     kind: str
@@ -38,7 +38,7 @@ class Point:
     """One subnet: figures for the details, and its network for the drawing.
 
     ``top1`` is predicted, in percent; ``figures`` are by the names of ``core.figures``; ``measured_ms`` is
-    ``None`` where it was not timed.
+    ``None`` if it was not timed.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportData:
-    """All that a report shows.
+    """Everything that a report shows.
 
     Args:
         title, subtitle: heading.
@@ -62,16 +62,16 @@ class ReportData:
         budget_ms: its latency budget, if there was one.
         front: other subnets, cheapest first.
         cloud: latency (ms) and top-1 (percent) of random subnets.
-        pairs: predicted and measured latency (ms), and a name, of networks held out of the profile's fit.
-        timed: the same of candidates timed by the search.
+        pairs: predicted and measured latency (ms), and name, of networks held out of the profile's fit.
+        timed: the same, of candidates that the search timed.
         facts: (name, value, explanation) of the winner, for the tiles.
         profile_facts: (name, value) of the profile's noise and validation.
-        warnings: sentences that must be read.
-        swaps: (what, saved ms, change of top-1 in points).
+        warnings: sentences to read first.
+        swaps: (change, saved ms, change of top-1 in points).
         versions: (name, version).
-        commands: to repeat it.
+        commands: that repeat the result.
         accuracy_note: the predictor's known bias; empty for none.
-        max_slots: blocks each stage can have, by stage name, to draw those left out.
+        max_slots: maximum number of blocks per stage, by stage name, to draw those left out.
     """
 
     title: str
@@ -110,12 +110,12 @@ def block_of(place: str, layer: Layer, latency_ms: float) -> Block:
 
 
 def run_block(place: str, latency_ms: float) -> Block:
-    """The share of a run that no layer accounts for."""
+    """The part of a run's time that belongs to no single layer."""
     return Block(place=place, kind="run", key="", latency_ms=latency_ms)
 
 
 def slots_by_stage(space: Space) -> dict[str, int]:
-    """Blocks that each stage can have: ``{"stage1": 4, ...}``."""
+    """Maximum number of blocks per stage: ``{"stage1": 4, ...}``."""
     counts: dict[str, int] = {}
     for slot in space.slots:
         stage, dot, _ = slot.name.partition(".")
@@ -125,7 +125,7 @@ def slots_by_stage(space: Space) -> dict[str, int]:
 
 
 def render_report(data: ReportData) -> str:
-    """The page."""
+    """The page as HTML."""
     folder = importlib.resources.files("deploy_nas.report").joinpath("page")
     template, style, script = (
         folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")

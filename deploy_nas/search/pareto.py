@@ -228,8 +228,9 @@ class _Archive:
         cost = np.concatenate([self.cost, new.cost])
         if len(both) < len(cost):
             cost = self.problem.figure(self.name, both.rows)
-        low, high = np.log(cost.min()), np.log(cost.max())
-        niche = ((np.log(cost) - low) / max(high - low, 1e-12) * _NICHES).astype(np.int64)
+        # a rough profile may predict a cost of zero or less for the smallest subnets
+        ratio = np.log(np.maximum(cost, np.finfo(np.float64).tiny + 1e-6 * abs(cost.max())))
+        niche = ((ratio - ratio.min()) / max(np.ptp(ratio), 1e-12) * _NICHES).astype(np.int64)
         order = np.lexsort((both.keys, -both.accuracy, niche))
         _, starts, counts = np.unique(niche[order], return_index=True, return_counts=True)
         rank = np.arange(len(order)) - np.repeat(starts, counts)

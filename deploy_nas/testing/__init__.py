@@ -1,6 +1,6 @@
-"""Contracts of the ports: test classes that every implementation must pass, ours and other people's.
+"""Contracts of the ports: test classes that every implementation must pass, here and in other packages.
 
-A test module subclasses one and says what to test::
+A test module subclasses one and overrides the method that makes the implementation::
 
     from deploy_nas.testing.pools import PoolContract
 
@@ -13,5 +13,5 @@ Needs pytest (``pip install deploy-nas[testing]``); nothing else in deploy_nas i
 
 import pytest
 
-# So that a failed assert of a contract shows its values.
+# A failed assert of a contract then shows its values.
 pytest.register_assert_rewrite(*(f"{__name__}.{port}" for port in ("pools", "runtime", "space", "targets")))

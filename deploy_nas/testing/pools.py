@@ -15,7 +15,7 @@ from deploy_nas.core.errors import ImagesError
 
 @dataclass(frozen=True)
 class Doubler:
-    """Makes a function that doubles, the slower the smaller the item; one item is a fault."""
+    """Makes a function that doubles its item, more slowly for smaller items, and fails for ``fault``."""
 
     fault: int = -1
 
@@ -33,7 +33,7 @@ class Doubler:
 
 @dataclass(frozen=True)
 class Unmade:
-    """Fails to make a function."""
+    """Fails when it is to make a function."""
 
     def __call__(self) -> Callable[[int], int]:
         """Always :class:`ImagesError`."""
@@ -48,26 +48,26 @@ class PoolContract:
         raise NotImplementedError
 
     def test_results_come_in_the_items_order(self) -> None:
-        """Whatever order the workers finish in; an open pool takes items again and again."""
+        """Results are in order however the workers finish, and an open pool can be used repeatedly."""
         with self.make().open(Doubler()) as run:
             assert list(run(range(12))) == list(range(0, 24, 2))
             assert list(run([7])) == [14]
             assert list(run([])) == []
 
     def test_results_come_one_by_one(self) -> None:
-        """The first can be kept before the last is begun."""
+        """The first results are available before the last item is started."""
         with self.make().open(Doubler(fault=9)) as run:
             assert list(islice(run(range(10)), 3)) == [0, 2, 4]
 
-    def test_a_fault_comes_in_its_turn_and_as_it_is(self) -> None:
-        """Results before it are not lost, and its message, subject and hint are its own."""
+    def test_a_fault_is_raised_in_its_turn_unchanged(self) -> None:
+        """Results before the fault are kept, and its message, subject and hint are unchanged."""
         with self.make().open(Doubler(fault=3)) as run:
             results = iter(run(range(9)))
             assert list(islice(results, 3)) == [0, 2, 4]
             with pytest.raises(ImagesError, match="3: is bad; leave it out"):
                 next(results)
 
-    def test_a_function_that_cannot_be_made_is_a_fault_of_opening(self) -> None:
-        """Before any item is taken."""
+    def test_opening_fails_if_the_function_cannot_be_made(self) -> None:
+        """The error comes before any item is processed."""
         with pytest.raises(ImagesError, match="cannot be made"), self.make().open(Unmade()):
             pass

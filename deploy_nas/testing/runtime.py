@@ -17,9 +17,9 @@ _SIDE = 24
 
 
 class RuntimeContract:
-    """Subclass it and override :meth:`runtime`; :meth:`model` and :meth:`named_only` for a format of its own.
+    """Subclass it and override :meth:`runtime`; for another format also :meth:`model` and :meth:`named_only`.
 
-    The models are of one float32 input ``[1, 3, 24, 24]``.
+    The models have one float32 input ``[1, 3, 24, 24]``.
     """
 
     provider = "cpu"
@@ -31,7 +31,7 @@ class RuntimeContract:
 
     @pytest.fixture
     def named_only(self) -> tuple[bytes, Initializers]:
-        """A model that only names its weights, and the weights."""
+        """A model that names its weights without values, and the weights."""
         space = embedded_space()
         layers = space.layers(space.smallest(_SIDE))
         weights = random_initializers(weight_tensors(layers), np.random.default_rng(0))
@@ -50,11 +50,11 @@ class RuntimeContract:
         return np.random.default_rng(1).standard_normal((1, 3, _SIDE, _SIDE), dtype=np.float32)
 
     def opened(self, runtime: Runtime, model: bytes, **how: int) -> Runnable:
-        """The model, open on the provider that the contract is tested with."""
+        """Open the model on the provider under test."""
         return runtime.open(model, provider=self.provider, threads=how.get("threads", 1))
 
-    def test_a_model_says_its_input_and_outputs(self, runtime: Runtime, model: bytes) -> None:
-        """Name, shape, type."""
+    def test_a_model_describes_its_input_and_outputs(self, runtime: Runtime, model: bytes) -> None:
+        """An input has a name, a shape and a type."""
         opened = self.opened(runtime, model)
         (entry,) = opened.inputs
         assert entry.name and entry.shape == (1, 3, _SIDE, _SIDE) and entry.dtype == "float32"
@@ -63,7 +63,7 @@ class RuntimeContract:
     def test_a_run_gives_the_outputs_asked_for(
         self, runtime: Runtime, model: bytes, images: Float32Array
     ) -> None:
-        """All, or those named; the same input gives the same output."""
+        """A run returns all outputs or those named; the same input gives the same output."""
         opened = self.opened(runtime, model)
         feed = {opened.inputs[0].name: images}
         everything = opened.run(feed)
@@ -74,23 +74,23 @@ class RuntimeContract:
         assert np.isfinite(first_output(opened, images)).all()
 
     def test_a_bound_run_can_be_repeated(self, runtime: Runtime, model: bytes, images: Float32Array) -> None:
-        """It takes no arguments: that call is what is timed."""
+        """The bound function takes no arguments, since its calls are timed."""
         opened = self.opened(runtime, model)
         run = opened.bind({opened.inputs[0].name: images})
         run()
         run()
 
-    def test_weights_can_be_given_apart(
+    def test_weights_can_be_given_separately(
         self, runtime: Runtime, model: bytes, named_only: tuple[bytes, Initializers], images: Float32Array
     ) -> None:
-        """A graph with named weights computes what the whole model does."""
+        """A graph without weights computes the same as the whole model once it is given them."""
         graph, weights = named_only
-        apart = runtime.open(graph, provider=self.provider, initializers=weights)
+        separate = runtime.open(graph, provider=self.provider, initializers=weights)
         expected = first_output(self.opened(runtime, model), images)
-        np.testing.assert_allclose(first_output(apart, images), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(first_output(separate, images), expected, rtol=1e-4, atol=1e-5)
 
     def test_a_closed_model_stays_closed(self, runtime: Runtime, model: bytes, images: Float32Array) -> None:
-        """Closing twice is allowed, running is not."""
+        """Closing twice is allowed, running afterwards is not."""
         opened = self.opened(runtime, model)
         name = opened.inputs[0].name
         opened.close()
@@ -99,14 +99,14 @@ class RuntimeContract:
             opened.run({name: images})
 
     def test_providers_are_resolved_or_refused(self, runtime: Runtime) -> None:
-        """A full name is its own; the error names those present."""
+        """A full name resolves to itself; the error names the providers available."""
         full = runtime.resolve(self.provider)
         assert full in runtime.providers() and runtime.resolve(full) == full
         with pytest.raises(ProviderError, match=full):
             runtime.resolve("abacus")
 
-    def test_what_cannot_be_opened_is_refused(self, runtime: Runtime, model: bytes) -> None:
-        """Bytes that are no model, no threads, a provider that is not there."""
+    def test_invalid_models_and_options_are_refused(self, runtime: Runtime, model: bytes) -> None:
+        """Bytes that are not a model, zero threads and a missing provider raise errors."""
         with pytest.raises(RecordError):
             self.opened(runtime, b"not a model")
         with pytest.raises(OptionError, match="threads"):
@@ -114,8 +114,8 @@ class RuntimeContract:
         with pytest.raises(ProviderError):
             runtime.open(model, provider="abacus")
 
-    def test_the_fingerprint_holds_what_was_asked(self, runtime: Runtime) -> None:
-        """And the runtime's name."""
+    def test_the_fingerprint_has_the_settings(self, runtime: Runtime) -> None:
+        """It also has the runtime's name and version."""
         full = runtime.resolve(self.provider)
         found = runtime.fingerprint(
             threads=2, provider=full, provider_options={"a": "b"}, precision="fp32", pinned=True

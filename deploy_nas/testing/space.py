@@ -1,7 +1,7 @@
-"""The contract of a search space: every command runs on it, for real, at small images.
+"""The contract of a search space: every command runs on it, unmocked, at small image sizes.
 
-A space enters by its id; nothing here knows what kind of network it is. A package that brings a space
-tests it so::
+A space is given by its id, and nothing here depends on its kind of network. A package with a space tests it
+like this::
 
     from deploy_nas.testing.space import SpaceContract
 
@@ -9,7 +9,7 @@ tests it so::
         space_id = "my-space"
         image_sizes = (32,)
 
-Timings are of a few runs each: they show that a command works, and are of no other use.
+Timings take only a few runs each: they show that a command works, and mean nothing else.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from deploy_nas.core import spaces
 from deploy_nas.core.errors import ArchitectureError, RecordError
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
@@ -45,7 +46,7 @@ _CALIBRATION = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """What the commands made of a space, one after another."""
+    """The files that the commands make for a space, one after another."""
 
     folder: Path
     checkpoint: Path
@@ -54,16 +55,17 @@ class Files:
     best: Path
     model: Path
     images: Path
+    front: Path
 
 
 class SpaceContract:
-    """Subclass it, and set ``space_id``; each test is one thing that every space must do.
+    """Subclass it and set ``space_id``; each test is one thing that every space must do.
 
     Args:
-        space_id: of the space, which must be installed or registered.
-        image_sizes: the contract is kept at these alone; ``None``: all of the space's own.
-        samples: random subnets whose graph is held against the supernet's own module.
-        runs_active: the supernet itself runs as its active subnet, as those of ``ofa`` do.
+        space_id: id of the space, which must be installed or registered.
+        image_sizes: sizes to test; ``None``: all of the space's.
+        samples: number of random subnets whose graphs are compared with the supernet's modules.
+        runs_active: whether the supernet itself runs as its active subnet, as those of ``ofa`` do.
     """
 
     space_id: ClassVar[str]
@@ -71,12 +73,12 @@ class SpaceContract:
     samples: ClassVar[int] = 3
     runs_active: ClassVar[bool] = True
 
-    # -- what there is to test ---------------------------------------------------------------------
+    # -- fixtures ---------------------------------------------------------------------
 
     @pytest.fixture(scope="class")
     @classmethod
     def space(cls) -> Iterator[Space]:
-        """The space at the contract's image sizes, under its own id meanwhile."""
+        """The space at the contract's image sizes, registered under its own id meanwhile."""
         whole = spaces.get_space(cls.space_id)
         sizes = cls.image_sizes or whole.image_sizes
         with spaces.registered(replace(whole, image_sizes=sizes, profile_image_sizes=sizes)) as small:
@@ -85,7 +87,7 @@ class SpaceContract:
     @pytest.fixture(scope="class")
     @classmethod
     def net(cls, space: Space) -> torch.nn.Module:
-        """Its supernet, with random weights that keep a signal alive."""
+        """Its supernet, with random weights through which signals neither vanish nor explode."""
         return randomised(supernets.build_supernet(space))
 
     @pytest.fixture(scope="class")
@@ -99,7 +101,7 @@ class SpaceContract:
     @classmethod
     def quick(cls, space: Space) -> Iterator[None]:
         """Timings of a few runs each, and plans of a few networks."""
-        from deploy_nas.deploy import quantize
+        from deploy_nas.deploy import measuring, quantize
         from deploy_nas.workflows import profile as profiling
 
         settings_for = profiling.settings_for
@@ -107,8 +109,14 @@ class SpaceContract:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(profiling, "settings_for", lambda asked: few_runs(settings_for(asked)))
             patch.setattr(profiling, "make_plan", lambda *a, **k: plan)
-            # INT8 of a network this small need not pay
+            # a network this small need not be faster in INT8
             patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])
+            together = measuring.measure_together
+            patch.setattr(
+                measuring,
+                "measure_together",
+                lambda models, how, **on: together(models, few_rounds(how), **on),
+            )
             yield
 
     @pytest.fixture(scope="class")
@@ -116,7 +124,7 @@ class SpaceContract:
     def files(
         cls, space: Space, net: torch.nn.Module, quick: None, tmp_path_factory: pytest.TempPathFactory
     ) -> Files:
-        """A profile, the best subnet by an arbitrary predictor, and its exported file: by the commands."""
+        """A profile, the best subnet by an arbitrary predictor, and its model file, made by the commands."""
         folder = tmp_path_factory.mktemp(space.id)
         files = Files(
             folder=folder,
@@ -129,6 +137,7 @@ class SpaceContract:
                     ("best", "best.json"),
                     ("model", "best.onnx"),
                     ("images", "images"),
+                    ("front", "front.json"),
                 )
             },
         )
@@ -140,12 +149,14 @@ class SpaceContract:
         search = ("--population", 10, "--generations", 3, "--predictor", files.predictor)
         run("search", "--profile", files.profile, *budgets, *search, "-o", files.best, "--allow-unstable")
         run("export", files.best, "--weights", files.checkpoint, "-o", files.model)
+        few = ("--predictor", files.predictor, "--evaluations", 200, "--allow-unstable")
+        run("pareto", "--profile", files.profile, *few, "-o", files.front)
         return files
 
     # -- the declaration -----------------------------------------------------------------------------
 
     def test_declaration(self, space: Space, architectures: Sequence[Architecture]) -> None:
-        """Choices survive encoding, figures lie between the extremes, and faults are named."""
+        """Choices survive encoding, figures lie between the extremes, and errors name the fault."""
         figures = AnalyticalEfficiencyPredictor(space).get_efficiency
         side = space.image_sizes[0]
         least, most = figures(space.smallest(side)), figures(space.largest(space.image_sizes[-1]))
@@ -167,7 +178,7 @@ class SpaceContract:
     def test_graphs_are_the_supernets(
         self, space: Space, net: torch.nn.Module, architectures: Sequence[Architecture]
     ) -> None:
-        """Parameters, weights and outputs of a subnet's graph are those of the supernet's own module."""
+        """Parameters, weights and outputs of a subnet's graph are those of the supernet's module."""
         from deploy_nas.deploy.export import check_agreement
 
         side = space.image_sizes[0]
@@ -193,7 +204,7 @@ class SpaceContract:
         assert any(found["id"] == space.id for found in json.loads(run("spaces", "--json")))
 
     def test_profile(self, space: Space, files: Files) -> None:
-        """``profile`` times every layer; ``profiles`` shows, lists and compares what it wrote."""
+        """``profile`` times every layer; ``profiles`` shows, lists and compares its file."""
         from deploy_nas.records.profile import load_profile
 
         profile = load_profile(files.profile)
@@ -205,7 +216,7 @@ class SpaceContract:
         assert "1.000 times as long" in run("profiles", "compare", files.profile, files.profile)
 
     def test_search(self, space: Space, files: Files) -> None:
-        """``search`` wrote an architecture of the space, with what is predicted of it."""
+        """``search`` wrote an architecture of the space, with its predictions."""
         from deploy_nas.records.architecture import load_architecture
         from deploy_nas.records.profile import load_profile
 
@@ -215,13 +226,10 @@ class SpaceContract:
         assert record.predicted.provider == "CPUExecutionProvider"
 
     def test_pareto(self, space: Space, files: Files) -> None:
-        """``pareto`` finds a front and picks its knee."""
-        front, knee = files.folder / "front.json", files.folder / "knee.json"
-        asked = ("--predictor", files.predictor, "--evaluations", 200, "--allow-unstable")
-        run(
-            "pareto", "--profile", files.profile, *asked, "-o", front, "--pick", "knee", "--pick-output", knee
-        )
-        found = json.loads(front.read_text())
+        """``pareto`` found a front, and picks its knee from it."""
+        knee = files.folder / "knee.json"
+        run("pareto", "--from", files.front, "--pick", "knee", "--pick-output", knee)
+        found = json.loads(files.front.read_text())
         assert found["space"] == space.id and found["candidates"]
         assert json.loads(knee.read_text())["predicted"]["picked"] == "knee"
 
@@ -234,7 +242,7 @@ class SpaceContract:
         assert [name for name, _ in space.layers(architecture)] == places[: len(space.layers(architecture))]
 
     def test_export_and_verify(self, space: Space, files: Files) -> None:
-        """``export`` wrote a file that ``verify`` holds against the profile and its budget."""
+        """``export`` wrote a file, which ``verify`` compares with the profile and the budget."""
         found = json.loads(run("verify", files.model, "--profile", files.profile, "--json"))
         record = json.loads(files.best.read_text())
         assert found["measured"]["latency_ms"] > 0 and found["within_budget"] is True
@@ -265,18 +273,18 @@ class SpaceContract:
         """``report`` writes a page that draws every layer."""
         page = files.folder / "report.html"
         asked = ("--profile", files.profile, "--model", files.model, "--predictor", files.predictor)
-        run("report", files.best, *asked, "-o", page)
+        run("report", files.best, *asked, "--front", files.front, "-o", page)
         assert space.id in page.read_text(encoding="utf-8")
 
     def test_accuracy(self, space: Space, files: Files) -> None:
-        """``accuracy collect`` measures subnets on images; what it writes trains a predictor."""
+        """``accuracy collect`` measures subnets on images; a file of that form trains a predictor."""
         from deploy_nas.accuracy.fit import MIN_SUBNETS, FitSettings
         from deploy_nas.workflows.accuracy import fit_file
 
         subnets = files.folder / "subnets.jsonl"
-        asked = ("--images", files.images, "--weights", files.checkpoint, "--workers", 1, "--count", 2)
+        asked = ("--images", files.images, "--weights", files.checkpoint, "--workers", 1, "--count", 1)
         run("accuracy", "collect", "--space", space.id, *asked, "--limit-per-class", 1, "-o", subnets)
-        assert len(subnets.read_text().splitlines()) == 3
+        assert len(subnets.read_text().splitlines()) == 2
         encoded = np.unique(space.canonical(space.sample_encoded(np.random.default_rng(3), 60)), axis=0)
         top1 = 50.0 + 10.0 * np.log(total_figure(space, encoded, "macs") / 1e6 + 1.0)
         header = AccuracyHeader(space=space, weights="w", images="i", image_count=10)
@@ -306,14 +314,14 @@ class SpaceContract:
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    """Run a command as the shell would; returns its standard output."""
+    """Run a command as a shell would; returns its standard output."""
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == code, f"{arguments[0]}: {result.output} {result.exception!r}"
     return result.stdout
 
 
 def few_runs(settings: Settings) -> Settings:
-    """Settings that time everything once, for an instant."""
+    """Settings that time everything once, for as short as possible."""
     return replace(
         settings,
         rounds=1,
@@ -330,8 +338,15 @@ def few_runs(settings: Settings) -> Settings:
     )
 
 
+def few_rounds(how: MeasureSettings) -> MeasureSettings:
+    """Settings that measure a model for an instant, and wait for nothing."""
+    return replace(
+        how, rounds=2, burst_ms=0.1, least_runs=2, warmup_runs=1, warmup_ms=0.0, pause_s=0.0, wait_s=0.0
+    )
+
+
 def arbitrary_predictor(space: Space) -> AccuracyPredictor:
-    """A linear predictor with random weights: it ranks, and means nothing."""
+    """A linear predictor with random weights: its ranking is meaningless."""
     layout = feature_layout(space)
     weight = np.random.default_rng(2).random((len(layout.columns), 1), dtype=np.float32)
     return AccuracyPredictor(
@@ -340,7 +355,7 @@ def arbitrary_predictor(space: Space) -> AccuracyPredictor:
 
 
 def write_images(folder: Path, space: Space) -> None:
-    """One picture of noise per class in class folders, and at least as many as INT8 needs for its ranges."""
+    """Write noise images into class folders: at least one per class, and enough for INT8 calibration."""
     from PIL import Image
 
     rng, side = np.random.default_rng(4), image_size_of(space.largest())
@@ -355,7 +370,7 @@ def write_images(folder: Path, space: Space) -> None:
 
 
 def randomised(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """The net with weights that keep a signal alive, and batch norms that are far from the identity."""
+    """The net with weights through which signals neither vanish nor explode, and random batch norms."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

@@ -45,11 +45,11 @@ def tiny_kit(fault: str = "") -> bytes:
 
 
 class TargetContract:
-    """Subclass it and override :meth:`target`; :meth:`run` too, where somebody must carry the kit."""
+    """Subclass it and override :meth:`target`; also :meth:`run` if a person must carry the kit."""
 
     @pytest.fixture
     def target(self) -> Target:
-        """A target to test; nothing of an earlier test may be left on it."""
+        """A target to test, without files of earlier tests."""
         raise NotImplementedError
 
     def run(
@@ -60,22 +60,22 @@ class TargetContract:
         progress: Progress | None = None,
         options: tuple[str, ...] = (),
     ) -> bytes:
-        """Run a kit to its result."""
+        """Run a kit; returns its result."""
         return target.run_kit(kit, name, progress, options=options)
 
     def test_a_kit_runs_and_its_result_comes_back(self, target: Target) -> None:
-        """With the options it was given."""
+        """The kit runs with the options given."""
         found = json.loads(self.run(target, tiny_kit(), "contract-a", options=("--keep",)))
         assert found["keep"] is True
         target.remove_kit("contract-a")
 
-    def test_removing_what_is_not_there_is_no_error(self, target: Target) -> None:
-        """Nor is removing twice."""
+    def test_removing_a_missing_kit_does_nothing(self, target: Target) -> None:
+        """Removing twice does nothing either."""
         target.remove_kit("contract-never")
         target.remove_kit("contract-never")
 
-    def test_the_machine_is_told_or_an_error(self, target: Target) -> None:
-        """A name such as "x86_64", or that nobody knows."""
+    def test_the_machine_is_known_or_an_error_says_what_to_do(self, target: Target) -> None:
+        """``machine`` returns a name such as "x86_64", or raises an error with a hint."""
         try:
             assert target.machine().strip()
         except TargetError as error:
@@ -83,10 +83,10 @@ class TargetContract:
 
 
 class ReachableTargetContract(TargetContract):
-    """Of a target that runs the kit while :meth:`Target.run_kit` lasts."""
+    """The contract of a target that runs the kit within :meth:`Target.run_kit`."""
 
     def test_runs_of_one_name_share_a_folder_until_it_is_removed(self, target: Target) -> None:
-        """That is how a run goes on from its journal."""
+        """A run can therefore go on from its journal."""
         runs = [json.loads(self.run(target, tiny_kit(), "contract-b"))["runs"] for _ in range(2)]
         other = json.loads(self.run(target, tiny_kit(), "contract-c"))["runs"]
         target.remove_kit("contract-b")
@@ -96,14 +96,14 @@ class ReachableTargetContract(TargetContract):
             target.remove_kit(name)
 
     def test_progress_is_passed_on(self, target: Target) -> None:
-        """In order, and other lines on standard error do no harm."""
+        """Progress is in order, and other lines on standard error are ignored."""
         seen: list[tuple[int, int, str]] = []
         self.run(target, tiny_kit(), "contract-d", lambda *told: seen.append(told))
         assert seen == [(1, 3, "work"), (2, 3, "work"), (3, 3, "work")]
         target.remove_kit("contract-d")
 
-    def test_the_kits_own_error_is_told(self, target: Target) -> None:
-        """And the target is its subject."""
+    def test_the_kits_own_error_is_reported(self, target: Target) -> None:
+        """The target is the subject of the error."""
         with pytest.raises(TargetError, match="threads: must be fewer") as caught:
             self.run(target, tiny_kit("threads: must be fewer"), "contract-e")
         assert caught.value.subject == target.address

@@ -1,4 +1,4 @@
-"""Batches of augmented images, in an order that a checkpoint can keep."""
+"""Batches of augmented images, in an order that a checkpoint can store."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn import functional
 
 
 class Batches:
-    """Random crops and flips of images on the device; every image once before any twice.
+    """Random crops and flips of images on the device; every image is used once before any is used again.
 
     Args:
         images: uint8 ``[n, 3, side, side]``.
         labels: int64 ``[n]``.
         mean, std: per channel, of pixels scaled to 0..1.
-        size: of a batch.
+        size: images per batch.
         cutout_pixels: side of the square that is hidden (DeVries and Taylor, 2017); 0 hides none.
     """
 
@@ -46,12 +46,12 @@ class Batches:
         while len(self.order) < size:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
         chosen, self.order = self.order[:size], self.order[size:]
-        index = there(chosen, self.device)
+        index = to_device(chosen, self.device)
         x = functional.pad(self.images[index], (4, 4, 4, 4))
         side = self.images.shape[-1]
-        top = there(self.rng.integers(0, 9, size), self.device)
-        left = there(self.rng.integers(0, 9, size), self.device)
-        flip = there(self.rng.integers(0, 2, size).astype(bool), self.device)
+        top = to_device(self.rng.integers(0, 9, size), self.device)
+        left = to_device(self.rng.integers(0, 9, size), self.device)
+        flip = to_device(self.rng.integers(0, 2, size).astype(bool), self.device)
         steps = torch.arange(side, device=self.device)
         rows = (top[:, None] + steps)[:, None, :, None]
         columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
@@ -64,8 +64,8 @@ class Batches:
         return y, self.labels[index]
 
     def holes(self, size: int, side: int) -> torch.Tensor:
-        """bool ``[size, 1, side, side]``: a square a picture, its middle anywhere."""
-        middle = there(self.rng.integers(0, side, (2, size)), self.device)
+        """bool ``[size, 1, side, side]``: one square per image, centred on a random pixel."""
+        middle = to_device(self.rng.integers(0, side, (2, size)), self.device)
         offset = torch.arange(side, device=self.device) - middle[:, :, None] + self.cutout_pixels // 2
         inside = (offset >= 0) & (offset < self.cutout_pixels)
         return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
@@ -76,8 +76,8 @@ class Batches:
         return y.contiguous(memory_format=torch.channels_last)
 
 
-def there(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
-    """Values on the device, without waiting for what it is doing."""
+def to_device(values: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
+    """Copy values to the device, without waiting for its pending work."""
     return torch.from_numpy(values).to(device, non_blocking=True)
 
 

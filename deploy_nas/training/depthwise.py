@@ -1,7 +1,7 @@
-"""Depthwise convolutions of small maps, trained quicker on CPUs without AVX-512.
+"""Faster training of depthwise convolutions on small maps, for CPUs without AVX-512.
 
-There the gradient of a 5x5 depthwise kernel takes 50 times as long as that of a 3x3 one of the same map:
-oneDNN has code of its own for the latter only. The larger kernel's is put together from four of the smaller.
+On these the gradient of a 5x5 depthwise kernel takes 50 times as long as that of a 3x3 kernel on the same
+map: oneDNN optimises only the latter. Here four gradients of 3x3 kernels make up that of a 5x5 kernel.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch.nn import functional, grad
 
-from deploy_nas.training.instead import Instead
+from deploy_nas.training.override import FunctionOverride
 
-# Pixels of a map up to which four small gradients are quicker than a large one.
+# Pixels of the largest map on which four small gradients are faster than a large one.
 _SMALL_MAP = 16
 
 
@@ -73,11 +73,11 @@ def _fits(
 
 
 def _quick(x: torch.Tensor, weight: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-    """Arguments that are the same in every call that fits are left out."""
+    """Convolve, without the arguments that are the same in every call that fits."""
     return cast("torch.Tensor", _Depthwise5.apply(x, weight))
 
 
 def quick_depthwise() -> contextlib.AbstractContextManager[Any]:
-    """A context in which a forward pass is the same and its backward pass quicker, where that is needed."""
+    """A context in which backward passes are faster, on CPUs that need it; forward passes are unchanged."""
     slow = torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return Instead(torch.conv2d, _fits, _quick) if slow else contextlib.nullcontext()
+    return FunctionOverride(torch.conv2d, _fits, _quick) if slow else contextlib.nullcontext()

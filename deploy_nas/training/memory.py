@@ -1,13 +1,13 @@
-"""Memory that a training process keeps instead of giving it back each step, in huge pages."""
+"""Keeps a training process's memory allocated between steps, in huge pages."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Every step asks for the same large tensors. By default glibc gives such memory back and asks for it
-# anew, and the page faults of that are a third of a step on a CPU. In small pages, looking their addresses
-# up is another fifth.
+# Every step allocates the same large tensors. By default glibc returns such memory to the system and requests
+# it again, and the page faults take a third of a step on a CPU. With small pages, address translation takes
+# another fifth.
 _GLIBC = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_MMAP_MAX_": "0",
@@ -17,7 +17,7 @@ _GLIBC = {
 
 
 def keep_memory() -> None:
-    """Start this script again with glibc told so, unless it was: it reads these at a process's start only."""
+    """Restart this script with these settings of glibc, which reads them only when a process starts."""
     if sys.platform == "linux" and not _GLIBC.keys() <= os.environ.keys():
         command = [sys.executable, *sys.argv]
         os.execve(command[0], command, {**_GLIBC, **os.environ})  # noqa: S606 - this very script

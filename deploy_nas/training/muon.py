@@ -1,7 +1,7 @@
-"""Which weights Muon trains, and its step: apart from the learning rate, and on a CPU in float32.
+"""The weights that Muon trains, and its step: separate from the learning rate, and in float32 on a CPU.
 
-``torch.optim.Muon`` orthogonalises in bfloat16, which GPUs are quick at. CPUs without it took a fifth of
-a training step of the embedded supernet for that; float32 takes them almost nothing, and is more exact.
+``torch.optim.Muon`` orthogonalises in bfloat16, which is fast on GPUs. On CPUs without bfloat16 this took a
+fifth of a training step of the embedded supernet. There float32 takes almost no time, and is more precise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deploy_nas.training.instead import Instead
+from deploy_nas.training.override import FunctionOverride
 
 
 def _on_cpu(x: torch.Tensor) -> bool:
@@ -22,19 +22,20 @@ def _on_cpu(x: torch.Tensor) -> bool:
 
 
 def _float32(x: torch.Tensor) -> torch.Tensor:
-    """A copy, as ``Tensor.bfloat16()`` gives one and its caller writes into it."""
+    """A copy: ``Tensor.bfloat16()`` returns one too, and its caller writes into it."""
     return x.to(torch.float32, copy=True)
 
 
 def exact_on_cpu() -> contextlib.AbstractContextManager[Any]:
     """A context in which ``Muon.step`` orthogonalises matrices on the CPU in float32."""
-    return Instead(torch.Tensor.bfloat16, _on_cpu, _float32)
+    return FunctionOverride(torch.Tensor.bfloat16, _on_cpu, _float32)
 
 
 class Muon:
-    """``torch.optim.Muon`` for 1x1 convolutions, in two parts; the first does not know the learning rate.
+    """``torch.optim.Muon`` for 1x1 convolutions, in two parts.
 
-    So a CUDA graph can hold the first, which is thousands of small kernels.
+    The first part, thousands of small kernels, does not depend on the learning rate, so that a CUDA graph can
+    hold it.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter], *, momentum: float) -> None:
@@ -46,7 +47,7 @@ class Muon:
 
     @torch.no_grad()
     def orthogonalise(self) -> None:
-        """Take in the gradients: ``steps`` become what torch's Muon would add at a learning rate of one."""
+        """Read the gradients and set ``steps`` to the steps of torch's Muon at a learning rate of one."""
         for step, weight in zip(self.steps, self.weights, strict=True):
             step.zero_()
             step.grad = None if weight.grad is None else weight.grad.view(weight.shape[:2])

@@ -1,4 +1,4 @@
-"""Passes over one batch: subnets learn from it or gather statistics, and a teacher answers it."""
+"""Passes over one batch: subnets learn from it or gather statistics, and a teacher gives targets for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from deploy_nas.training.batches import there
+from deploy_nas.training.batches import to_device
 from deploy_nas.training.depthwise import quick_depthwise
 from deploy_nas.training.replay import Replay
 
@@ -21,13 +21,13 @@ SetArchitecture = Callable[[dict[str, Any]], None]
 
 
 class Masked(Protocol):
-    """All subnets in the shapes of the largest, as ``adapters.supernets.Masked``."""
+    """All subnets in the shapes of the largest (``adapters.supernets.Masked``)."""
 
     def genes(self, architecture: dict[str, Any]) -> np.ndarray[Any, Any]:
-        """The genes that mask the largest subnet into that one."""
+        """The genes that reduce the largest subnet to this one."""
 
     def __call__(self, x: torch.Tensor, genes: torch.Tensor) -> torch.Tensor:
-        """Its logits."""
+        """The logits of the subnet with these genes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class Elastic:
     """The supernet as the trainer needs it: a module, and how to choose a subnet of it.
 
     ``sample(rng)`` gives an architecture dict with ``image_size``; ``activate(architecture)`` sets it.
-    ``masked`` spares a GPU new shapes with every random subnet.
+    With ``masked``, random subnets keep the same shapes on a GPU.
     """
 
     net: nn.Module
@@ -64,11 +64,11 @@ class Passes:
 
     Args:
         elastic: the supernet, on the device.
-        device: where it works.
-        teacher: gives logits for images of the given side; every subnet learns those if there is one.
-        temperature: of the softmax that a teacher's answers are compared in.
+        device: the device to work on.
+        teacher: returns logits for images of the given side; every subnet learns them, if there is a teacher.
+        temperature: of the softmax in which a teacher's logits are compared.
         label_smoothing: of the labels, without a teacher.
-        written: tensors that recorded functions of others write into.
+        written: returns the tensors that other recorded functions write into.
     """
 
     def __init__(
@@ -101,17 +101,17 @@ class Passes:
     def subnet(
         self, architecture: dict[str, Any]
     ) -> tuple[Any, Callable[..., torch.Tensor], tuple[Any, ...]]:
-        """One subnet: by what key its passes are recorded, a function of images and more, and that more."""
+        """The key that a subnet's passes are recorded by, their function of images and more, and the rest."""
         fixed, size = (self.elastic.smallest, self.elastic.largest), architecture["image_size"]
         if not self.replay.records or any(architecture == one | {"image_size": size} for one in fixed):
             return json.dumps(architecture), lambda x: self.forward(x, architecture), ()
         if (masked := self.elastic.masked) is None:
             return None, lambda x: self.forward(x, architecture), ()
-        genes = there(masked.genes(architecture), self.device)
+        genes = to_device(masked.genes(architecture), self.device)
         return size, lambda x, genes: masked(scaled(x, size), genes), (genes,)
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 for what bears it, on a GPU."""
+        """bfloat16 on a GPU, where autocast permits it."""
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.replay.records, cache_enabled=False
         )
@@ -119,7 +119,7 @@ class Passes:
     def learn(
         self, x: torch.Tensor, target: torch.Tensor, architecture: dict[str, Any]
     ) -> tuple[torch.Tensor, ...]:
-        """Add one subnet's gradients; returns its loss and logits. The target: labels, or probabilities."""
+        """Add one subnet's gradients; returns its loss and logits. ``target`` is labels or probabilities."""
         key, logits_of, more = self.subnet(architecture)
 
         def function(x: torch.Tensor, target: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -133,15 +133,17 @@ class Passes:
         return self.replay(kind, function, x, target, *more)
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy with labels; with probabilities the divergence from them, times the temperature twice
-        for gradients of the same size (Hinton et al., 2015)."""
+        """Cross-entropy with labels; divergence from probabilities, times the squared temperature.
+
+        The factor keeps the size of the gradients (Hinton et al., 2015).
+        """
         if not target.is_floating_point():
             return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         log_probabilities = (logits / self.temperature).log_softmax(1)
         return functional.kl_div(log_probabilities, target, reduction="batchmean") * self.temperature**2
 
-    def answers(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The targets of the largest subnet: the teacher's probabilities, or the labels."""
+    def targets(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Targets for the largest subnet: the teacher's probabilities, or the labels."""
         if (teacher := self.teacher) is None:
             return labels
 
@@ -151,10 +153,11 @@ class Passes:
 
         return self.replay("teacher", function, x)[0]
 
-    def look(self, x: torch.Tensor, architecture: dict[str, Any]) -> None:
-        """A pass for the batch-norm statistics alone.
+    def update_statistics(self, x: torch.Tensor, architecture: dict[str, Any]) -> None:
+        """Run a pass that only updates the batch-norm statistics.
 
-        Never masked: what is passed over would count too, and deep blocks would get those of shallow subnets.
+        It is never masked: skipped blocks would be counted too, and deep blocks would get the statistics of
+        shallow subnets.
         """
         with torch.no_grad(), self.precision():
             self.forward(x, architecture)

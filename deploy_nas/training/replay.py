@@ -1,4 +1,4 @@
-"""Functions of fixed shapes, called again and again: on a GPU each as one CUDA graph."""
+"""Calls functions of fixed shapes repeatedly, on a GPU each as one CUDA graph."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Replay:
     A subnet's pass is a thousand small kernels: launching them takes three times as long as running them.
 
     Args:
-        device: where the functions work; on a CPU they are just called.
-        state: gives the tensors that a function writes besides what it returns (gradients, statistics,
-            moments): recording leaves them as they were, and zero where they did not exist.
+        device: the functions' device; on a CPU they are simply called.
+        state: returns the tensors that functions write besides their results (gradients, statistics,
+            moments). Recording leaves them as they were, and new ones at zero.
     """
 
     def __init__(self, device: torch.device, state: Callable[[], Sequence[torch.Tensor]]) -> None:
@@ -28,14 +28,16 @@ class Replay:
 
     @property
     def records(self) -> bool:
-        """Whether functions are recorded, so that what they write must stay in its place."""
+        """Whether functions are recorded; the tensors they write must then stay in place."""
         return self.device.type == "cuda"
 
     def __call__(
         self, key: Hashable | None, function: Function, *inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return ``function(*inputs)``. ``key`` stands for the function, its modes and its shapes;
-        without one it is called and not recorded."""
+        """Return ``function(*inputs)``.
+
+        ``key`` identifies the function, its modes and its shapes. Without a key it is only called.
+        """
         if not self.records or key is None:
             return function(*inputs)
         if key not in self.recorded:
@@ -44,7 +46,7 @@ class Replay:
         for mine, given in zip(own, inputs, strict=True):
             mine.copy_(given)
         graph.replay()
-        return tuple(output.clone() for output in outputs)  # the next graph may write there
+        return tuple(output.clone() for output in outputs)  # the next graph may overwrite them
 
     def _record(self, function: Function, inputs: tuple[torch.Tensor, ...]) -> Any:
         before = {id(tensor): (tensor, tensor.detach().clone()) for tensor in self.state()}
@@ -52,7 +54,7 @@ class Replay:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(2):  # libraries choose and load what they need when called first
+            for _ in range(2):  # libraries choose and load their kernels in the first call
                 function(*own)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()

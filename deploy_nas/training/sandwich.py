@@ -1,23 +1,23 @@
 """Train an elastic supernet: the largest subnet first, then the sandwich rule, then shared statistics.
 
-Three phases, each from a checkpoint, so that a run can be stopped anywhere:
+Training has three phases, and resumes from a checkpoint, so that a run can be stopped anywhere:
 
 1. ``largest``: the largest subnet alone, at random image sizes (OFA's first stage).
-2. ``sandwich``: largest, smallest and one random subnet a step (Yu et al., BigNAS, 2020: sandwich rule).
+2. ``sandwich``: largest, smallest and one random subnet per step (Yu et al., BigNAS, 2020: sandwich rule).
 3. ``frozen``: batch-norm statistics are gathered over random subnets, then the weights are tuned
    with those shared statistics frozen, so that a subnet works without recalibration data.
 
-With a teacher every subnet learns its answers to the very same crops (Hinton et al., 2015; Beyer et al.,
-2022). Without one the largest subnet learns the labels, and the two others its answers.
+With a teacher, every subnet learns the teacher's probabilities for the same crops (Hinton et al., 2015; Beyer
+et al., 2022). Without one, the largest subnet learns the labels, and the two others its probabilities.
 
-The pointwise convolutions that a batch norm follows are trained by Muon in the first two phases (Jordan
-et al., 2024): further in the same epochs than SGD alone. Its steps are as large as its learning rate says,
-whatever the gradient: without a norm behind them they kill the ReLUs of squeeze-and-excitation. Everything
-else, and the last phase, is SGD with momentum.
+In the first two phases, Muon trains the pointwise convolutions that a batch norm follows (Jordan et al.,
+2024), which gets further in the same number of epochs than SGD alone. The size of its steps depends only on
+the learning rate, not on the gradient: without a following norm they would kill the ReLUs of
+squeeze-and-excitation. SGD with momentum trains everything else, and everything in the last phase.
 
-The learning rate is steady until the last ``decay_epochs`` of the second phase. The state before the decay
-is kept beside the checkpoint, so that a run of more sandwich epochs goes on from there and ends as if it
-had been asked for so many from the start.
+The learning rate is constant until the last ``decay_epochs`` of the second phase. The state before the decay
+is kept beside the checkpoint, so that a run with more sandwich epochs continues from there and ends as if it
+had had that many from the start.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _STATISTICS_MOMENTUM = 0.03
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """A training run in numbers: the same recipe, data and seed give the same weights on one machine."""
+    """The parameters of a training run: on one machine, the same recipe and data give the same weights."""
 
     largest_epochs: float = 16.0
     sandwich_epochs: float = 20.0
@@ -68,7 +68,7 @@ class Recipe:
     seed: int = 0
 
     def epochs(self, images: int) -> float:
-        """How often all three phases see each of so many images."""
+        """How often the three phases together see each image, for this number of images."""
         frozen = self.frozen_steps / math.ceil(images / self.batch_size)
         return self.largest_epochs + self.sandwich_epochs + frozen
 
@@ -81,10 +81,10 @@ class Trainer:
         images: uint8 ``[n, 3, height, width]``.
         labels: int64 ``[n]``.
         mean, std: per channel, of pixels scaled to 0..1.
-        checkpoint: file the state is kept in; an existing one is resumed.
-        origin: names the weights and images begun with; a checkpoint of another origin is refused.
-        log: called with one line now and then.
-        teacher: gives logits for images of the given side.
+        checkpoint: file of the state; an existing one is resumed.
+        origin: names the initial weights and the images; a checkpoint of another origin is refused.
+        log: called with a line of progress every 50 steps.
+        teacher: returns logits for images of the given side.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Trainer:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
         self.origin, self.checkpoint_every_s = origin, checkpoint_every_s
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.backends.cudnn.deterministic = True  # costs nothing here
+        torch.backends.cudnn.deterministic = True  # no slower here
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
         self.rng = np.random.default_rng(recipe.seed)
         self.batches = Batches(
@@ -159,11 +159,11 @@ class Trainer:
 
     @property
     def steady(self) -> Path:
-        """The file of the state before the learning rate falls."""
+        """The file of the state before the learning rate decays."""
         return self.checkpoint.with_suffix(".steady.pt")
 
     def save(self, path: Path | None = None) -> None:
-        """Write the whole state beside the checkpoint, then replace it: never half a file."""
+        """Write the whole state beside the checkpoint, then replace that: the file is never incomplete."""
         path = path or self.checkpoint
         state = {
             "recipe": json.dumps(asdict(self.recipe)),
@@ -181,7 +181,7 @@ class Trainer:
         part.replace(path)
 
     def resume(self) -> None:
-        """Go on from the checkpoint where there is one, or from the steady state of a shorter run."""
+        """Continue from the checkpoint, if there is one, or from the steady state of a shorter run."""
         if not self.checkpoint.exists():
             return
         state = self.load(self.checkpoint)
@@ -190,7 +190,7 @@ class Trainer:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.batches.order = state["order"].cpu().numpy()
-        # In place: OFA's own load_state_dict renames keys and would not take its own names back.
+        # In place: OFA's load_state_dict renames keys and does not accept its own names.
         own = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
         with torch.no_grad():
             for name, value in state["state_dict"].items():
@@ -200,27 +200,29 @@ class Trainer:
         self.log(f"resumed at step {self.step}")
 
     def load_steady(self) -> dict[str, Any]:
-        """The state before the decay of a run with fewer sandwich epochs and else this recipe."""
+        """The state before the decay of a run with fewer sandwich epochs and otherwise this recipe."""
         if self.steady.exists():
             state = self.load(self.steady)
             same = json.loads(state["recipe"]) | {"sandwich_epochs": self.recipe.sandwich_epochs}
             if same == asdict(self.recipe) and state["step"] <= self.decay_start:
                 return state
         raise MismatchError(
-            "made with another recipe", subject=str(self.checkpoint), hint="name another folder, or remove it"
+            "was made with another recipe",
+            subject=str(self.checkpoint),
+            hint="name another folder, or remove it",
         )
 
     def load(self, path: Path) -> dict[str, Any]:
-        """A state that :meth:`save` wrote, of the same origin."""
+        """Read a state that :meth:`save` wrote, of the same origin."""
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise RecordError(
-                "is no checkpoint, or cut short", subject=str(path), hint="remove it to begin anew"
+                "is not a checkpoint, or is cut short", subject=str(path), hint="remove it to start over"
             ) from error
         if state.get("origin", self.origin) != self.origin:
             raise MismatchError(
-                "began with other weights, images or another teacher",
+                "began with other weights, other images or another teacher",
                 subject=str(path),
                 hint="name another folder, or remove it",
             )
@@ -229,7 +231,7 @@ class Trainer:
     # -- phases --------------------------------------------------------------------------------
 
     def learning_rate(self) -> float:
-        """Linear warm-up, steady, then linear decay over the first two phases; cosine over the last."""
+        """Linear warm-up, constant, then linear decay over the first two phases; cosine over the last."""
         left = self.joint_steps - self.step
         if left > 0:
             warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_steps))
@@ -250,23 +252,23 @@ class Trainer:
         return "frozen"
 
     def gather_statistics(self) -> None:
-        """Batch-norm statistics as the average over random subnets: what every subnet will share."""
+        """Set the batch-norm statistics to the average over random subnets, for all subnets to share."""
         self.net.train()
         norms = self.passes.norms
         kept = [m.momentum for m in norms]
-        # The first pass replaces what training left: it is of cutout images, and of masked passes on a GPU.
+        # The first pass replaces the statistics of training, which had cutout and, on a GPU, masked passes.
         for norm in norms:
             norm.momentum = 1.0
-        self.passes.look(self.batches.next(whole=True)[0], self.elastic.largest)
+        self.passes.update_statistics(self.batches.next(whole=True)[0], self.elastic.largest)
         for norm in norms:
             norm.momentum = _STATISTICS_MOMENTUM
         for _ in range(self.recipe.statistics_batches):
-            self.passes.look(self.batches.next(whole=True)[0], self.elastic.sample(self.rng))
+            self.passes.update_statistics(self.batches.next(whole=True)[0], self.elastic.sample(self.rng))
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
 
     def train_step(self, phase: str) -> torch.Tensor:
-        """One optimiser step; returns the largest subnet's loss, for which a GPU need not be waited for."""
+        """Take one optimiser step; returns the largest subnet's loss without waiting for a GPU."""
         self.net.train()
         if phase == "frozen":
             for norm in self.passes.norms:
@@ -277,7 +279,7 @@ class Trainer:
         largest = dict(self.elastic.largest)
         if phase == "largest":
             largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
-        target = self.passes.answers(x, labels)
+        target = self.passes.targets(x, labels)
         loss, logits = self.passes.learn(x, target, largest)
         if phase != "largest":
             if target is labels:
@@ -296,7 +298,7 @@ class Trainer:
         return loss
 
     def take_step(self, lr: float, *, joint: bool) -> None:
-        """Muon's step of the pointwise weights and SGD's of the others; unless ``joint``, SGD's of all."""
+        """Step the pointwise weights with Muon and the others with SGD; unless ``joint``, all with SGD."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if not joint:
@@ -306,19 +308,19 @@ class Trainer:
         self.muon.step(lr * recipe.muon_lr / recipe.peak_lr, recipe.muon_weight_decay)
         kept = [p.grad for p in self.pointwise]
         for p in self.pointwise:
-            p.grad = None  # SGD passes over it
+            p.grad = None  # SGD skips it
         self.optimizer.step()
         for p, gradient in zip(self.pointwise, kept, strict=True):
-            p.grad = gradient  # a recorded pass adds to this very tensor
+            p.grad = gradient  # a recorded pass adds to this same tensor
 
     def size_weights(self) -> list[float]:
-        """The largest image size half of the time."""
+        """Probability of each image size: 0.5 for the largest, the rest shared by the others."""
         others = len(self.elastic.image_sizes) - 1
         top = max(self.elastic.image_sizes)
         return [0.5 if s == top else 0.5 / others for s in self.elastic.image_sizes] if others else [1.0]
 
     def run(self) -> dict[str, torch.Tensor]:
-        """All three phases from wherever the checkpoint stands; returns a copy of the state dict."""
+        """Run all three phases, or the rest after a checkpoint; returns a copy of the state dict."""
         self.resume()
         total = sum(self.phase_steps.values())
         started, saved = time.monotonic(), time.monotonic()
@@ -345,12 +347,12 @@ class Trainer:
                 saved = now
         return copy.deepcopy(self.net.state_dict())
 
-    # -- judging -------------------------------------------------------------------------------
+    # -- evaluating -------------------------------------------------------------------------------
 
     def accuracy(
         self, architecture: dict[str, Any], images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
     ) -> float:
-        """Top-1 in percent of one subnet with the statistics the net holds."""
+        """Top-1 in percent of one subnet, with the net's own batch-norm statistics."""
         self.net.eval()
         right = 0
         with torch.no_grad():

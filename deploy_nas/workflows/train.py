@@ -92,7 +92,7 @@ def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
     net = supernets.build_supernet(space, seed=seed)
     if start is not None:
         supernets.load_weights(net, space, start)
-    supernets.fuse_activations(net)
+    supernets.use_torch_activations(net)
     return Elastic(
         net=net,
         activate=lambda architecture: supernets.activate(net, architecture),

@@ -205,7 +205,7 @@ def test_damaged_and_foreign_onnx_files(space: Space, tmp_path: Path) -> None:
     )
     assert flat.graph.initializer[0].name.endswith("layer0.weight")
     path.write_bytes(flat.SerializeToString())
-    with pytest.raises(RecordError, match="not of a perceptron"):
+    with pytest.raises(RecordError, match="not a perceptron"):
         load_accuracy_predictor(space, path)
     for data in (b"", b"text", whole[:-1000], other.SerializeToString(), broken.SerializeToString()):
         path.write_bytes(data)

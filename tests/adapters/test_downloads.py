@@ -108,7 +108,7 @@ def test_offline_says_so(server):
 
 
 def test_other_addresses_are_refused(server):
-    with pytest.raises(DownloadError, match="no web address"):
+    with pytest.raises(DownloadError, match="not a web address"):
         downloads.fetch("file:///etc/hostname", filename="f")
 
 

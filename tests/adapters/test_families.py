@@ -120,11 +120,11 @@ def test_the_sixth_depth_is_ignored_and_the_width_is_one_number(vww):
     assert get_space("ofa-resnet50").decode(get_space("ofa-resnet50").encode([skipped]))[0]["d"][0] == 0
 
 
-def test_resnet_checkpoints_load_in_both_spellings(tmp_path, randomise):
+def test_resnet_checkpoints_load_with_both_sets_of_names(tmp_path, randomise):
     space = get_space("ofa-resnet50")
     net = randomise(supernets.build_supernet(space))
     state = net.state_dict()
-    static = {}  # as an ofa without elastic layers spells it: what OFAResNets.load_state_dict renames
+    static = {}  # as an ofa without elastic layers names it: what OFAResNets.load_state_dict renames
     for key, value in state.items():
         for ours, theirs in (
             (".linear.linear.", ".linear."),

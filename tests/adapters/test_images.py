@@ -111,12 +111,15 @@ def test_few_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
     [
         ({}, "holds no images"),
         ({"cat/readme.txt": b"x"}, "holds no images"),
-        ({"1.png": png(1)}, "does not lie in a class folder"),
-        ({"cat/1.png": png(1), "x/y/z.png": png(1)}, "x/y/z.png: does not lie in a class folder"),
+        ({"1.png": png(1)}, "is not in a class folder"),
+        ({"cat/1.png": png(1), "x/y/z.png": png(1)}, "x/y/z.png: is not in a class folder"),
         ({"cat/1.png": png(1), "dog/readme.txt": b""}, "dog: this class folder holds no images"),
-        ({"cat/1.png": png(1), "dog/1.png": png(1, side=9)}, "dog/1.png: is 9x9 pixels, the ones before 8x8"),
+        (
+            {"cat/1.png": png(1), "dog/1.png": png(1, side=9)},
+            "dog/1.png: is 9x9 pixels, the images before it are 8x8",
+        ),
         ({"cat/1.png": b"x"}, "1 of 1 images cannot be read"),
-        ({"cat/more/deep/1.png": png(1)}, "cat/more/deep/1.png: does not lie in a class folder"),
+        ({"cat/more/deep/1.png": png(1)}, "cat/more/deep/1.png: is not in a class folder"),
     ],
 )
 def test_sets_that_cannot_be_used_are_named(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
@@ -139,7 +142,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(ImagesError, match="neither a folder nor a zip"):
         load_images(tmp_path / "x.zip")
-    with pytest.raises(OptionError, match="limit per class"):
+    with pytest.raises(OptionError, match="limit_per_class"):
         load_images(tmp_path, limit_per_class=0)
 
 
@@ -225,7 +228,7 @@ def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_pixels_of_unknown_range_are_no_image(tmp_path: Path, kind: type) -> None:
     data = encoded(Image.fromarray(np.ones((8, 8), kind)), "TIFF")
-    with pytest.raises(ImagesError, match=r"1 of 1 images cannot be read \(1\.tif has 32 bits a pixel"):
+    with pytest.raises(ImagesError, match=r"1 of 1 images cannot be read \(1\.tif has 32 bits per pixel"):
         load_images(write_folder(tmp_path / "s", {"1.tif": data}), labelled=False)
 
 

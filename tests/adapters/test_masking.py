@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy_nas.adapters.supernets import Masked, activate, build_supernet, fuse_activations
+from deploy_nas.adapters.supernets import Masked, activate, build_supernet, use_torch_activations
 from deploy_nas.core.spaces import embedded_space
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ def net():
         for name, value in made.state_dict().items():
             if "to3_matrix" in name or name.endswith((".bn.weight", ".bn.bias", "running_mean")):
                 value.add_(0.3 * torch.randn(value.shape, generator=generator))  # as if trained
-    fuse_activations(made)
+    use_torch_activations(made)
     return made
 
 

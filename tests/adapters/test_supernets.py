@@ -13,7 +13,7 @@ from ofa.imagenet_classification.elastic_nn.utils import set_running_statistics
 from ofa.nas.efficiency_predictor import Mbv3FLOPsModel
 
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.supernets.checkpoints import spelling
+from deploy_nas.adapters.supernets.checkpoints import canonical_key
 from deploy_nas.core.errors import ImagesError, OutputError, WeightsError
 from deploy_nas.core.spaces import get_space
 
@@ -160,12 +160,12 @@ def same_weights(a, b):
 
 
 @pytest.mark.parametrize("container", [True, False])
-@pytest.mark.parametrize("spelling", ["published", "own"])
-def test_checkpoints_load(tmp_path, small, spelling, container):
+@pytest.mark.parametrize("names", ["published", "own"])
+def test_checkpoints_load(tmp_path, small, names, container):
     path = tmp_path / "net"
-    state = published(small, False) if spelling == "published" else dict(small.state_dict())
-    assert any(".mobile_inverted_conv." in k for k in state) == (spelling == "published")
-    state = {k: v for k, v in state.items() if spelling == "own" or not k.endswith("num_batches_tracked")}
+    state = published(small, False) if names == "published" else dict(small.state_dict())
+    assert any(".mobile_inverted_conv." in k for k in state) == (names == "published")
+    state = {k: v for k, v in state.items() if names == "own" or not k.endswith("num_batches_tracked")}
     torch.save({"state_dict": state, "epoch": 3} if container else state, path)
     net = supernets.build_supernet(SMALL, seed=9)
     assert supernets.load_weights(net, SMALL, path) == supernets.weights_hash(path)
@@ -185,9 +185,9 @@ def test_published_checkpoints_load_as_ofa_loads_them(tmp_path, big, id):
     assert same_weights(ours, net)
 
 
-def test_a_module_of_mcunets_spelling_is_understood():
-    spelled = {spelling(k) for k in ("first_conv.conv.conv.weight", "first_conv.bn.bn.running_mean")}
-    assert spelled == {"first_conv.conv.weight", "first_conv.bn.running_mean"}
+def test_module_names_of_mcunet_are_made_canonical():
+    found = {canonical_key(k) for k in ("first_conv.conv.conv.weight", "first_conv.bn.bn.running_mean")}
+    assert found == {"first_conv.conv.weight", "first_conv.bn.running_mean"}
 
 
 def test_safetensors_round_trip_and_half(tmp_path, small):
@@ -263,8 +263,8 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, small):
     (tmp_path / "empty").touch()
     refused(tmp_path / "empty", "cut short")
     (tmp_path / "text").write_text("not a checkpoint\n")
-    refused(tmp_path / "text", "is no checkpoint")
-    refused(tmp_path / "absent", "no such file")
+    refused(tmp_path / "text", "is not a checkpoint")
+    refused(tmp_path / "absent", "no such weights file")
     refused(tmp_path, "cannot be read")
     for value in ([1, 2], {}, {"state_dict": {"a": 1}}, {"state_dict": {1: torch.zeros(1)}}):
         torch.save(value, tmp_path / "other")
@@ -282,8 +282,8 @@ def test_other_nets_are_refused_naming_the_first_key(tmp_path, small, big):
     torch.save({**state, "blocks.21.extra.weight": torch.zeros(2)}, path)
     refused(path, "'blocks.21.extra.weight' is not in that net")
     torch.save({**state, "blocks.1.conv.point_linear.conv.weight": state[key]}, path)
-    refused(path, "stands twice")
+    refused(path, "occurs twice")
     torch.save({**state, key: state[key].long()}, path)
     refused(path, "floating-point")
     torch.save({**state, key: state[key] * float("nan")}, path)
-    refused(path, "infinities or not-a-numbers")
+    refused(path, "infinities or NaNs")

@@ -11,7 +11,7 @@ from deploy_nas.core.errors import CheckFailedError, OptionError
 from deploy_nas.core.fingerprint import Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.deploy.verify import Verification
-from deploy_nas.records.model import Certificate, MeasuredOn
+from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.workflows import verify as workflow
 from deploy_nas.workflows.verify import MeasuredTop1, Verified
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, Pool, SqueezeExcite, make_divisible
-from deploy_nas.core.operator_base import Operator
-from deploy_nas.core.tensors import TensorSpec
 
 STEM = Layer(
     kind="stem",
@@ -70,54 +68,6 @@ def test_tail() -> None:
     assert (TAIL.out_channels, TAIL.out_size) == (2, 1)
 
 
-OPERATORS: list[tuple[Operator, str, int, int, dict[str, tuple[int, ...]]]] = [
-    (
-        Conv(role="a", in_channels=4, out_channels=8, kernel=3, stride=2, activation="relu"),
-        "conv3s2o8+relu",
-        288 * 9,
-        288 + 16,
-        {"weight": (8, 4, 3, 3), "bias": (8,)},
-    ),
-    (
-        Conv(role="a", in_channels=8, out_channels=8, kernel=5, depthwise=True, norm=False),
-        "dw5s1o8",
-        200 * 9,
-        200,
-        {"weight": (8, 1, 5, 5)},
-    ),
-    (
-        SqueezeExcite(role="a", channels=8, mid_channels=2),
-        "se2",
-        32,
-        42,
-        {
-            "reduce.weight": (2, 8, 1, 1),
-            "reduce.bias": (2,),
-            "expand.weight": (8, 2, 1, 1),
-            "expand.bias": (8,),
-        },
-    ),
-    (Pool(role="a", channels=8, kind="max", kernel=3, stride=2), "maxpool3s2", 0, 0, {}),
-    (GlobalPool(role="a", channels=8), "pool", 0, 0, {}),
-    (
-        Linear(role="a", in_channels=8, out_channels=3),
-        "linear3",
-        24,
-        27,
-        {"weight": (3, 8, 1, 1), "bias": (3,)},
-    ),
-]
-
-
-@pytest.mark.parametrize(("op", "key", "macs", "params", "shapes"), OPERATORS)
-def test_an_operators_numbers(
-    op: Operator, key: str, macs: int, params: int, shapes: dict[str, tuple[int, ...]]
-) -> None:
-    assert (op.key, op.macs(3), op.params) == (key, macs, params)
-    assert op.tensors == {name: TensorSpec(shape=shape) for name, shape in shapes.items()}
-    assert list(op.tensors) == list(shapes)
-
-
 def test_what_a_block_looks_like() -> None:
     assert [conv.role for conv in BLOCK.convs] == ["expand", "depthwise", "project"]
     assert BLOCK.depthwise is BLOCK.ops[1]
@@ -137,11 +87,6 @@ def test_without_a_depthwise_convolution_the_largest_counts() -> None:
     assert (layer.out_channels, layer.out_size) == (6, 3)
     pooled = Layer(kind="tail", in_channels=4, in_size=9, ops=(GlobalPool(role="pool", channels=4),))
     assert (pooled.kernel, pooled.middle_channels, pooled.stride) == (0, 0, 1)
-
-
-@pytest.mark.parametrize(("size", "stride", "out"), [(7, 2, 4), (8, 2, 4), (1, 2, 1), (5, 1, 5)])
-def test_same_padding(size: int, stride: int, out: int) -> None:
-    assert Conv(role="c", in_channels=1, out_channels=1, kernel=3, stride=stride).out_size(size) == out
 
 
 @pytest.mark.parametrize(("value", "rounded"), [(1, 8), (11, 16), (12, 16), (19.2, 24), (32, 32), (36, 40)])

@@ -11,7 +11,7 @@ from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.bundle import make_bundle, open_bundle
 from deploy_nas.deploy.model_file import parse_model_file
 from deploy_nas.records.bundle import MANIFEST
-from deploy_nas.records.model import Certificate, MeasuredOn
+from deploy_nas.records.certificate import Certificate, MeasuredOn
 
 SPACE = embedded_space()
 ON = MeasuredOn(cpu="a small board", threads=2, runtime_version="1.2", provider="FastProvider")

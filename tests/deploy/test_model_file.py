@@ -10,7 +10,7 @@ from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.model_file import certify, parse_model_file, read_model
-from deploy_nas.records.model import Certificate, MeasuredOn
+from deploy_nas.records.certificate import Certificate, MeasuredOn
 
 SPACE = embedded_space()
 MEASURED = Measured(latency_ms=1.0, p50_ms=1.1, p90_ms=1.2, p99_ms=1.3, runs=9)

@@ -69,7 +69,7 @@ def test_description_and_result_round_trip(kit):
     with pytest.raises(RecordError, match="there: has no model 'c'"):
         found.model("c", "there")
     for bad, message in (
-        (data[:50], "no result of a check"),
+        (data[:50], "not the result of a check"),
         (data.replace(b'"runs"', b'"ruins"'), "runs"),
         (data.replace(b'"device"', b'"devise"'), "device"),
     ):

@@ -129,7 +129,7 @@ def test_newer_and_foreign_journals(tmp_path):
     with pytest.raises(VersionError, match="99"):
         read_journal(path)
     path.write_text("hello\n")
-    with pytest.raises(RecordError, match="no journal"):
+    with pytest.raises(RecordError, match="not a journal"):
         read_journal(path)
 
 

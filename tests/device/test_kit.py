@@ -30,11 +30,11 @@ def test_a_result_is_the_journal_and_a_line_that_closes_it(journal, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d[:-20], "no finished result"),
+        (lambda d: d[:-20], "not a finished result"),
         (lambda d: d.replace(b'"u":"a"', b'"u":"c"'), "edited"),
-        (lambda d: d.replace(b'"end": 2', b'"end": 1'), "missing or twice"),
-        (lambda d: b"", "no finished result"),
-        (lambda d: d.replace(b'"end": 2', b'"end": "2"'), "no finished result"),
+        (lambda d: d.replace(b'"end": 2', b'"end": 1'), "missing or duplicate"),
+        (lambda d: b"", "not a finished result"),
+        (lambda d: d.replace(b'"end": 2', b'"end": "2"'), "not a finished result"),
     ],
 )
 def test_a_result_that_is_not_whole_is_refused(journal, tmp_path, change, message):

@@ -21,7 +21,7 @@ def test_random_initializers_are_finite_and_repeat():
 
 def test_provider_names():
     assert ONNX_RUNTIME.resolve("cpu") == "CPUExecutionProvider"
-    with pytest.raises(ProviderError, match=r"provider: .*there are .*CPUExecutionProvider"):
+    with pytest.raises(ProviderError, match=r"provider: .*available are .*CPUExecutionProvider"):
         ONNX_RUNTIME.resolve("tpu")
 
 

@@ -23,7 +23,8 @@ from deploy_nas.records.bundle import (
     read_bundle,
     write_bundle,
 )
-from deploy_nas.records.model import Certificate, MeasuredOn, ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.certificate import Certificate, MeasuredOn
+from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
 
 SPACE = embedded_space()
 FILES = {"model.onnx": b"a model", "infer.py": b"print()"}

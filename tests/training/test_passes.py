@@ -71,14 +71,14 @@ def test_the_loss_of_softened_answers_is_a_divergence_times_the_temperature_twic
 
 def test_without_a_teacher_labels_are_learnt():
     one, labels = passes(), torch.tensor([1, 0])
-    assert one.answers(torch.zeros(2, 3, 16, 16), labels) is labels
+    assert one.targets(torch.zeros(2, 3, 16, 16), labels) is labels
     logits = torch.tensor([[1.0, 3.0], [0.0, -2.0]])
     torch.testing.assert_close(one.loss(logits, labels), nn.functional.cross_entropy(logits, labels))
 
 
 def test_gradients_of_subnets_add_up_and_looking_leaves_none():
     one, x, labels = passes(), torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
-    one.look(x, LARGEST)
+    one.update_statistics(x, LARGEST)
     assert one.net.conv.weight.grad is None and one.net.bn.num_batches_tracked == 1
     one.learn(x, labels, LARGEST)
     largest = one.net.conv.weight.grad.clone()
@@ -94,7 +94,7 @@ def test_statistics_are_never_gathered_of_masked_subnets(monkeypatch):
     monkeypatch.setattr(one.replay, "device", torch.device("cuda"))
     monkeypatch.setattr(one, "precision", contextlib.nullcontext)
     monkeypatch.setattr(Masked, "__call__", lambda self, x, genes: pytest.fail("masked"))
-    one.look(torch.rand(2, 3, 16, 16), {"width": 6, "image_size": 12})
+    one.update_statistics(torch.rand(2, 3, 16, 16), {"width": 6, "image_size": 12})
     assert one.net.bn.num_batches_tracked == 1
 
 
@@ -113,7 +113,7 @@ def test_recorded_passes_are_those_that_are_run():
             ends = []
             for one in (recorded, plain):
                 one.net.zero_grad(set_to_none=False)
-                loss, _ = one.learn(x, one.answers(x, labels), architecture)
+                loss, _ = one.learn(x, one.targets(x, labels), architecture)
                 ends.append([loss, *(p.grad for p in one.net.parameters()), *one.net.buffers()])
             for mine, wanted in zip(*ends, strict=True):
                 torch.testing.assert_close(mine, wanted)

@@ -183,5 +183,5 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
 def test_a_checkpoint_cut_short_is_named(tmp_path):
     trainer(tmp_path / "a.pt").save()
     (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-100])
-    with pytest.raises(RecordError, match=r"a\.pt: is no checkpoint, or cut short"):
+    with pytest.raises(RecordError, match=r"a\.pt: is not a checkpoint, or is cut short"):
         trainer(tmp_path / "a.pt").run()

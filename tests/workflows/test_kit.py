@@ -60,7 +60,7 @@ def test_damaged_results_are_refused(result, tmp_path):
             profile_of_result(data[:cut], "r")
     with pytest.raises(RecordError, match="edited"):
         profile_of_result(data.replace(b'"n":', b'"n": ', 1), "r")
-    with pytest.raises(RecordError, match="lines missing or twice"):
+    with pytest.raises(RecordError, match="missing or duplicate lines"):
         body = b"".join(lines[:-1])
         profile_of_result(body + json.dumps({"end": 3, "sha256": digest(body)}).encode() + b"\n", "r")
     for bad in ([0.0], [-1.0], [float("nan")], []):

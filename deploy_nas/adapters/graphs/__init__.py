@@ -1,8 +1,8 @@
-"""ONNX graphs from layers: one form of a network that is both timed and shipped.
+"""ONNX graphs from layers: a network is timed in the same form in which it is shipped.
 
-``core.walk`` visits a network's operators; :mod:`.fp32` and :mod:`.int8` write the nodes of each,
-:mod:`.build` makes models of them, :mod:`.files` checks, reads and changes model files, :mod:`.form` tells
-the form of the graphs that profiles are timed on. onnx is loaded when a file is made or read.
+``core.walk`` visits a network's operators. :mod:`.fp32` and :mod:`.int8` emit the nodes of each,
+:mod:`.build` makes models from them, :mod:`.files` checks, reads and changes model files, and :mod:`.form`
+identifies the form of the graphs that profiles are timed on. onnx is loaded when a file is written or read.
 """
 
 from deploy_nas.adapters.graphs.build import build_int8, build_model, timed_graph

@@ -1,4 +1,4 @@
-"""Networks as serialised ONNX models: to ship, with weights, or to be timed, which only name them."""
+"""Networks as serialised ONNX models: with weights to be shipped, with named weights to be timed."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def build_model(
     """A network (or one layer) as a serialised ONNX model.
 
     Args:
-        layers: places and layers in order.
-        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for
-            timing (a few kilobytes per network: the device makes the values).
+        layers: places and their layers, in order.
+        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` leaves the values out,
+            for timing (a few kilobytes per network: the device generates values).
         metadata: each value is stored as JSON under its key.
         batch: fixed batch size, or ``None`` for a dynamic one named "batch".
-        name: of the graph.
+        name: name of the graph.
 
     Raises:
-        RecordError: a weight of the wrong shape.
+        RecordError: a weight has the wrong shape.
     """
     made = emit_fp32(layers, weights, fixed_batch=batch is not None)
     return assemble(made, layers, metadata=metadata, batch=batch, name=name)
@@ -49,30 +49,31 @@ def build_int8(
     batch: int | None = 1,
     name: str = "subnet",
 ) -> tuple[bytes, dict[str, TensorSpec]]:
-    """A network (or one layer) in INT8 as a serialised ONNX model, and the tensors it only names.
+    """A network (or one layer) in INT8 as a serialised ONNX model, and its tensors without values.
 
     Args:
-        layers: places and layers in order.
-        weights: float32, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for timing.
-        ranges: least and largest value of all that ``range_tensors`` names; ``None`` for timing.
+        layers: places and their layers, in order.
+        weights: float32, as ``core.walk.weight_tensors`` lists them; ``None`` leaves the values out, for
+            timing.
+        ranges: smallest and largest value of every tensor in ``range_tensors``; ``None`` for timing.
         scheme: number formats.
-        metadata, batch, name: as ``build_model`` has them.
+        metadata, batch, name: as for :func:`build_model`.
 
     Raises:
-        OptionError: an operator that has no INT8 form.
-        RecordError: a weight of the wrong shape.
+        OptionError: an operator has no INT8 form.
+        RecordError: a weight has the wrong shape.
     """
     made = emit_int8(layers, weights, ranges, scheme)
-    return assemble(made, layers, metadata=metadata, batch=batch, name=name), made.given
+    return assemble(made, layers, metadata=metadata, batch=batch, name=name), made.valueless
 
 
 def timed_graph(
     layers: NamedLayers, precision: str, activations: str = "uint8"
 ) -> tuple[bytes, Mapping[str, TensorSpec]]:
-    """The graph that is timed for these layers, and the tensors it only names.
+    """The graph that is timed for these layers, and its tensors without values.
 
     Args:
-        layers: places and layers in order.
+        layers: places and their layers, in order.
         precision: "fp32" or "int8".
         activations: number format of INT8's activations, "uint8" or "int8".
     """

@@ -111,7 +111,7 @@ class Inspected:
 
 
 def inspect_model(data: bytes, subject: str) -> Inspected:
-    """Read a model file that deploy-nas wrote; raises :class:`RecordError` for any other."""
+    """Read a model that ``build_model`` or ``build_int8`` made; raises :class:`RecordError` for any other."""
     try:
         model = _onnx().load_from_string(data)
         metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}

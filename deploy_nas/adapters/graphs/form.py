@@ -1,6 +1,6 @@
-"""The form of the graphs that profiles are timed on, and profiles whose graphs had another one.
+"""The form of timed graphs, and a check that a profile was timed on graphs of this form.
 
-Nothing here loads onnx: a search asks it of every profile.
+Nothing here loads onnx: a search checks every profile it reads.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from deploy_nas.records.profile import Profile
 
 
 def graph_form(layers: NamedLayers, precision: str) -> str:
-    """Digest, 12 hex digits, of the timed graph's form: its nodes, links and attributes.
+    """Digest (12 hex digits) of the timed graph's form: its nodes, connections and attributes.
 
-    It changes when deploy-nas writes the graph in another way, and stays the same whatever version of onnx
+    It changes when deploy-nas builds the graph differently, and does not depend on the version of onnx that
     writes the file.
 
     Args:
-        layers: places and layers in order.
+        layers: places and their layers, in order.
         precision: "fp32" or "int8".
     """
     made = emit_fp32(layers, None) if precision == FP32 else emit_int8(layers, None, None, Scheme())
@@ -43,19 +43,19 @@ def graph_form(layers: NamedLayers, precision: str) -> str:
 
 
 def changed_graphs(profile: Profile) -> Difference | None:
-    """Says so where the graphs profiled are not those that this deploy-nas writes; else ``None``."""
+    """The difference between the profiled graphs and those of this deploy-nas, or ``None``."""
     then = profile.fingerprint.graphs
-    if then is None:  # nobody wrote it down
+    if then is None:  # profiles of earlier versions do not record it
         return None
     layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
     if then == graph_form(layers, profile.fingerprint.precision):
         return None
-    sentence = "graphs: profiled as another deploy-nas writes them, this one's files take other times"
+    sentence = "graphs: profiled as another deploy-nas writes them, and this one's have other latencies"
     return Difference(name="graphs", sentence=sentence)
 
 
 def _as_onnx(value: Attribute) -> Attribute | bytes:
-    """A value as an ONNX file holds it: floats of 32 bits, texts as bytes."""
+    """A value as an ONNX file stores it: floats in 32 bits, strings as bytes."""
     if isinstance(value, float):
         return float(np.float32(value))
     return value.encode() if isinstance(value, str) else value

@@ -1,10 +1,10 @@
 """The float32 graph of a network.
 
-Written for ONNX Runtime: HardSwish and HardSigmoid as one operator each, a global pool instead of
-two means, batch norms folded; so the activations fuse into their convolutions. The gate of a
+Its form suits ONNX Runtime. HardSwish and HardSigmoid are one operator each, a global pool replaces two
+means, and batch norms are folded, so that activations fuse into their convolutions. The gate of a
 squeeze-and-excitation is enlarged to the image before it is multiplied, and the classifier is a 1x1
-convolution; so the whole network stays in the runtime's blocked layout (docs/export.md has what each
-is worth). Nodes are named by place and role (``stage2.block1/depthwise``); the same input gives the
+convolution, so that the whole network stays in the runtime's blocked layout (docs/notes/export.md has the
+gain from each). Nodes are named by place and role (``stage2.block1/depthwise``); the same input gives the
 same bytes.
 """
 
@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[str, str] = {"relu": "Relu", "hard_swish": "HardSwish"}
 
 
 class Fp32Emitter(Nodes):
-    """Writes float nodes; the value of an image is the name of its tensor."""
+    """Emits float nodes; an image is represented by the name of its tensor."""
 
     def __init__(self, weights: Weights | None, *, fixed_batch: bool = True) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class Fp32Emitter(Nodes):
         gate = self.node("Relu", f"{name}.reduce.relu", [gate])
         gate = self.node("Conv", f"{name}.expand", [gate, expand, expand_bias], kernel_shape=[1, 1])
         gate = self.node("HardSigmoid", f"{name}.gate", [gate], alpha=1.0 / 6.0, beta=0.5)
-        # A Mul of two equal shapes stays in the blocked layout, and the runtime knows that they are equal
-        # only where the batch is fixed.
+        # A Mul of equal shapes stays in the blocked layout, and the runtime knows that they are equal only if
+        # the batch size is fixed.
         if in_size > 1 and self.fixed_batch:
             gate = self._enlarge(f"{name}.gate.resize", gate, in_size)
         return self.node("Mul", name, [x, gate])
@@ -64,7 +64,7 @@ class Fp32Emitter(Nodes):
         return self._activation(activation, name, self.node("Add", name, [x, skip]))
 
     def _tensors(self, op: Operator, name: str) -> list[str]:
-        """The operator's weights and biases, in its own order."""
+        """The operator's weights and biases, in its order."""
         return [self._weight(f"{name}.{suffix}", spec) for suffix, spec in op.tensors.items()]
 
     def _weight(self, name: str, spec: TensorSpec) -> str:
@@ -87,7 +87,7 @@ class Fp32Emitter(Nodes):
         return self.node(_ACTIVATIONS[kind], f"{name}.{kind}", [x])
 
     def _enlarge(self, name: str, x: str, size: int) -> str:
-        """One pixel to a square image of that side."""
+        """Enlarge one pixel to a square image of side ``size``."""
         factors = [1.0, 1.0, float(size), float(size)]
         scales = self.constant(f"{name}.scales", "float32", factors, (4,))
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -98,12 +98,12 @@ def emit_fp32(layers: NamedLayers, weights: Weights | None, *, fixed_batch: bool
     """The nodes of a network (or one layer) in float32.
 
     Args:
-        layers: places and layers in order.
-        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` names them only.
-        fixed_batch: the batch size is fixed.
+        layers: places and their layers, in order.
+        weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` leaves the values out.
+        fixed_batch: whether the batch size is fixed.
 
     Raises:
-        RecordError: a weight of the wrong shape.
+        RecordError: a weight has the wrong shape.
     """
     emitter = Fp32Emitter(weights, fixed_batch=fixed_batch)
     walk(layers, emitter, INPUT)

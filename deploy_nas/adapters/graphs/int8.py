@@ -1,14 +1,14 @@
-"""The INT8 graph of a network: QDQ form, written so that onnxruntime runs all of it quantised.
+"""The INT8 graph of a network, in QDQ form such that onnxruntime runs all of it quantised.
 
 Activations are 8-bit, one scale and zero point per tensor; weights are 8-bit, symmetric, one scale per
-output channel. Hard sigmoid and hard swish have no quantised kernel in onnxruntime; left as they are,
-each stands between a dequantise and a quantise. Here saturation does their work (docs/export.md):
+output channel. Hard sigmoid and hard swish have no quantised kernel in onnxruntime; unchanged, each would
+run in float between a dequantise and a quantise. Here saturation does their work (docs/notes/export.md):
 
 - A hard sigmoid is clip(x / 6 + 1/2, 0, 1): the convolution before it takes the slope and offset, and
   quantising to 0..1 clips.
-- A hard swish is x * clip(x + 3, 0, 6) / 6. Its input is quantised from -3 on, in steps of 3 / m for a
-  whole m. Then the gate is the same numbers, at most 2m: a Clip of bytes, read at another scale.
-- A ReLU is quantising from 0 on.
+- A hard swish is x * clip(x + 3, 0, 6) / 6. Its input is quantised from -3 up, in steps of 3 / m for a
+  whole m. The gate is then the same bytes, clipped to at most 2m and read at another scale.
+- A ReLU is a quantisation from 0 up.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _TIMED_RANGE: Range = (-4.0, 4.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantized:
-    """A quantised tensor; ``form`` names the constants of scale and zero point it is read with."""
+    """A quantised tensor; ``form`` names the constants for its scale and zero point."""
 
     name: str
     scale: float
@@ -52,7 +52,7 @@ class Quantized:
 
 
 class Int8Emitter(Nodes):
-    """Writes quantised nodes after those of ``before``; the value of an image is a quantised tensor."""
+    """Emits quantised nodes after those of ``before``; an image is represented by a quantised tensor."""
 
     def __init__(self, before: Nodes, weights: Weights | None, ranges: Ranges | None, scheme: Scheme) -> None:
         super().__init__(before)
@@ -70,7 +70,7 @@ class Int8Emitter(Nodes):
         return self._activation(op.activation, name, made)
 
     def squeeze_excite(self, op: SqueezeExcite, name: str, in_size: int, x: Quantized) -> Quantized:
-        """A global pool, two 1x1 Convs whose last is quantised to the gate, and the product."""
+        """A global pool, two 1x1 Convs, the last quantised to the gate, and the product."""
         pooled = self._pooled("GlobalAveragePool", f"{name}.pool", x)
         step = f"{name}.reduce"
         inputs = self._weight(step, op.tensors["reduce.weight"].shape, pooled, bias=True)
@@ -94,7 +94,7 @@ class Int8Emitter(Nodes):
         return self._pooled("GlobalAveragePool", name, x)
 
     def linear(self, op: Linear, name: str, in_size: int, x: Quantized) -> Quantized:
-        """Flatten and Gemm; the logits are in float: it is the last operator of a network."""
+        """Flatten and Gemm; the logits stay in float, since this is the last operator of a network."""
         flat = replace(x, name=self.node("Flatten", f"{name}.flatten", [x.name]))
         inputs = self._weight(name, (op.out_channels, op.in_channels), x, bias=True)
         return replace(x, name=self.node("Gemm", name, [self.read(f"{name}.in", flat), *inputs], transB=1))
@@ -107,17 +107,17 @@ class Int8Emitter(Nodes):
     # -- activations -----------------------------------------------------------------------------
 
     def range_of(self, name: str) -> Range:
-        """Least and largest value of what this name stands for."""
+        """Smallest and largest value of the tensor of this name."""
         return _TIMED_RANGE if self.ranges is None else self.ranges[name]
 
     def quantize(self, name: str, x: str, scale: float, zero: int) -> Quantized:
-        """Quantise a float tensor; ``zero`` counts from the least number."""
+        """Quantise a float tensor; ``zero`` counts from the smallest integer."""
         form = self._form(name, scale, zero)
         made = self.node("QuantizeLinear", f"{name}.quantized", [x, *form])
         return Quantized(name=made, scale=scale, form=form)
 
     def read(self, name: str, x: Quantized) -> str:
-        """Dequantise for one consumer: onnxruntime fuses the pair into it."""
+        """Dequantise for one consumer, with which onnxruntime fuses it."""
         return self.node("DequantizeLinear", name, [x.name, *x.form])
 
     def _form(self, name: str, scale: float, zero: int) -> tuple[str, str]:
@@ -133,7 +133,7 @@ class Int8Emitter(Nodes):
     def _activation(self, kind: Activation, name: str, x: str) -> Quantized:
         """Quantise a convolution's or an addition's result, through its activation."""
         if kind not in _ACTIVATIONS:
-            raise OptionError(f"activation {kind!r} has no INT8 form here", subject="precision")
+            raise OptionError(f"activation {kind!r} has no INT8 form", subject="precision")
         low, high = self.range_of(name)
         if kind == "hard_swish":
             half = max(1, min(127, int(3.0 * 255.0 / (3.0 + max(high, 0.0)))))
@@ -168,7 +168,7 @@ class Int8Emitter(Nodes):
         slope: float = 1.0,
         offset: float = 0.0,
     ) -> list[str]:
-        """Weight and bias of an operator on ``x``, dequantised; arguments as of ``stored_weights``."""
+        """Weight and bias of an operator on ``x``, dequantised; arguments as for ``stored_weights``."""
         made = stored_weights(
             None if self.weights is None else self.weights[f"{name}.weight"],
             self.weights[f"{name}.bias"] if bias and self.weights is not None else None,
@@ -199,7 +199,7 @@ class Int8Emitter(Nodes):
             self.tensor(f"{name}_{type}", TensorSpec(shape=shape, type=type), value),
             self.raw(f"{name}_scale", "float32", scale),
         ]
-        if gemm:  # onnxruntime fuses no Gemm without zero points
+        if gemm:  # onnxruntime fuses a Gemm only with zero points
             read.append(self.raw(f"{name}_zero", type, np.zeros(shape[0], type)))
         return self.node("DequantizeLinear", name, read, axis=0)
 
@@ -208,14 +208,15 @@ def emit_int8(layers: NamedLayers, weights: Weights | None, ranges: Ranges | Non
     """The nodes of a network (or one layer) in INT8.
 
     Args:
-        layers: places and layers in order.
-        weights: float32, as ``core.walk.weight_tensors`` lists them; ``None`` names them only, for timing.
-        ranges: least and largest value of all that ``range_tensors`` names; ``None`` for timing.
+        layers: places and their layers, in order.
+        weights: float32, as ``core.walk.weight_tensors`` lists them; ``None`` leaves the values out, for
+            timing.
+        ranges: smallest and largest value of every tensor in ``range_tensors``; ``None`` for timing.
         scheme: number formats.
 
     Raises:
-        OptionError: an operator that has no INT8 form.
-        RecordError: a weight of the wrong shape.
+        OptionError: an operator has no INT8 form.
+        RecordError: a weight has the wrong shape.
     """
     head = float_layers(layers)
     before = Fp32Emitter(weights)

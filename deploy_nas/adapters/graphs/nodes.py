@@ -1,7 +1,7 @@
-"""Graphs under construction, shared by both emitters: nodes and initialisers in the order they are made.
+"""Graphs under construction, for both emitters: nodes and initialisers in the order of their creation.
 
-They are plain values; :mod:`.files` writes them as ONNX. So the form of a graph is known without the onnx
-package, which a search need not load.
+They are plain values, which :mod:`.files` writes as ONNX. The form of a graph is therefore known without the
+onnx package, so that a search need not load it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Attribute = int | float | str | list[int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """One ONNX operator and its only output."""
+    """One ONNX operator with one output."""
 
     kind: str
     name: str
@@ -42,7 +42,7 @@ class Initializer:
 
     Args:
         name, type, shape: of the tensor.
-        values: numbers, raw bytes, or ``None`` for one that the session is given when it opens.
+        values: numbers, raw bytes, or ``None`` if the session receives them when it is opened.
     """
 
     name: str
@@ -52,18 +52,18 @@ class Initializer:
 
 
 class Nodes:
-    """A graph under construction, begun anew or where ``before`` ends.
+    """A graph under construction, either new or a continuation of ``before``.
 
-    ``given`` holds the weights and biases that it only names.
+    ``valueless`` lists the weights and biases that it names without values.
     """
 
     def __init__(self, before: Nodes | None = None) -> None:
         self.nodes: list[Node] = [] if before is None else before.nodes
         self.initializers: list[Initializer] = [] if before is None else before.initializers
-        self.given: dict[str, TensorSpec] = {} if before is None else before.given
+        self.valueless: dict[str, TensorSpec] = {} if before is None else before.valueless
 
     def node(self, kind: str, name: str, inputs: Sequence[str], **attributes: Attribute) -> str:
-        """Add a node with one output of its own name; returns that name."""
+        """Add a node whose output has the node's name; returns that name."""
         self.nodes.append(
             Node(kind=kind, name=name, inputs=tuple(inputs), output=name, attributes=attributes)
         )
@@ -72,14 +72,14 @@ class Nodes:
     def constant(
         self, name: str, type: NumberType, values: Sequence[float], shape: tuple[int, ...] = ()
     ) -> str:
-        """Add a small initialiser, a scalar unless it has a shape; returns its name."""
+        """Add a small initialiser, a scalar by default; returns its name."""
         self.initializers.append(Initializer(name=name, type=type, shape=shape, values=tuple(values)))
         return name
 
     def tensor(self, name: str, spec: TensorSpec, value: NDArray[np.generic] | None) -> str:
-        """Add a weight or bias, only named where it has no value; returns its name."""
+        """Add a weight or bias, with or without a value; returns its name."""
         if value is None:
-            self.given[name] = spec
+            self.valueless[name] = spec
             made = Initializer(name=name, type=spec.type, shape=spec.shape, values=None)
             self.initializers.append(made)
         else:
@@ -93,7 +93,7 @@ class Nodes:
         return name
 
     def ending_in(self, output: str) -> list[Node]:
-        """The nodes; the last one's result has that name."""
+        """The nodes, with the last one's output renamed to ``output``."""
         return [*self.nodes[:-1], replace(self.nodes[-1], output=output)]
 
 
@@ -112,6 +112,6 @@ def pooling(op: Pool, in_size: int) -> tuple[str, dict[str, Attribute]]:
     sides = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2}
     if op.kind == "max":
         return "MaxPool", {"pads": [op.kernel // 2] * 4, **sides}
-    # Padding at the end that is not counted, instead of ceil_mode: runtimes differ in that one.
+    # Uncounted padding at the end replaces ceil_mode, in which runtimes differ.
     past = (op.out_size(in_size) - 1) * op.stride + op.kernel - in_size
     return "AveragePool", {"pads": [0, 0, past, past], "count_include_pad": 0, **sides}

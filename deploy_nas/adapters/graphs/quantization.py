@@ -1,4 +1,4 @@
-"""Numbers in 8 bits: scales and zero points of activations, stored weights and biases."""
+"""Quantisation to 8 bits: scales and zero points of activations, stored weights and biases."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 TIMED_SCALE = 1e-3
-"""Scale of weights that a graph only names."""
+"""Scale of weights without values."""
 _BIAS_LIMIT = 2.0**30
 _LEAST_SPAN = 1e-3
 
 
 def levels(low: float, high: float) -> tuple[float, int]:
-    """Scale and zero point (counted from the least number) of 256 levels over a range, widened to hold 0."""
+    """Scale and zero point of 256 levels over a range, which is widened to include 0.
+
+    The zero point counts from the smallest integer.
+    """
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max(high - low, _LEAST_SPAN) / 255.0))
     return scale, min(255, max(0, round(-low / scale)))
@@ -23,9 +26,9 @@ def levels(low: float, high: float) -> tuple[float, int]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredWeights:
-    """Weight and bias of one operator as integers, float32 scales ``[out]`` beside them.
+    """Weight and bias of one operator as integers, with float32 scales ``[out]``.
 
-    ``weight`` is int8 of the operator's shape and ``bias`` int32 ``[out]``; ``None`` where there is no value.
+    ``weight`` is int8 of the operator's shape and ``bias`` int32 ``[out]``; ``None`` without a value.
     """
 
     weight: NDArray[np.int8] | None
@@ -44,16 +47,15 @@ def stored_weights(
     slope: float = 1.0,
     offset: float = 0.0,
 ) -> StoredWeights:
-    """Weights with one symmetric scale per output channel, and the bias at the scale onnxruntime fuses.
+    """Quantise weights with one symmetric scale per output channel, and a bias that onnxruntime can fuse.
 
     Args:
-        weight: any float shape of ``shape``'s size; ``None``: there are only scales.
+        weight: floats, as many as ``shape`` holds; ``None``: only scales are computed.
         bias: float ``[out]``, or ``None``.
-        shape: of the stored weight, output channels first.
+        shape: shape of the stored weight, output channels first.
         in_scale: scale of the operator's input.
-        bits: of the weight.
-        slope, offset: the result is that of ``slope`` times the weight, ``slope`` times the bias plus
-            ``offset``.
+        bits: bits per weight.
+        slope, offset: stored are ``slope * weight`` and ``slope * bias + offset``.
     """
     most = 2 ** (bits - 1) - 1
     stored: NDArray[np.int8] | None = None
@@ -64,11 +66,11 @@ def stored_weights(
         scaled = weight.astype(np.float64).reshape(shape) * slope
         largest = np.abs(scaled).reshape(shape[0], -1).max(axis=1)
         scale = (np.maximum(largest, 1e-8) / most).astype(np.float32)
-        if values is not None:  # where weights are next to nothing, the bias would not fit into 32 bits
+        if values is not None:  # next to weights near zero, the bias would overflow 32 bits
             scale = np.maximum(scale, (np.abs(values) / (_BIAS_LIMIT * in_scale)).astype(np.float32))
         steps = scaled / scale.reshape(-1, *[1] * (len(shape) - 1))
         stored = np.clip(np.rint(steps), -most, most).astype(np.int8)
-    # onnxruntime fuses only where the bias has exactly this scale.
+    # onnxruntime fuses only if the bias has exactly this scale.
     bias_scale = scale * np.float32(in_scale)
     if values is not None:
         stored_bias = np.rint(values / bias_scale).astype(np.int32)

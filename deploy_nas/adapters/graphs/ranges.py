@@ -1,4 +1,4 @@
-"""Which layers become INT8, and whose ranges that takes."""
+"""The layers that become INT8, and the tensors whose ranges are needed for it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from deploy_nas.core.layers import Activation, Conv, GlobalPool, Linear, Pool, S
 from deploy_nas.core.walk import NamedLayers, walk
 
 Range = tuple[float, float]
-"""Least and largest value of a tensor."""
+"""Smallest and largest value of a tensor."""
 Ranges = Mapping[str, Range]
 
 
 def float_layers(layers: NamedLayers) -> int:
-    """How many of the first layers stay in float: the stem, and a block after it that expands nothing.
+    """Number of leading layers that stay in float: the stem, and a block after it without an expansion.
 
-    They are few channels wide on the largest images, where a byte saves nothing: measured, the stem
-    takes 1.9 times as long in INT8 and such a block 2.3 times (docs/export.md).
+    They have few channels on the largest images, where INT8 does not pay: measured, the stem takes 1.9 times
+    as long in INT8 and such a block 2.3 times (docs/notes/export.md).
     """
     count = 0
     for _, layer in layers:
@@ -28,7 +28,7 @@ def float_layers(layers: NamedLayers) -> int:
 
 
 def range_tensors(layers: NamedLayers) -> dict[str, str]:
-    """Names that ``build_int8`` needs ranges for, each with the tensor of the float graph to observe."""
+    """The names that ``build_int8`` needs ranges for, each with the tensor of the float graph to observe."""
     head = float_layers(layers)
     entry = walk(layers[:head], _FloatNames(), INPUT)
     names = _FloatNames()
@@ -37,7 +37,7 @@ def range_tensors(layers: NamedLayers) -> dict[str, str]:
 
 
 class _FloatNames:
-    """The value of an image is its tensor in the float graph; ``found`` maps INT8 names to such tensors."""
+    """Represents an image by its tensor in the float graph; ``found`` maps INT8 names to these tensors."""
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}

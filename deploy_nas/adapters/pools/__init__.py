@@ -1,4 +1,4 @@
-"""Pools: workers that share out items."""
+"""Pools of workers that process items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Pool", "ProcessPool", "SerialPool", "pool_of"]
 
 
 def pool_of(workers: int) -> Pool:
-    """So many processes; a single worker is this process.
+    """A pool of ``workers`` processes; a single worker is this process.
 
     Raises:
         OptionError: fewer than one worker.

@@ -1,4 +1,4 @@
-"""The pool port: one function on many items. ``deploy_nas.testing.pools`` holds what every pool must do."""
+"""The pool port: one function on many items. Its contract is ``deploy_nas.testing.pools``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Pool(Protocol):
 
     @property
     def local(self) -> bool:
-        """The function runs in this process: neither it nor items and results are pickled."""
+        """Whether the function runs in this process, so that nothing is pickled."""
 
     def open(
         self, make: Callable[[], Callable[[Item], Result]]
@@ -23,9 +23,9 @@ class Pool(Protocol):
         """Start the workers; the context's value maps items to results, one by one, in order.
 
         Args:
-            make: called once per worker; gives the function.
+            make: called once per worker; returns the function.
 
         Raises:
-            DeployNASError: the first that ``make`` or its function raised, when its item's turn comes.
-            OptionError: a worker ended by itself.
+            DeployNASError: the first one from ``make`` or its function, raised when its item's turn comes.
+            OptionError: a worker process died.
         """

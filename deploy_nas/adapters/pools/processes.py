@@ -1,8 +1,8 @@
 """One function on many items in worker processes, results in the items' order.
 
-Workers last exactly as long as the run: each talks to it over a pipe of its own, whose end it sees
-even if the run is killed, and a run that stops ends them at once. (``ProcessPoolExecutor`` leaves
-its workers behind when it is killed, and waits for them when it is interrupted.)
+Workers live exactly as long as the run. Each is connected to it by a pipe, which closes even if the run
+is killed, and a run that stops terminates its workers at once. (``ProcessPoolExecutor`` leaves its
+workers behind when it is killed, and waits for them when it is interrupted.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ProcessPool:
     ``make`` and its items are pickled: a function of a module, or a dataclass with ``__call__``.
 
     Args:
-        workers: how many processes.
+        workers: number of processes.
     """
 
     local = False
@@ -41,7 +41,7 @@ class ProcessPool:
         self, make: Callable[[], Callable[[Item], Result]]
     ) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
         """Start the processes; arguments and errors as :class:`Pool` has them."""
-        # Forked from a process in which torch has threads, a worker could wait for ever.
+        # A worker forked from a process in which torch has threads could deadlock.
         context = multiprocessing.get_context("spawn")
         pipes: list[Connection] = []
         processes = []
@@ -73,12 +73,12 @@ def _run(pipes: Sequence[Connection], items: Sequence[Any]) -> Iterator[Any]:
         while wanted not in finished:
             for pipe in pipes:
                 if pipe not in at_work and begun < len(items):
-                    with suppress(OSError):  # it has ended, which receiving will tell
+                    with suppress(OSError):  # it has died, which receiving reports
                         pipe.send(items[begun])
                     at_work[pipe], begun = begun, begun + 1
             for pipe in [p for p in connection.wait(list(at_work)) if isinstance(p, Connection)]:
                 finished[at_work.pop(pipe)] = _receive(pipe)
-        # A fault is raised in its turn, when what came before it is in safety.
+        # A fault is raised in its turn, after the results before it were returned.
         yield _value(finished.pop(wanted))
 
 
@@ -87,9 +87,9 @@ def _receive(pipe: Connection) -> Outcome:
         outcome: Outcome = pipe.recv()
     except (EOFError, OSError):
         ended = OptionError(
-            "a worker process ended by itself",
+            "a worker process died",
             subject="workers",
-            hint="was it short of memory? try fewer workers; what was measured is kept",
+            hint="it may have run out of memory: try fewer `workers`; what was measured is kept",
         )
         return ended, None
     return outcome
@@ -105,8 +105,10 @@ def _value(outcome: Outcome) -> Any:
 
 
 def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
-    """A worker: tells that it is ready, then answers items until the run has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run ends its workers itself
+    """A worker: reports that it is ready, then processes items until the run ends."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process; the run terminates its workers
     with suppress(EOFError, OSError):
         fault, work = _attempt(make)
         pipe.send((fault, None))

@@ -1,4 +1,4 @@
-"""A pool of this process alone."""
+"""A pool with this process as its only worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deploy_nas.adapters.pools.port import Item, Result
 
 
 class SerialPool:
-    """Calls the function here, an item at a time, when its result is asked for."""
+    """Calls the function in this process, one item at a time, when its result is requested."""
 
     local = True
 

@@ -1,4 +1,4 @@
-"""Supernets with random weights, and subnets of their own."""
+"""Supernets with random weights, and subnets extracted from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from deploy_nas.core.space import Space
 if TYPE_CHECKING:
     import torch
 
-_NOT_OF_THE_NET = frozenset({"space", "image_size", "predicted"})
+_NOT_CHOICES = frozenset({"space", "image_size", "predicted"})
 
 
 def build_supernet(space: Space, *, seed: int = 0) -> torch.nn.Module:
-    """The space's supernet with random weights; the caller's own torch generator is left as it was.
+    """The space's supernet with random weights; the global torch generator keeps its state.
 
     ``space.supernet["class"]`` is one of ``families.FAMILIES``, or ``package.module:function`` of your own:
     a function (or class) that takes the other entries and returns a module with
@@ -29,10 +29,10 @@ def build_supernet(space: Space, *, seed: int = 0) -> torch.nn.Module:
     """
     from deploy_nas.adapters.supernets.families import FAMILIES
 
-    arguments = copy.deepcopy(dict(space.supernet))  # ofa sorts the lists it is given
+    arguments = copy.deepcopy(dict(space.supernet))  # ofa sorts these lists in place
     kind = str(arguments.pop("class"))
     build = FAMILIES.get(kind) or _named(kind, space)
-    with own_rng(seed):
+    with temporary_seed(seed):
         net: torch.nn.Module = build(**arguments)
     return net
 
@@ -43,15 +43,18 @@ def _named(kind: str, space: Space) -> Any:
         if not name:
             raise LookupError("no such family, and not of the form package.module:function")
         return getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever a package of the user's own raises when it is imported
+    except Exception as error:  # an import of the user's own package may raise anything
         raise WeightsError(
             f"its supernet is {kind!r}, which cannot be built ({error})", subject=space.id
         ) from error
 
 
 @contextlib.contextmanager
-def own_rng(seed: int) -> Iterator[None]:
-    """Seed the CPU generator, and put it back: ``torch.manual_seed`` would touch every device's."""
+def temporary_seed(seed: int) -> Iterator[None]:
+    """Seed torch's CPU generator within the context, then restore it.
+
+    ``torch.manual_seed`` would seed the generator of every device.
+    """
     import torch
 
     kept = torch.get_rng_state()
@@ -62,8 +65,8 @@ def own_rng(seed: int) -> Iterator[None]:
         torch.set_rng_state(kept)
 
 
-def fuse_activations(net: torch.nn.Module) -> None:
-    """Replace ofa's activation modules, in place, by torch's of the same function: quicker, same state."""
+def use_torch_activations(net: torch.nn.Module) -> None:
+    """Replace ofa's activation modules in place by torch's faster ones; the state dict stays the same."""
     from torch import nn
 
     ours = {"Hswish": nn.Hardswish, "Hsigmoid": nn.Hardsigmoid}
@@ -78,17 +81,17 @@ def activate(net: torch.nn.Module, architecture: Mapping[str, Any]) -> None:
     chosen = {
         key: list(value) if isinstance(value, Iterable) else value
         for key, value in architecture.items()
-        if key not in _NOT_OF_THE_NET
+        if key not in _NOT_CHOICES
     }
     net.set_active_subnet(**chosen)  # type: ignore[operator]
 
 
 def subnet(net: torch.nn.Module, architecture: Mapping[str, Any]) -> torch.nn.Module:
-    """A subnet of its own (``get_active_subnet(preserve_weight=True)``), in evaluation mode.
+    """Extract a subnet (``get_active_subnet(preserve_weight=True)``) as a module in evaluation mode.
 
-    It shares no storage with the supernet, so recalibrating it leaves the supernet as it was.
+    It shares no storage with the supernet, so recalibrating it leaves the supernet unchanged.
     """
     activate(net, architecture)
-    with own_rng(0):  # ofa initialises the modules before it copies into them
+    with temporary_seed(0):  # ofa initialises the modules before it copies into them
         taken: torch.nn.Module = net.get_active_subnet(preserve_weight=True)  # type: ignore[operator]
     return taken.eval()

@@ -1,4 +1,4 @@
-"""Weights in files: checkpoints of ``ofa`` in every spelling, and safetensors."""
+"""Weights in files: checkpoints of ``ofa`` with any of its key names, and safetensors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _COUNTER = "num_batches_tracked"
 _MAX_BYTES = 4 * 1024**3
 
-# Published checkpoints and the package's own modules spell the same tensor differently
-# (what the ``load_state_dict`` of ofa's supernets renames); these bring all to one spelling.
-_SPELLINGS = (
+# Published checkpoints and the package's own modules have different names for the same tensor (the
+# ``load_state_dict`` of ofa's supernets renames them); these replacements make all names canonical.
+_RENAMED = (
     (".mobile_inverted_conv.", ".conv."),
     (".bn.bn.", ".bn."),
     (".conv.conv.weight", ".conv.weight"),
@@ -35,8 +35,8 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
         net: as :func:`build_supernet` gives it.
         space: for messages.
         source: a ``.safetensors`` file, or a torch file holding a state dict or
-            ``{"state_dict": ...}`` (read with ``weights_only``), its keys in the published spelling or
-            the modules' own. float16 becomes float32. ``num_batches_tracked`` is not needed.
+            ``{"state_dict": ...}`` (read with ``weights_only``), with the key names of the published
+            checkpoints or of the modules. float16 becomes float32. ``num_batches_tracked`` is not needed.
 
     Returns:
         sha256 of the bytes that were loaded.
@@ -49,18 +49,18 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
     path = Path(source)
     data = _read(path)
     given = _state_dict(data, path)
-    own = {spelling(k): (k, v) for k, v in net.state_dict().items() if not k.endswith(_COUNTER)}
+    own = {canonical_key(k): (k, v) for k, v in net.state_dict().items() if not k.endswith(_COUNTER)}
     found: dict[str, torch.Tensor] = {}
     for key, value in given.items():
         if key.endswith(_COUNTER):
             continue
-        if (spelled := spelling(key)) in found:
-            raise _misfit(path, space, f"{key!r} stands twice, in two spellings")
-        found[spelled] = value
-    for spelled, (name, tensor) in own.items():
-        if spelled not in found:
+        if (canonical := canonical_key(key)) in found:
+            raise _misfit(path, space, f"{key!r} occurs twice, under two names")
+        found[canonical] = value
+    for canonical, (name, tensor) in own.items():
+        if canonical not in found:
             raise _misfit(path, space, f"{name!r} is missing")
-        value = found[spelled]
+        value = found[canonical]
         if value.shape != tensor.shape:
             raise _misfit(
                 path, space, f"{name!r} has shape {tuple(value.shape)}, it needs {tuple(tensor.shape)}"
@@ -68,21 +68,21 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
         if not value.is_floating_point() or value.layout != torch.strided or value.device.type != "cpu":
             raise _misfit(path, space, f"{name!r} is not a plain tensor of floating-point numbers")
         if not torch.isfinite(value).all():
-            raise WeightsError(f"{name!r} holds infinities or not-a-numbers", subject=str(path))
+            raise WeightsError(f"{name!r} contains infinities or NaNs", subject=str(path))
     for key in given:
-        if not key.endswith(_COUNTER) and spelling(key) not in own:
+        if not key.endswith(_COUNTER) and canonical_key(key) not in own:
             raise _misfit(path, space, f"{key!r} is not in that net")
     with torch.no_grad():
-        for spelled, (_, tensor) in own.items():
-            tensor.copy_(found[spelled])
+        for canonical, (_, tensor) in own.items():
+            tensor.copy_(found[canonical])
     return hashlib.sha256(data).hexdigest()
 
 
 def save_weights(net: torch.nn.Module, path: Path, *, half: bool = False, force: bool = False) -> None:
-    """Write the supernet's weights as safetensors, under the modules' own names; same weights, same bytes.
+    """Write the supernet's weights as safetensors under the modules' names; same weights, same bytes.
 
-    ``half`` stores matrices and filters as float16; vectors (the batch norms) stay float32, for a
-    variance may be too large or too small for float16.
+    ``half`` stores matrices and filters as float16. Vectors (the batch norms) stay float32, since a variance
+    may be too large or too small for float16.
 
     Raises:
         OutputError: the file cannot be written.
@@ -114,7 +114,7 @@ def _read(path: Path) -> bytes:
             raise WeightsError("is too large to be a checkpoint of a supernet", subject=str(path))
         return path.read_bytes()
     except FileNotFoundError:
-        raise WeightsError("there is no such file of weights", subject=str(path)) from None
+        raise WeightsError("there is no such weights file", subject=str(path)) from None
     except OSError as error:
         raise WeightsError(f"cannot be read ({error.strerror or error})", subject=str(path)) from error
 
@@ -127,27 +127,27 @@ def _state_dict(data: bytes, path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             loaded: Any = safetensors.torch.load(data)
         else:
-            with warnings.catch_warnings():  # of a strange pickle protocol: the error says enough
+            with warnings.catch_warnings():  # about the pickle protocol: the error says enough
                 warnings.simplefilter("ignore")
                 loaded = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # torch, pickle, zip and safetensors each raise their own
+    except Exception as error:  # torch, pickle, zip and safetensors each raise their own types
         raise WeightsError(
-            "is no checkpoint, is cut short, or holds more than tensors; nothing of it was run",
+            "is not a checkpoint, is cut short, or contains more than tensors; none of its code was run",
             subject=str(path),
             hint='save it as torch.save({"state_dict": net.state_dict()}) or as .safetensors',
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not state:
-        raise WeightsError("holds no state dict", subject=str(path))
+        raise WeightsError("contains no state dict", subject=str(path))
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise WeightsError(f"holds no state dict: {key!r} is no tensor", subject=str(path))
+            raise WeightsError(f"contains no state dict: {key!r} is not a tensor", subject=str(path))
     return state
 
 
-def spelling(key: str) -> str:
-    """A tensor's name in the one spelling that all are compared in."""
-    for old, new in _SPELLINGS:
+def canonical_key(key: str) -> str:
+    """The canonical name of a tensor, under which checkpoints and modules are compared."""
+    for old, new in _RENAMED:
         while old in key:  # a stem of a ResNet has three in a row
             key = key.replace(old, new)
     return key

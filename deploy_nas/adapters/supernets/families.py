@@ -1,4 +1,4 @@
-"""The supernets this version can build, by the class a space names."""
+"""The supernets that can be built, by the class that a space names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def mobilenet_v3(*, stem_stride: int, stage_strides: list[int], **arguments: Any) -> torch.nn.Module:
-    """``OFAMobileNetV3``, with strides of the space's own."""
+    """``OFAMobileNetV3`` with the space's strides."""
     from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
     from ofa.utils.layers import IdentityLayer
 
@@ -19,7 +19,7 @@ def mobilenet_v3(*, stem_stride: int, stage_strides: list[int], **arguments: Any
     for indices, stride in zip(net.block_group_info, stage_strides, strict=True):
         block = net.blocks[indices[0]]
         block.conv.stride = block.conv.depth_conv.conv.stride = stride
-        # ofa decided on the shortcut by its own stride
+        # ofa decided on the shortcut by its own stride.
         same = stride == 1 and block.conv.in_channels == block.conv.out_channels
         block.shortcut = IdentityLayer(block.conv.in_channels, block.conv.out_channels) if same else None
     module: torch.nn.Module = net
@@ -43,7 +43,7 @@ def resnet(**arguments: Any) -> torch.nn.Module:
 
 
 def mcunet(**arguments: Any) -> torch.nn.Module:
-    """The lab's, which is not in ``ofa``: built of ofa's dynamic modules."""
+    """The supernet of MIT's TinyML lab, which ``ofa`` lacks: built from ofa's dynamic modules."""
     from deploy_nas.adapters.supernets.mcunet import OFAMCUNets
 
     return OFAMCUNets(**arguments)

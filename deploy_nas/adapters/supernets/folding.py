@@ -1,4 +1,4 @@
-"""Out of the framework: a subnet's weights under the graph's names."""
+"""A subnet's weights as arrays under the graph's names, with batch norms folded."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def folded_weights(
     """The subnet's weights as ``core.walk.weight_tensors`` names them, each batch norm folded (in float64).
 
     Raises:
-        WeightsError: the subnet is not of this architecture.
+        WeightsError: the subnet has another architecture.
     """
     folding = _Folding(subnet)
     walk(space.layers(architecture), folding, None)
     if next(folding.modules, None) is not None:
         raise WeightsError(
-            "the subnet has more modules than the architecture", subject=space.id, hint="take it out again"
+            "the subnet has more modules than the architecture", subject=space.id, hint="extract it again"
         )
     return folding.weights
 
 
 class _Folding:
-    """Takes the subnet's modules one after the other, as its operators come; images have no value here."""
+    """Consumes the subnet's modules in the order of its operators; images carry no value."""
 
     def __init__(self, subnet: torch.nn.Module) -> None:
         import torch
@@ -62,25 +62,25 @@ class _Folding:
             self._put(f"{name}.{step}", _array(conv.weight), _array(conv.bias))
 
     def pool(self, op: Pool, name: str, in_size: int, x: None) -> None:
-        """Has no weights."""
+        """Nothing to do: it has no weights."""
 
     def global_pool(self, op: GlobalPool, name: str, in_size: int, x: None) -> None:
-        """Has no weights."""
+        """Nothing to do: it has no weights."""
 
     def linear(self, op: Linear, name: str, in_size: int, x: None) -> None:
         linear = self._take(name, self.nn.Linear, (op.out_channels, op.in_channels))
         self._put(name, _array(linear.weight)[:, :, None, None], _array(linear.bias))
 
     def add(self, activation: Activation, name: str, x: None, skip: None) -> None:
-        """Has no weights."""
+        """Nothing to do: it has no weights."""
 
     def _take(self, name: str, kind: type[Any], shape: tuple[int, ...]) -> Any:
-        """The next module, which must be of this kind and shape."""
+        """The next module; :class:`WeightsError` unless it has this kind and shape."""
         module = next(self.modules, None)
         if not isinstance(module, kind) or tuple(module.weight.shape) != shape:
             found = "nothing" if module is None else f"{type(module).__name__} {tuple(module.weight.shape)}"
             raise WeightsError(
-                f"the subnet is not of this architecture: {found} where {kind.__name__} {shape} is due",
+                f"the subnet is not of this architecture: {found} where {kind.__name__} {shape} is expected",
                 subject=name,
             )
         return module

@@ -1,4 +1,4 @@
-"""Every subnet of an ``OFAMobileNetV3`` in the shapes of the largest: what is not active is masked."""
+"""Every subnet of an ``OFAMobileNetV3`` in the shapes of the largest, with inactive parts masked."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Masked:
-    """An elastic net whose subnets differ in numbers, not in shapes: one CUDA graph runs them all.
+    """An elastic net whose subnets differ in values and not in shapes, so that one CUDA graph runs them all.
 
-    ``masked(x, genes)`` are the logits of the subnet whose genes :meth:`genes` gives; in evaluation mode they
-    are what the net returns with that subnet active. In training mode batch norms of what is not active
-    gather statistics too, which are of no use.
+    ``masked(x, genes)`` returns the logits of the subnet with these :meth:`genes`; in evaluation mode they
+    are those of the net with that subnet active. In training mode, batch norms of inactive parts gather
+    statistics too, which must not be used.
 
     Args:
         net: ``OFAMobileNetV3`` with kernels of 3 and 5.
-        largest: the architecture that has all of it.
+        largest: the architecture with everything active.
     """
 
     def __init__(self, net: Any, largest: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Masked:
 
     @staticmethod
     def fits(net: Any) -> bool:
-        """Whether a net is one that this can mask."""
+        """Whether this class can mask the net."""
         from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
 
         return isinstance(net, OFAMobileNetV3) and all(
@@ -42,7 +42,7 @@ class Masked:
         )
 
     def genes(self, architecture: Mapping[str, Any]) -> NDArray[np.float32]:
-        """float32 ``[blocks, 4]``: channels within, channels of the gate, 1 for a kernel of 5, 1 if run."""
+        """float32 ``[blocks, 4]``: expanded channels, gate channels, 1 for a 5x5 kernel, 1 if active."""
         from ofa.utils import MyNetwork, make_divisible
 
         rows = []
@@ -55,7 +55,7 @@ class Masked:
         return np.asarray(rows, dtype=np.float32)
 
     def __call__(self, x: torch.Tensor, genes: torch.Tensor) -> torch.Tensor:
-        """Logits; ``genes`` on the net's device."""
+        """Logits; ``genes`` must be on the net's device."""
         from deploy_nas.adapters.supernets.build import activate
 
         activate(self.net, self.largest)
@@ -92,7 +92,7 @@ def _first(channels: int, count: torch.Tensor) -> torch.Tensor:
 
 
 def _either(filters: Any, large: torch.Tensor) -> Any:
-    """The filter of 5, or that of 3 with a border of zeros, which is the same convolution."""
+    """The 5x5 filter, or the 3x3 one with a border of zeros, which computes the same convolution."""
     from torch.nn import functional
 
     def chosen(channels: int, kernel_size: int) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""The MCUNet supernet of MIT's TinyML lab 3, of ofa's dynamic modules; its tensors have the lab's names.
+"""The MCUNet supernet of MIT's TinyML lab 3, built from ofa's dynamic modules with the lab's tensor names.
 
-What differs from ``OFAProxylessNASNets``: every width is elastic at once, the first block may be a
-1x1 convolution only, and squeeze-and-excitation keeps its middle channels whatever the width.
+It differs from ``OFAProxylessNASNets`` in three points: every width is elastic at once, the first block may
+be a 1x1 convolution only, and squeeze-and-excitation keeps its middle channels at any width.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BN = {"momentum": 0.1, "eps": 1e-3}
 
 
 class Squeeze(DynamicSE):  # type: ignore[misc]
-    """Squeeze-and-excitation of a fixed number of middle channels."""
+    """Squeeze-and-excitation with a fixed number of middle channels."""
 
     def __init__(self, channels: int, mid_channels: int) -> None:
         super().__init__(channels)
@@ -35,7 +35,7 @@ class Squeeze(DynamicSE):  # type: ignore[misc]
         self.fc.expand = nn.Conv2d(mid_channels, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The image times its gate, of as many channels as it has."""
+        """The image times its gate, for as many channels as it has."""
         channels = x.size(1)
         gate = x.mean((2, 3), keepdim=True)
         reduce = self.get_active_reduce_weight(self.mid_channels, channels).contiguous()
@@ -45,8 +45,8 @@ class Squeeze(DynamicSE):  # type: ignore[misc]
         scaled: torch.Tensor = x * self.fc.h_sigmoid(gate)
         return scaled
 
-    def taken(self, channels: int) -> nn.Module:
-        """One of its own for the first ``channels``."""
+    def extract(self, channels: int) -> nn.Module:
+        """A separate module for the first ``channels``."""
         own: Any = SEModule(channels)
         own.fc.reduce = nn.Conv2d(channels, self.mid_channels, 1)
         own.fc.expand = nn.Conv2d(self.mid_channels, channels, 1)
@@ -71,15 +71,15 @@ class ElasticBlock(DynamicMBConvLayer):  # type: ignore[misc]
             self.depth_conv.se = Squeeze(channels, max(self.in_channel_list) // 4)
 
     def get_active_subnet(self, in_channel: int, preserve_weight: bool = True) -> nn.Module:
-        """A block of its own."""
-        squeeze, self.use_se = self.use_se, False  # ofa would give it its own middle channels
+        """The active block as a separate module."""
+        squeeze, self.use_se = self.use_se, False  # ofa would choose other middle channels
         try:
             taken: Any = super().get_active_subnet(in_channel, preserve_weight)
         finally:
             self.use_se = squeeze
         if squeeze:
             taken.depth_conv.add_module(
-                "se", self.depth_conv.se.taken(self.active_middle_channel(in_channel))
+                "se", self.depth_conv.se.extract(self.active_middle_channel(in_channel))
             )
             taken.use_se = True
         module: nn.Module = taken
@@ -100,7 +100,7 @@ class FusedBlock(nn.Module):
         return y
 
     def get_active_subnet(self, in_channel: int, preserve_weight: bool = True) -> nn.Module:
-        """A convolution of its own."""
+        """The active convolution as a separate module."""
         taken: nn.Module = self.point_linear.get_active_subnet(in_channel, preserve_weight)
         return taken
 
@@ -113,13 +113,13 @@ class Block(nn.Module):
         self.mobile_inverted_conv, self.shortcut = conv, shortcut
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block, and its input added where it has a shortcut."""
+        """The block's output, plus its input if there is a shortcut."""
         y: torch.Tensor = self.mobile_inverted_conv(x)
         return y if self.shortcut is None else y + self.shortcut(x)
 
 
 class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
-    """Elastic width, kernels, expand ratios and depths; arguments as of ``mobilenet_v2.mcunet``."""
+    """Elastic width, kernels, expand ratios and depths; arguments as for ``mobilenet_v2.mcunet``."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
     def set_active_subnet(
         self, wid: int | None = None, ks: Any = None, e: Any = None, d: Any = None, **_: Any
     ) -> None:
-        """Choose: ``wid`` an index of the widths (``None``: the widest), ``d`` on top of the base depths."""
+        """Choose a subnet: ``wid`` indexes the widths (``None``: widest), ``d`` adds to the base depths."""
         for module in self.modules():
             if hasattr(module, "out_channel_list"):
                 module.active_out_channel = module.out_channel_list[-1 if wid is None else wid]
@@ -202,7 +202,7 @@ class OFAMCUNets(ProxylessNASNets):  # type: ignore[misc]
                 self.runtime_depth[stage] = min(len(self.groups[stage]), self.base_depths[stage] + depth)
 
     def get_active_subnet(self, preserve_weight: bool = True) -> nn.Module:
-        """The active subnet as an ofa network of its own."""
+        """The active subnet as a separate ofa network."""
         stem: Any = self.first_conv.get_active_subnet(3, preserve_weight)
         channels = stem.out_channels
         taken = []

@@ -1,4 +1,4 @@
-"""Supernets and subnets at work: their outputs, and batch-norm statistics estimated anew."""
+"""Running supernets and subnets: their logits, and batch-norm statistics estimated again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Images = NDArray[np.float32]
 
 
 def forward(net: torch.nn.Module, images: Images) -> NDArray[np.float32]:
-    """Logits float32 ``[b, classes]`` of float32 images ``[b, 3, s, s]``, in the mode the net is in."""
+    """Logits float32 ``[b, classes]`` of float32 images ``[b, 3, s, s]``, in the net's current mode."""
     import torch
 
     with torch.inference_mode():
@@ -28,18 +28,18 @@ def forward(net: torch.nn.Module, images: Images) -> NDArray[np.float32]:
 
 
 def recalibrate(subnet: torch.nn.Module, batches: Iterable[Images]) -> int:
-    """Estimate the batch-norm statistics anew, in place; returns how many images were seen.
+    """Estimate the batch-norm statistics again, in place; returns the number of images used.
 
     As ``ofa.imagenet_classification.elastic_nn.utils.set_running_statistics`` does: every batch is
     normalised by its own statistics, and the means and (population) variances of the batches are
-    averaged, each weighted by its images. Batches should be mixed in their classes.
+    averaged, each weighted by its number of images. Every batch should mix classes.
 
     Args:
         subnet: as :func:`subnet` gives it.
         batches: float32 ``[b, 3, s, s]`` each.
 
     Raises:
-        ImagesError: there was no image.
+        ImagesError: there are no images.
     """
     import torch
 
@@ -79,7 +79,7 @@ def recalibrate(subnet: torch.nn.Module, batches: Iterable[Images]) -> int:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Keep torch to one thread meanwhile, so that what it computes is the same on any number of cores."""
+    """Limit torch to one thread in the context, so that its results are the same on any number of cores."""
     import torch
 
     before = torch.get_num_threads()

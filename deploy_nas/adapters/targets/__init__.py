@@ -24,20 +24,20 @@ __all__ = [
 
 
 def target_of(address: str, options: Sequence[str] = ()) -> Target:
-    """The target of an address.
+    """The target at an address.
 
     Args:
         address: ``here``, ``ssh://[user@]host[:port]``, or the path of a kit to carry, ``*.pyz``.
         options: for ssh and scp.
 
     Raises:
-        TargetError: an address of another form, or ssh is not installed here.
-        OptionError: options for a target that has none.
+        TargetError: the address has another form, or ssh is not installed here.
+        OptionError: options for a target that takes none.
     """
     if address.startswith("ssh:"):
         return SshTarget(address, options)
     if options:
-        raise OptionError("are for targets over ssh", subject="ssh_options")
+        raise OptionError("can only be given for a target over ssh", subject="ssh_options")
     if address == ADDRESS:
         return HereTarget()
     if "://" in address or not address.endswith(SUFFIX):

@@ -1,4 +1,4 @@
-"""A device that only a person reaches: the kit is written here and carried there, the result carried back."""
+"""A device without a connection: a person copies the kit there, runs it, and brings the result back."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SUFFIX = ".pyz"
 
 
 class CarriedTarget:
-    """The path of a kit, ``FOLDER/NAME.pyz``; its result is looked for beside it.
+    """A target given as the path of a kit, ``FOLDER/NAME.pyz``; its result is expected beside the kit.
 
-    The first :meth:`run_kit` writes the kit and says so by a :class:`TargetError`; once the result has been
-    put beside it, the next one returns it.
+    The first :meth:`run_kit` writes the kit and raises a :class:`TargetError` with instructions. Once the
+    result has been put beside the kit, the next call returns it.
 
     Args:
         path: of the kit.
@@ -33,9 +33,9 @@ class CarriedTarget:
         self.result = path.with_name(RESULT)
 
     def machine(self) -> str:
-        """Nobody knows: always a :class:`TargetError`."""
+        """Always raises :class:`TargetError`: the processor is unknown until the kit has run there."""
         raise TargetError(
-            "the device's processor is not known before the kit is run there",
+            "the device's processor is not known before the kit has run there",
             subject=self.address,
             hint="name the processor",
         )
@@ -43,29 +43,29 @@ class CarriedTarget:
     def run_kit(
         self, kit: bytes, name: str, progress: Progress | None = None, *, options: Sequence[str] = ()
     ) -> bytes:
-        """Return the result of this very kit, or write the kit.
+        """Return the result of this exact kit, or write the kit.
 
         Raises:
-            TargetError: the kit was written and is to be carried now, or the path cannot be written.
+            TargetError: the kit was written and must be run on the device, or the path cannot be written.
         """
         try:
             if self.path.exists() and not zipfile.is_zipfile(self.path):
-                raise TargetError("exists already and is another file than a kit", subject=self.address)
+                raise TargetError("exists already and is not a kit", subject=self.address)
             same = self.path.exists() and self.path.read_bytes() == kit
             if same and FRESH not in options and self.result.exists():
                 return self.result.read_bytes()
-            if self.result.exists():  # of another kit, or not wanted any more
+            if self.result.exists():  # of another kit, or no longer wanted
                 self.result.replace(self.result.with_name(RESULT + ".old"))
             self.path.write_bytes(kit)
         except OSError as error:
             raise TargetError(f"cannot be used ({error.strerror})", subject=self.address) from error
         raise TargetError(
-            "the kit is written; it is to be run on the device",
+            "the kit is written; run it on the device",
             subject=self.address,
-            hint=f"carry it there, run `python3 {self.path.name}`, put its {RESULT} beside the kit here, "
-            "and give the same command again",
+            hint=f"copy it there, run `python3 {self.path.name}`, put its {RESULT} beside the kit here, "
+            "and run the same command again",
         )
 
     def remove_kit(self, name: str) -> None:
-        """Remove the kit; the result stays, as the only copy there may be."""
+        """Remove the kit; the result stays, since it may be the only copy."""
         self.path.unlink(missing_ok=True)

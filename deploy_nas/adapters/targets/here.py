@@ -1,4 +1,4 @@
-"""This machine as a target: the kit runs in a process of its own."""
+"""This machine as a target: kits run in processes of their own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class HereTarget:
     """This machine.
 
     Args:
-        folder: where kits and their journals lie; ``None``: below the user's cache.
-        python: the interpreter that runs them; ``None``: this process's.
+        folder: for kits and their journals; ``None``: in the user's cache.
+        python: the interpreter that runs kits; ``None``: this process's.
     """
 
     address = ADDRESS
@@ -37,7 +37,7 @@ class HereTarget:
     def run_kit(
         self, kit: bytes, name: str, progress: Progress | None = None, *, options: Sequence[str] = ()
     ) -> bytes:
-        """Run a kit in a folder of the run's name; raises :class:`TargetError` where that fails."""
+        """Run a kit in a folder named after the run; raises :class:`TargetError` if that fails."""
         folder = self.folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -50,5 +50,5 @@ class HereTarget:
             raise TargetError(f"{place} cannot be used ({error.strerror})", subject=self.address) from error
 
     def remove_kit(self, name: str) -> None:
-        """Remove the run's folder; a failure of this is ignored."""
+        """Remove the run's folder, ignoring failures."""
         shutil.rmtree(self.folder / name, ignore_errors=True)

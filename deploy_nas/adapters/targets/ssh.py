@@ -25,10 +25,10 @@ class SshTarget:
 
     Args:
         address: the URL.
-        options: more options for ssh and scp alike (``-i KEY``, ``-o NAME=VALUE``).
+        options: further options for both ssh and scp (``-i KEY``, ``-o NAME=VALUE``).
 
     Raises:
-        TargetError: the URL has another form, or there is no ssh here.
+        TargetError: the URL has another form, or ssh is not installed here.
     """
 
     def __init__(self, address: str, options: Sequence[str] = ()) -> None:
@@ -41,7 +41,7 @@ class SshTarget:
         if parts.scheme != "ssh" or not parts.hostname or port == -1 or parts.path not in ("", "/"):
             raise TargetError("must be ssh://[user@]host[:port]", subject=address)
         if host.startswith("-") or not _SAFE.fullmatch(host):
-            raise TargetError("has characters no host name has", subject=address)
+            raise TargetError("has characters that are not allowed in a host name", subject=address)
         for program in ("ssh", "scp"):
             if shutil.which(program) is None:
                 raise TargetError(
@@ -73,11 +73,12 @@ class SshTarget:
     ) -> bytes:
         """Send a kit, run it there, fetch its result.
 
-        The kit's folder on the device has the run's name: a run whose connection was cut goes
-        on from its journal there, or is fetched if it had ended.
+        The kit's folder on the device has the run's name: a run whose connection broke goes on from its
+        journal there, and a finished one is only fetched.
 
         Raises:
-            TargetError: unreachable, wrong key, no python3, no onnxruntime, disk full, cut half-way.
+            TargetError: the device is unreachable or refuses the key, lacks python3 or onnxruntime, its disk
+                is full, or the connection broke.
         """
         folder = _folder(name)
         self._call([*self._ssh, f"mkdir -p {folder}"], "cannot be reached or written")
@@ -97,11 +98,11 @@ class SshTarget:
             return fetched.read_bytes()
 
     def remove_kit(self, name: str) -> None:
-        """Remove the kit's folder there, once its result is safe; a failure of this is ignored."""
+        """Remove the kit's folder there, once its result is safe, ignoring failures."""
         with contextlib.suppress(TargetError):
             self._call([*self._ssh, f"rm -rf {_folder(name)}"], "the kit could not be removed")
 
 
 def _folder(name: str) -> str:
-    """The folder of a kit and its journal on the device, below its home."""
+    """The folder of a kit and its journal on the device, relative to the home folder."""
     return f".cache/deploy-nas/{name}"

@@ -1,4 +1,4 @@
-"""Run a kit's program and follow its progress."""
+"""Runs a kit's program and follows its progress."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def follow(
     cwd: Path | None = None,
     goes_on: bool = False,
 ) -> None:
-    """Run a command whose standard error has lines of JSON (``device.program``).
+    """Run a command that writes lines of JSON to standard error (``device.program``).
 
-    Lines of any other form are kept: the last is the reason of a failure that has no error line.
+    If it fails without an error line, the last line that is not JSON becomes the reason.
 
     Args:
         command: the command.
         address: of the target, the subject of errors.
-        progress: called with the bursts done, the bursts in all and the kind of unit.
+        progress: called with the bursts done, the bursts in total and the kind of unit.
         cwd: the folder to run it in.
-        goes_on: the run keeps a journal.
+        goes_on: the run keeps a journal from which it can go on.
 
     Raises:
         TargetError: it ended with an exit code other than 0.
@@ -58,7 +58,7 @@ def follow(
             raise
     if process.returncode:
         reason = error or last.removeprefix("error: ") or _NO_MESSAGE
-        hint = "the same command goes on where it ended, or begins anew with `fresh`" if goes_on else ""
+        hint = "the same command goes on from there, or starts over with `fresh`" if goes_on else ""
         raise TargetError(f"the run there ended: {reason}", subject=address, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""What the families share: stages of blocks, and the inverted bottleneck."""
+"""Parts that several families share: stages of blocks, and the inverted bottleneck."""
 
 from __future__ import annotations
 

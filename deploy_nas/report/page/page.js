@@ -4,7 +4,7 @@
   const $ = (id) => document.getElementById(id);
   const NS = "http://www.w3.org/2000/svg";
   const points = [...data.front];
-  // the winner is a point of its own, also where the front holds it
+  // the winner is one point, even if the front contains it
   const same = points.findIndex((p) => JSON.stringify(p.architecture) === JSON.stringify(data.winner.architecture));
   if (same >= 0) points[same] = data.winner;
   else points.push(data.winner);
@@ -13,7 +13,7 @@
   let chosen = winner;
 
   const ms = (v) => (v == null ? "–" : `${Number(v.toPrecision(4))} ms`);
-  // A figure that follows from the architecture, as core/figures.py words it.
+  // A figure that follows from the architecture, in the wording of core/figures.py.
   const figure = (f, p) => [f.label, `${p.figures[f.name].toFixed(f.decimals)} ${f.unit}`];
   const percent = (v) => `${v.toFixed(2)}%`;
 
@@ -81,7 +81,7 @@
     node.addEventListener("pointerleave", hideTip);
   }
 
-  // The nearest of items to the pointer, by their pixels, within reach.
+  // Index of the item nearest to the pointer within `reach` pixels, else -1.
   function nearest(box, event, items, reach) {
     const at = box.getBoundingClientRect();
     let best = -1, least = reach * reach;

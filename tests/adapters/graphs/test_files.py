@@ -38,17 +38,36 @@ def test_weights_can_be_read_back(network):
 
 
 @pytest.mark.parametrize("batch", [1, 5, None])
-def test_the_input_is_described(network, batch):
+def test_one_reading_gives_all_facts(network, batch):
     layers, weights = network(image_size=24)
-    data = graphs.build_model(layers, weights, batch=batch)
-    assert graphs.input_of(data) == ("float32", [batch, 3, 24, 24])
+    data = graphs.build_model(layers, weights, metadata={"a": [1]}, batch=batch)
+    found = graphs.inspect_model(data, "x.onnx")
+    assert (found.input_type, found.input_shape) == ("float32", (batch, 3, 24, 24))
+    assert found.metadata == graphs.read_metadata(data, "x.onnx") == {"a": [1]}
+    assert found.graph_sha256 == graphs.graph_digest(data)
+
+
+@pytest.mark.parametrize("shapes", [[], [[1, 3]], [[1, 3, 8, 8]] * 2])
+def test_models_with_other_inputs_are_refused(shapes):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info(f"x{i}", kind, shape) for i, shape in enumerate(shapes)]
+    graph = helper.make_graph([], "other", inputs, [])
+    with pytest.raises(RecordError, match=r"x\.onnx: does not take images as its only input"):
+        graphs.inspect_model(helper.make_model(graph).SerializeToString(), "x.onnx")
+
+
+def test_an_input_type_may_be_missing():
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.UNDEFINED, [1, 3, 8, "side"])
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "other", [value], []))
+    found = graphs.inspect_model(model.SerializeToString(), "x.onnx")
+    assert (found.input_type, found.input_shape) == ("anything", (1, 3, 8, None))
 
 
 def test_more_outputs_come_after_the_logits(network):
     layers, weights = network(image_size=24)
     data = graphs.with_outputs(graphs.build_model(layers, weights), ["stem/conv"])
     session = open_session(data)
-    assert [output.name for output in session.get_outputs()] == [graphs.OUTPUT, "stem/conv"]
+    assert [output.name for output in session.outputs] == [graphs.OUTPUT, "stem/conv"]
 
 
 def test_shapes_are_written_down(network):
@@ -64,5 +83,7 @@ def test_what_is_no_model_of_ours_is_refused(data):
     if data:
         with pytest.raises(RecordError, match=r"x\.onnx"):
             graphs.read_metadata(data, "x.onnx")
+        with pytest.raises(RecordError, match=r"x\.onnx"):
+            graphs.inspect_model(data, "x.onnx")
     with pytest.raises(RecordError):
         graphs.check_model(data)

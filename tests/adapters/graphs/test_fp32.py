@@ -2,15 +2,12 @@
 
 from collections import Counter
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
 from deploy_nas.adapters import graphs
-from deploy_nas.core.errors import RecordError
 from deploy_nas.core.spaces import get_space, space_ids
-from deploy_nas.device.session import open_session
 
 
 def fused(model, path):
@@ -96,31 +93,6 @@ def test_the_whole_network_keeps_one_layout(tmp_path, batch, network):
         assert counted == {"ReorderOutput": 1}
     else:  # each gate in another layout than its image, but no reshapes beside
         assert counted["ReorderInput"] <= squeezes + 2 and "Reshape" not in counted
-
-
-def test_a_weight_of_the_wrong_shape_is_refused(network):
-    layers, weights = network()
-    with pytest.raises(RecordError, match=r"stem/conv\.weight"):
-        graphs.build_model(layers, weights | {"stem/conv.weight": np.zeros((8, 3, 5, 5), np.float32)})
-
-
-@pytest.mark.parametrize("batch", [1, 5, None])
-def test_batches(batch, network):
-    layers, weights = network(image_size=24)
-    session = onnxruntime.InferenceSession(
-        graphs.build_model(layers, weights, batch=batch), providers=["CPUExecutionProvider"]
-    )
-    x = np.random.default_rng(0).standard_normal((batch or 3, 3, 24, 24)).astype(np.float32)
-    assert session.run([graphs.OUTPUT], {graphs.INPUT: x})[0].shape == (len(x), 10)
-
-
-def test_a_model_that_only_names_its_weights_is_small_and_runs_the_same(network):
-    layers, weights = network(image_size=24)
-    named = graphs.build_model(layers, None)
-    assert len(named) < 100_000
-    x = {graphs.INPUT: np.random.default_rng(0).standard_normal((1, 3, 24, 24)).astype(np.float32)}
-    sessions = [open_session(graphs.build_model(layers, weights)), open_session(named, initializers=weights)]
-    np.testing.assert_array_equal(*(session.run(None, x)[0] for session in sessions))
 
 
 def test_a_layer_alone_is_fused_as_in_its_network(tmp_path, network):

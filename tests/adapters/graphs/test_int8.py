@@ -48,11 +48,11 @@ def test_poolings_and_shortcuts_give_what_the_float_network_gives(id):
     x = rng.standard_normal((1, 3, layers[0][1].in_size, layers[0][1].in_size), dtype=np.float32)
     tensors = graphs.range_tensors(layers)
     plain = graphs.build_model(layers, weights)
-    values = open_session(graphs.with_outputs(plain, sorted(set(tensors.values())))).run(None, {"image": x})
+    values = open_session(graphs.with_outputs(plain, sorted(set(tensors.values())))).run({"image": x})
     seen = dict(zip(sorted(set(tensors.values())), values[1:], strict=True))
     ranges = {name: (float(seen[t].min()), float(seen[t].max())) for name, t in tensors.items()}
     model, _ = graphs.build_int8(layers, weights, ranges, Scheme())
-    found = open_session(model).run(None, {"image": x})[0]
+    found = open_session(model).run({"image": x})[0]
     assert np.corrcoef(found.ravel(), values[0].ravel())[0, 1] > 0.9 or found.size < 3
     assert np.abs(found - values[0]).max() < 0.5 * np.abs(values[0]).max()
 
@@ -79,7 +79,7 @@ def test_hard_swish_is_exact_on_the_bytes_it_reads():
     x = np.linspace(-8, 8, 8 * 32 * 32, dtype=np.float32).reshape(1, 8, 32, 32)
     ranges = {"image": (-8.0, 8.0), "a/c": (-0.375, 8.0)}
     model, _ = graphs.build_int8(layers, weights, ranges, Scheme())
-    found = open_session(model).run(None, {"image": x})[0]
+    found = open_session(model).run({"image": x})[0]
     expected = x * np.clip(x + 3, 0, 6) / 6
     step_in, step_mid, step_out = 16 / 255, 3 / int(3 * 255 / 11), 8.375 / 255
     assert np.abs(found - expected).max() < 1.1 * (1.5 * (step_in + step_mid) / 2 + step_out / 2 + 8 / 254)

@@ -45,7 +45,7 @@ def test_only_its_own_result_is_taken_and_others_are_kept(tmp_path):
 
 def test_what_is_not_a_kit_is_not_overwritten(tmp_path):
     (tmp_path / "x.pyz").write_text("mine")
-    with pytest.raises(TargetError, match="another file than a kit"):
+    with pytest.raises(TargetError, match="is not a kit"):
         CarriedTarget(tmp_path / "x.pyz").run_kit(tiny_kit(), "a")
     assert (tmp_path / "x.pyz").read_text() == "mine"
     with pytest.raises(TargetError, match="pyz"):

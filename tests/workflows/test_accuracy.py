@@ -1,0 +1,62 @@
+"""Fitting a predictor to a file of measured subnets, and what a predictor promised of them."""
+
+import numpy as np
+import pytest
+
+from deploy_nas.accuracy.fit import FitSettings
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
+from deploy_nas.core.errors import OutputError, RecordError, WeightsError
+from deploy_nas.core.spaces import embedded_space
+from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+from deploy_nas.workflows.accuracy import CollectRequest, collect_accuracies, fit_file, promised_points
+
+SPACE = embedded_space()
+QUICK = FitSettings(hidden=(32,), taught=2000, epochs=10)
+
+
+@pytest.fixture
+def data():
+    """Subnets whose accuracy grows with the number of blocks and the image's side."""
+    rng = np.random.default_rng(0)
+    architectures = [SPACE.sample(rng) for _ in range(120)]
+    percent = [40.0 + 2 * sum(a["d"]) + 0.2 * a["image_size"] for a in architectures]
+    header = AccuracyHeader(
+        space=SPACE, weights="ab" * 32, images="cd" * 32, image_count=1000, calibration=""
+    )
+    return AccuracyData(header=header, encoded=SPACE.encode(architectures), top1_percent=np.array(percent))
+
+
+@pytest.mark.slow
+def test_a_predictor_is_fitted_judged_saved_and_drawn(data, tmp_path):
+    save_accuracy_data(data, tmp_path / "a.jsonl")
+    figures = fit_file(tmp_path / "a.jsonl", tmp_path / "a.onnx", QUICK, plot=tmp_path / "a.svg")
+    assert figures.mae_points < 1.5 and figures.rank_correlation > 0.9
+    assert load_accuracy_predictor(SPACE, str(tmp_path / "a.onnx")).space == SPACE
+    assert f"{len(figures.pairs)} subnets held out" in (tmp_path / "a.svg").read_text()
+
+
+def test_nothing_is_fitted_where_a_file_would_be_lost(data, tmp_path):
+    save_accuracy_data(data, tmp_path / "a.jsonl")
+    (tmp_path / "a.onnx").write_text("kept")
+    with pytest.raises(OutputError, match=r"a\.onnx"):
+        fit_file(tmp_path / "a.jsonl", tmp_path / "a.onnx", QUICK)
+    assert (tmp_path / "a.onnx").read_text() == "kept"
+    with pytest.raises(RecordError, match=r"missing\.jsonl"):
+        fit_file(tmp_path / "missing.jsonl", tmp_path / "b.onnx", QUICK)
+
+
+def test_points_promised_are_predicted_minus_measured(data):
+    class Optimist:
+        def percent_encoded(self, rows):
+            return data.top1_percent + 3.0
+
+    assert promised_points(Optimist(), data) == pytest.approx(3.0)
+
+
+def test_random_weights_are_refused_before_anything_is_read(tmp_path):
+    request = CollectRequest(
+        space=SPACE.id, images=tmp_path / "none", output=tmp_path / "o.jsonl", weights="random"
+    )
+    with pytest.raises(WeightsError, match="weights: accuracies of random weights mean nothing"):
+        collect_accuracies(request)
+    assert not list(tmp_path.iterdir())
