@@ -200,4 +200,4 @@ def test_the_model_is_verified_on_this_machine_first(findings, files, model_data
     (tmp_path / "m.onnx").write_bytes(model_data())
     report(replace(files, model=tmp_path / "m.onnx"))
     text = files.output.read_text()
-    assert "measured latency" in text and "It was measured on another device or set-up: cpu: profiled" in text
+    assert "measured latency" in text and "It was measured on another device or setup: cpu: profiled" in text
