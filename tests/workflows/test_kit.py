@@ -71,7 +71,7 @@ def test_damaged_results_are_refused(result, tmp_path):
         profile_of_result(closed([li for li in lines[:-1] if json.loads(li).get("u") != gone]), "r")
     with pytest.raises(VersionError):
         profile_of_result(closed([changed(lines[0], version=9), *lines[1:-1]]), "r")
-    with pytest.raises(MismatchError, match="another kit"):
+    with pytest.raises(MismatchError, match="another deploy-nas version's kit"):
         profile_of_result(closed([changed(lines[0], plan="other"), *lines[1:-1]]), "r")
 
 
