@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: every worker has a core, its processes too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 WHOLLY_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 
 

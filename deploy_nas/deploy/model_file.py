@@ -113,7 +113,7 @@ def certify(path: Path, model: ModelFile, certificate: Certificate) -> ModelFile
 
 def _checked_batch(found: Inspected, side: int, subject: str) -> int | None:
     if len(found.input_shape) != 4:
-        raise RecordError("does not take images, and nothing else", subject=subject)
+        raise RecordError("does not take images as its only input", subject=subject)
     kind, (batch, *image) = found.input_type, found.input_shape
     if kind != "float32" or image != [3, side, side]:
         shape = ", ".join(map(str, [batch or "batch", *image]))

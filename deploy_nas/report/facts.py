@@ -98,5 +98,5 @@ def warnings_about(
     if speed is not None and abs(speed - 1) > NOTABLE_SPEED:
         said.append(f"The device ran at {speed:.2f} times the speed at which it was profiled.")
     if differences:
-        said.append("It was measured on another device or set-up: " + "; ".join(map(str, differences)) + ".")
+        said.append("It was measured on another device or setup: " + "; ".join(map(str, differences)) + ".")
     return said

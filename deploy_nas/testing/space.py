@@ -102,12 +102,14 @@ class SpaceContract:
     def quick(cls, space: Space) -> Iterator[None]:
         """Timings of a few runs each, and plans of a few networks."""
         from deploy_nas.deploy import measuring, quantize
+        from deploy_nas.workflows import kit
         from deploy_nas.workflows import profile as profiling
 
         settings_for = profiling.settings_for
         plan = ProfilePlan(space=space, image_sizes=space.image_sizes, fit_per_size=4, validation_per_size=3)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(profiling, "settings_for", lambda asked: few_runs(settings_for(asked)))
+            for module in (profiling, kit):
+                patch.setattr(module, "settings_for", lambda asked: few_runs(settings_for(asked)))
             patch.setattr(profiling, "make_plan", lambda *a, **k: plan)
             # a network this small need not be faster in INT8
             patch.setattr(quantize, "compare_speed", lambda models, **how: [2.0, 1.0])

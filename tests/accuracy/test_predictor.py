@@ -266,6 +266,7 @@ def test_published_predictor_agrees_with_torch(shared: Callable[[str], Path], id
     np.testing.assert_allclose(predictor.percent_encoded(encoded), 100 * found)
 
 
+@pytest.mark.slow
 def test_published_resnet_predictor_agrees_with_ofas_own(shared: Callable[[str], Path]) -> None:
     from ofa.nas.accuracy_predictor import AccuracyPredictor, ResNetArchEncoder
 

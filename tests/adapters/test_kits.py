@@ -13,6 +13,7 @@ from deploy_nas.device.kit import KitPlan
 from deploy_nas.profiling.plan import make_plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_kit_carries_the_plan_and_repeats(precision):
     plan = make_plan(get_space("ofa-mbv3-cifar10"), [24], quick=True, precision=precision)

@@ -155,7 +155,7 @@ def test_train_reports_draws_and_searches_with_its_spread(run, subnets, tmp_path
         {**fit.FitSettings.__init__.__kwdefaults__, "taught": 200, "hidden": (32, 32), "epochs": 10},
     )
     said = run("accuracy", "train", subnets, "--ensemble", 2, "--held-out", 0.25).output
-    assert "on 15 subnets held out: mean absolute error" in said and "the members' spread" in said
+    assert "on 15 subnets held out: mean absolute error" in said and "ensemble spread" in said
     assert (tmp_path / "accuracy.svg").read_text().count("subnets held out") >= 1
     assert "exists already" in run("accuracy", "train", subnets, code=2).stderr
     options = ("accuracy", "train", subnets, "--force", "--ensemble", 2, "--plot", "png", "--json")
@@ -164,7 +164,7 @@ def test_train_reports_draws_and_searches_with_its_spread(run, subnets, tmp_path
     assert len(figures["spread_points"]) == 12 and (tmp_path / "accuracy.png").exists()
     save_profile(made_profile(), tmp_path / "p.json")
     search = ("search", "--profile", "p.json", "--max-latency-ms", 1, "--predictor", "accuracy.onnx")
-    assert "(unsure by " in run(*search, "-o", "best.json").output
+    assert "(ensemble spread " in run(*search, "-o", "best.json").output
     assert json.loads((tmp_path / "best.json").read_text())["predicted"]["accuracy_spread"] > 0
     save_profile(made_profile("ofa-mbv3-w1.0"), tmp_path / "w.json")
     said = run("search", "--profile", "w.json", *search[3:], "-o", "w.best.json", code=2).stderr

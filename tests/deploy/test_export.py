@@ -308,7 +308,7 @@ def bad(**changes):
     ("given", "error", "match"),
     [
         (bad(arch=[]), ArchitectureError, "a dict"),
-        (bad(arch=SMALL.smallest()), ArchitectureError, "of which space"),
+        (bad(arch=SMALL.smallest()), ArchitectureError, "does not name its space"),
         (bad(arch={**ARCHITECTURE, "space": "nope"}), UnknownSpaceError, "nope"),
         (bad(space="ofa-mbv3-w1.0"), ArchitectureError, "is of space"),
         (bad(arch={**ARCHITECTURE, "ks": [3]}), ArchitectureError, "ks"),
@@ -316,7 +316,7 @@ def bad(**changes):
         (bad(labels="airplanes!"), OptionError, "list of names"),
         (bad(predicted={"latency_ms": float("nan")}), OptionError, "predicted"),
         (bad(predicted=[1]), OptionError, "predicted: must be a dict of figures"),
-        (bad(predicted={"mine": object()}), OptionError, "predicted: cannot be kept as JSON"),
+        (bad(predicted={"mine": object()}), OptionError, "predicted: cannot be written as JSON"),
         (bad(predicted={"latency_ms": "0.5"}), RecordError, "predicted: 'latency_ms' must be a finite"),
         (bad(arch={**ARCHITECTURE, "predicted": 3}), OptionError, "predicted: must be a dict"),
         (bad(batch=0), OptionError, "batch"),

@@ -81,7 +81,7 @@ def test_what_must_be_read_first(made_profile):
     )
     assert len(said) == 5 and "found with another profile" in said[0]
     assert said[1] == "The profile is unstable: hot." and "misses the budget" in said[2]
-    assert "0.80 of the speed" in said[3]
+    assert "0.80 times the speed" in said[3]
     assert said[4].endswith("threads: profiled 1, here 4; graphs: of another time.")
 
 

@@ -123,7 +123,7 @@ def test_calibration_images_that_cannot_be(request_, tmp_path, pictures):
     def export_with(folder, **changes):
         return export(replace(request_, int8=True, calibration_images=folder, **changes))
 
-    with pytest.raises(OptionError, match="int8: needs images to take ranges from"):
+    with pytest.raises(OptionError, match="int8: needs images to take its ranges from"):
         export_with(None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImagesError, match="holds no images"):

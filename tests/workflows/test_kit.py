@@ -56,7 +56,7 @@ def test_damaged_results_are_refused(result, tmp_path):
         return json.dumps({**json.loads(line), **values}).encode() + b"\n"
 
     for cut in (0, 10, len(data) // 2, len(data) - 30):
-        with pytest.raises(RecordError, match=r"no finished result|digest"):
+        with pytest.raises(RecordError, match=r"not a finished result|digest"):
             profile_of_result(data[:cut], "r")
     with pytest.raises(RecordError, match="edited"):
         profile_of_result(data.replace(b'"n":', b'"n": ', 1), "r")
@@ -71,7 +71,7 @@ def test_damaged_results_are_refused(result, tmp_path):
         profile_of_result(closed([li for li in lines[:-1] if json.loads(li).get("u") != gone]), "r")
     with pytest.raises(VersionError):
         profile_of_result(closed([changed(lines[0], version=9), *lines[1:-1]]), "r")
-    with pytest.raises(MismatchError, match="another kit"):
+    with pytest.raises(MismatchError, match="another deploy-nas version's kit"):
         profile_of_result(closed([changed(lines[0], plan="other"), *lines[1:-1]]), "r")
 
 

@@ -23,6 +23,7 @@ def test_a_quick_request_takes_fewer_and_shorter_bursts(request_):
     assert len(plan_for(request_).fit) < len(plan_for(replace(request_, quick=False)).fit)
 
 
+@pytest.mark.slow
 def test_a_profile_has_the_devices_fingerprint_and_the_settings(request_, monkeypatch, quick_settings):
     whole = workflow.settings_for
     monkeypatch.setattr(workflow, "settings_for", lambda asked: replace(whole(asked), **quick_settings))

@@ -86,7 +86,7 @@ def test_a_verification_gives_the_verdict_and_its_warnings(findings):
     assert kept.timed[-1] == (kept.winner.latency_ms, 0.3, "the subnet reported on")
     differences = (Difference(name="threads", profiled=1, found=2),)
     missed = found(0.4, speed=0.8, differences=differences)
-    assert [said.split()[0] for said in missed.warnings] == ["The", "The", "Measured"]
+    assert [said.split()[0] for said in missed.warnings] == ["The", "The", "It"]
     assert "threads: profiled 1, here 2" in missed.warnings[-1]
     assert ("budget", "0.35 ms", "MISSED") in missed.facts
 
@@ -200,4 +200,4 @@ def test_the_model_is_verified_on_this_machine_first(findings, files, model_data
     (tmp_path / "m.onnx").write_bytes(model_data())
     report(replace(files, model=tmp_path / "m.onnx"))
     text = files.output.read_text()
-    assert "measured latency" in text and "Measured on another device or set-up: cpu: profiled" in text
+    assert "measured latency" in text and "It was measured on another device or setup: cpu: profiled" in text

@@ -1,4 +1,4 @@
-"""Model files: put together from nodes, checked, read, and changed without touching what they compute."""
+"""Model files: assembled from nodes, checked, read, and changed without affecting the computation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from deploy_nas.core.fields import parse_json
 from deploy_nas.core.walk import NamedLayers, weight_shapes
 
 OPSET = 17
-"""The runtime's blocked layout takes Resize up to version 13 and Conv up to 11: later ones lose it."""
+"""ONNX Runtime's blocked layout supports Resize up to version 13 and Conv up to 11, but no later ones."""
 IR_VERSION = 9
 
-# Numbers of the types in onnx.proto.
+# Data type numbers of onnx.proto.
 _FLOAT = 1
 _DATA_TYPES = {"float32": _FLOAT, "uint8": 2, "int8": 3, "int32": 6}
 
 
 def _onnx() -> Any:
-    """The package, loaded on first use."""
+    """The onnx package, loaded on first use."""
     import onnx
 
     return onnx
@@ -35,7 +35,7 @@ def _onnx() -> Any:
 def assemble(
     made: Nodes, layers: NamedLayers, *, metadata: Mapping[str, Any] | None, batch: int | None, name: str
 ) -> bytes:
-    """A serialised model of the nodes made for these layers; the last node's result is the output."""
+    """A serialised model of the nodes emitted for these layers; the last node's result is the output."""
     first, last = layers[0][1], layers[-1][1]
     size: int | str = "batch" if batch is None else batch
     in_shape = [size, first.in_channels, first.in_size, first.in_size]
@@ -70,7 +70,7 @@ def _initializer(made: Initializer) -> Any:
     if made.values is not None:
         return _onnx().helper.make_tensor(made.name, kind, made.shape, made.values)
     tensor = _onnx().TensorProto(name=made.name, data_type=kind, dims=made.shape)
-    # a value that the session is given when it opens (add_external_initializers)
+    # The session receives the value when it is opened (add_external_initializers).
     tensor.data_location = _onnx().TensorProto.EXTERNAL
     size = np.dtype(made.type).itemsize * int(np.prod(made.shape))
     for key, value in (("location", "given"), ("offset", "0"), ("length", str(size))):
@@ -95,13 +95,13 @@ def check_model(data: bytes) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspected:
-    """A model file, looked at once.
+    """The facts about a model file, from one reading.
 
     Args:
         metadata: key to JSON value.
-        graph_sha256: of the model without its metadata: what it computes, whatever is said of it.
-        input_type: of its only input, as numpy names it; "anything" where the file does not say.
-        input_shape: dimensions, ``None`` for any; empty where it has no input, or several.
+        graph_sha256: digest of the model without its metadata: it identifies the computation.
+        input_type: type of its only input, as numpy names it; "anything" if the file does not say.
+        input_shape: dimensions, ``None`` for a dynamic one; empty unless there is exactly one input.
     """
 
     metadata: dict[str, object]
@@ -111,7 +111,7 @@ class Inspected:
 
 
 def inspect_model(data: bytes, subject: str) -> Inspected:
-    """Read a model that ``build_model`` or ``build_int8`` made; raises :class:`RecordError` for any other."""
+    """Read a model that ``build_model`` or ``build_int8`` made; other files raise :class:`RecordError`."""
     try:
         model = _onnx().load_from_string(data)
         metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
@@ -133,7 +133,7 @@ def read_metadata(data: bytes, subject: str) -> dict[str, object]:
 
 
 def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, NDArray[np.float32]]:
-    """The weights of a model that ``build_model`` made of these layers; else :class:`RecordError`."""
+    """The weights of a model that ``build_model`` made from these layers; else :class:`RecordError`."""
     model = _onnx().load_from_string(data)
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     weights: dict[str, NDArray[np.float32]] = {}
@@ -157,7 +157,7 @@ def _input_of(model: Any) -> tuple[str, tuple[int | None, ...]]:
 
 
 def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
-    """The model with more of its tensors as outputs, after its own."""
+    """The model with these tensors as further outputs, after its own."""
     model = _onnx().load_from_string(data)
     for name in names:
         model.graph.output.append(_onnx().helper.make_empty_tensor_value_info(name))
@@ -166,14 +166,14 @@ def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
 
 
 def with_shapes(data: bytes) -> bytes:
-    """The model with the shape of every tensor written down, for people who look at it."""
+    """The model with the shape of every tensor recorded, for people who inspect it."""
     inferred = _onnx().shape_inference.infer_shapes(_onnx().load_from_string(data), strict_mode=True)
     shown: bytes = inferred.SerializeToString(deterministic=True)
     return shown
 
 
 def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
-    """The model with these keys of its metadata set; all else stays byte for byte."""
+    """The model with these metadata keys set; everything else stays as it was, byte for byte."""
     model = _onnx().load_from_string(data)
     _set_metadata(model, values)
     changed: bytes = model.SerializeToString(deterministic=True)
@@ -181,7 +181,7 @@ def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
 
 
 def graph_digest(data: bytes) -> str:
-    """sha256 of a model without its metadata: of what it computes, whatever its metadata say."""
+    """sha256 of a model without its metadata: it identifies the computation."""
     model = _onnx().load_from_string(data)
     del model.metadata_props[:]
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()

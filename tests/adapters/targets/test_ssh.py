@@ -10,6 +10,8 @@ from deploy_nas.adapters.targets import SshTarget
 from deploy_nas.core.errors import TargetError
 from deploy_nas.testing.targets import ReachableTargetContract, tiny_kit
 
+pytestmark = pytest.mark.slow
+
 
 class TestSsh(ReachableTargetContract):
     @pytest.fixture

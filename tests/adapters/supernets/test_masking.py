@@ -1,3 +1,5 @@
+"""Masked subnets against active ones: logits, gradients, and the net afterwards."""
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from deploy_nas.adapters.supernets import Masked, activate, build_supernet, use_torch_activations
 from deploy_nas.core.spaces import embedded_space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
 SPACE = embedded_space()
 

@@ -1,41 +1,20 @@
-"""ProxylessNAS, ResNet50 and MCUNet supernets: against ofa's own counters, and the lab's definitions."""
+"""The MCUNet supernet, against the lab's definitions."""
 
 import re
 
 import numpy as np
 import pytest
 import torch
-from ofa.nas.efficiency_predictor import ProxylessNASFLOPsModel, ResNet50FLOPsModel
 from ofa.utils.layers import IdentityLayer
 
 from deploy_nas.adapters import supernets
-from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.families.mobilenet_v2 import mcunet
 from deploy_nas.core.spaces import get_space
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 
-VWW = get_space("mcunet-vww")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_torch_thread")]
 
-
-@pytest.fixture(scope="module")
-def vww(randomise):
-    return randomise(supernets.build_supernet(VWW))  # signals that fade to denormals take long
-
-
-@pytest.mark.parametrize(
-    ("id", "counter"),
-    [("ofa-proxyless-w1.3", ProxylessNASFLOPsModel), ("ofa-resnet50", ResNet50FLOPsModel)],
-)
-def test_macs_agree_with_ofas_counter(id, counter):
-    space = get_space(id)
-    theirs = counter(supernets.build_supernet(space))
-    ours = AnalyticalEfficiencyPredictor(space)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        architecture = space.sample(rng)
-        expected = theirs.get_efficiency(architecture)
-        assert ours.get_efficiency(architecture)["millionMACs"] == pytest.approx(expected, rel=1e-3)
+VWW = get_space("mcunet-vww")
 
 
 def test_mcunets_state_dict_is_the_labs(vww):
@@ -60,7 +39,7 @@ def test_mcunets_state_dict_is_the_labs(vww):
     assert squeezed == [*range(5, 8), *range(8, 20)]
 
 
-def test_a_file_of_the_labs_names_loads(vww, tmp_path, randomise):
+def test_a_file_with_the_labs_names_loads(vww, tmp_path, randomise):
     torch.save({"state_dict": vww.state_dict()}, tmp_path / "vww_supernet.pth")
     other = randomise(supernets.build_supernet(VWW, seed=3))
     supernets.load_weights(other, VWW, tmp_path / "vww_supernet.pth")
@@ -114,31 +93,6 @@ def test_the_sixth_depth_is_ignored_and_the_width_is_one_number(vww):
         assert VWW.decode(VWW.encode([given]))[0] == architecture
         supernets.activate(vww, given)
         assert vww.runtime_depth[5] == 1
-    deeper = get_space("ofa-proxyless-w1.3").smallest() | {"d": [2, 2, 2, 2, 2, 4]}
-    assert get_space("ofa-proxyless-w1.3").encode([deeper])[0][-1] == 0
-    skipped = get_space("ofa-resnet50").smallest() | {"d": [1, 0, 0, 0, 0]}
-    assert get_space("ofa-resnet50").decode(get_space("ofa-resnet50").encode([skipped]))[0]["d"][0] == 0
-
-
-def test_resnet_checkpoints_load_with_both_sets_of_names(tmp_path, randomise):
-    space = get_space("ofa-resnet50")
-    net = randomise(supernets.build_supernet(space))
-    state = net.state_dict()
-    static = {}  # as an ofa without elastic layers names it: what OFAResNets.load_state_dict renames
-    for key, value in state.items():
-        for ours, theirs in (
-            (".linear.linear.", ".linear."),
-            ("bn.bn.", "bn."),
-            ("conv.conv.weight", "conv.weight"),
-        ):
-            key = key.replace(ours, theirs)
-        static[key] = value
-    for number, spelled in enumerate((state, static)):
-        torch.save({"state_dict": spelled}, tmp_path / f"{number}.pth")
-        other = supernets.build_supernet(space, seed=5)
-        supernets.load_weights(other, space, tmp_path / f"{number}.pth")
-        x = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
-        np.testing.assert_array_equal(supernets.forward(other.eval(), x), supernets.forward(net.eval(), x))
 
 
 def test_a_declaration_is_all_a_second_mcunet_takes():
@@ -159,13 +113,3 @@ def test_a_declaration_is_all_a_second_mcunet_takes():
     layers = space.layers(architecture)
     assert sum(layer.params for _, layer in layers) == sum(p.numel() for p in taken.parameters())
     supernets.folded_weights(space, architecture, taken)
-
-
-def test_a_class_that_cannot_be_built_is_named():
-    from dataclasses import replace
-
-    for kind in ("NoSuchNets", "no_such_module:net", "json:no_such_name"):
-        with pytest.raises(
-            WeightsError, match=f"mcunet-vww: its supernet is '{kind}', which cannot be built"
-        ):
-            supernets.build_supernet(replace(VWW, supernet={"class": kind}))
