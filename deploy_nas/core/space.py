@@ -91,7 +91,7 @@ class Resource:
 
     @property
     def distribution(self) -> str:
-        """What to install to have it."""
+        """Name of the package to install for it."""
         return self.package.partition(".")[0].replace("_", "-")
 
 

@@ -46,7 +46,7 @@ def test_a_graph_can_be_continued():
 def test_a_convolution_keeps_the_size_at_stride_one():
     op = Conv(role="c", in_channels=6, out_channels=6, kernel=5, stride=2, depthwise=True)
     sides = {"kernel_shape": [5, 5], "strides": [2, 2], "pads": [2, 2, 2, 2]}
-    assert convolution(op) == {**sides, "group": 6}
+    assert convolution(op, 24) == {**sides, "group": 6}
 
 
 @pytest.mark.parametrize("in_size", range(2, 12))
