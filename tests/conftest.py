@@ -158,22 +158,7 @@ def quick_settings() -> dict[str, float]:
 @pytest.fixture(scope="session")
 def randomise():
     """Give a net weights that keep a signal alive, and batch norms that are anything but the identity."""
-    import torch
-
-    def randomised(net, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for name, value in net.state_dict().items():
-                if name.endswith("running_var"):
-                    value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
-                elif name.endswith("_matrix"):
-                    value.add_(0.1 * torch.randn(value.shape, generator=generator))
-                elif value.ndim == 1:
-                    noise = 0.3 * torch.randn(value.shape, generator=generator)
-                    value.copy_(noise + (1.0 if name.endswith("bn.weight") else 0.0))
-                elif value.ndim > 1:
-                    value.mul_(6**0.5)
-        return net
+    from deploy_nas.testing.space import randomised
 
     return randomised
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deploy_nas.core.families.stages import block_gate, block_name, block_places, mbconv, reduced
+from deploy_nas.core.families.stages import block_genes, block_name, block_places, mbconv, reduced
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear, make_divisible
-from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
+from deploy_nas.core.space import LayerBuilder, Slot, Space
 
 STEM_CHANNELS, FIRST_CHANNELS, HEAD_CHANNELS = 32, 16, 1280
 STEM_STRIDE = 2
@@ -70,14 +70,7 @@ def efficientnet_lite(
     kernels = [tuple(range(3, stage.kernel + 1, 2)) for stage in stages]
     depths = [tuple(range(1, stage.blocks + 1)) for stage in stages]
     strides = [stage.stride for stage in stages]
-
-    genes: list[Gene] = []
-    for key in ("ks", "e"):
-        for number, (stage, position) in enumerate(places):
-            choices = kernels[stage] if key == "ks" else expand_ratios
-            gate = block_gate(first_depth + stage, depths[stage], position)
-            genes.append(Gene(key=key, index=number, choices=choices, gate=gate))
-    genes += [Gene(key="d", index=stage, choices=choices) for stage, choices in enumerate(depths)]
+    genes = block_genes(kernels, expand_ratios, depths)
 
     def build_stem(image_size: int) -> Layer:
         conv = Conv(

@@ -9,14 +9,14 @@ from __future__ import annotations
 from deploy_nas.core.families.stages import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    block_gate,
+    block_genes,
     block_name,
     block_places,
     mbconv,
     reduced,
 )
 from deploy_nas.core.layers import Activation, Conv, GlobalPool, Layer, Linear, make_divisible
-from deploy_nas.core.space import Gene, LayerBuilder, Slot, Space
+from deploy_nas.core.space import LayerBuilder, Slot, Space
 
 _STAGE_WIDTHS = (24, 40, 80, 112, 160)
 _STAGE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "hard_swish", "hard_swish", "hard_swish")
@@ -45,12 +45,7 @@ def mobilenet_v3(
     stages = len(widths)
     places = block_places([max(depths)] * stages)
     first_depth = 2 * len(places)
-    genes: list[Gene] = []
-    for key, choices in (("ks", kernels), ("e", expand_ratios)):
-        for number, (stage, position) in enumerate(places):
-            gate = block_gate(first_depth + stage, depths, position)
-            genes.append(Gene(key=key, index=number, choices=choices, gate=gate))
-    genes += [Gene(key="d", index=stage, choices=depths) for stage in range(stages)]
+    genes = block_genes([kernels] * stages, expand_ratios, [depths] * stages)
 
     def build_stem(image_size: int) -> Layer:
         conv = Conv(

@@ -14,6 +14,7 @@ from deploy_nas.core.layers import (
     make_divisible,
 )
 from deploy_nas.core.operator_base import strided
+from deploy_nas.core.space import Gene
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -42,6 +43,25 @@ def block_gate(
     """
     least = next(i for i, depth in enumerate(depths) if base_depth + depth > position)
     return (depth_gene, least) if least else None
+
+
+def block_genes(
+    kernels: Sequence[tuple[int, ...]], expand_ratios: tuple[int, ...], depths: Sequence[tuple[int, ...]]
+) -> list[Gene]:
+    """Genes ks and e of every block, then d of every stage.
+
+    Args:
+        kernels, depths: the choices of each stage, ascending; a stage has at most its last depth's blocks.
+        expand_ratios: the choices of every block, ascending.
+    """
+    places = block_places([max(choices) for choices in depths])
+    genes: list[Gene] = []
+    for key in ("ks", "e"):
+        for number, (stage, position) in enumerate(places):
+            gate = block_gate(2 * len(places) + stage, depths[stage], position)
+            choices = kernels[stage] if key == "ks" else expand_ratios
+            genes.append(Gene(key=key, index=number, choices=choices, gate=gate))
+    return genes + [Gene(key="d", index=stage, choices=choices) for stage, choices in enumerate(depths)]
 
 
 def reduced(image_size: int, strides: Sequence[int]) -> int:
