@@ -167,28 +167,8 @@ class OnnxRuntime:
 
 
 ONNX_RUNTIME = OnnxRuntime()
-
-
-def open_session(
-    model: bytes,
-    *,
-    provider: str = CPU_PROVIDER,
-    provider_options: Mapping[str, str] | None = None,
-    threads: int = 1,
-    initializers: Initializers | None = None,
-    worker_cores: Sequence[int] = (),
-    fused: bool = True,
-) -> OnnxModel:
-    """Open a model with :data:`ONNX_RUNTIME`; arguments and errors as in the port."""
-    return ONNX_RUNTIME.open(
-        model,
-        provider=provider,
-        provider_options=provider_options,
-        threads=threads,
-        initializers=initializers,
-        worker_cores=worker_cores,
-        fused=fused,
-    )
+open_session = ONNX_RUNTIME.open
+"""Open a model with :data:`ONNX_RUNTIME`; arguments and errors as in the port."""
 
 
 def random_initializers(tensors: Mapping[str, TensorSpec], rng: np.random.Generator) -> dict[str, Array]:
