@@ -9,18 +9,17 @@ that pricing a population is one gather: ``row_ids(encoded)`` and a sum over any
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.core.errors import ArchitectureError
 from deploy_nas.core.layers import Layer
+from deploy_nas.core.resources import Download, OwnFile, Resource
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -67,51 +66,6 @@ class Slot:
     build: LayerBuilder
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resource:
-    """A file that ships with a package, by its path below the package's folder.
-
-    Args:
-        package: name that imports it; on PyPI it has the same, with hyphens.
-        name: path below the package's folder.
-        sha256: of the file, hexadecimal; ``None``: it is taken as it is.
-    """
-
-    package: str
-    name: str
-    sha256: str | None = None
-
-    @property
-    def path(self) -> Path | None:
-        """Path of the file, which may be missing; ``None``: the package is not installed."""
-        try:
-            return Path(str(importlib.resources.files(self.package))) / self.name
-        except ModuleNotFoundError:
-            return None
-
-    @property
-    def distribution(self) -> str:
-        """Name of the package to install for it."""
-        return self.package.partition(".")[0].replace("_", "-")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Download:
-    """A published file, with the digest that checks it.
-
-    Args:
-        url: its address.
-        filename: its name in the cache.
-        sha256, git_blob_id: digests of its content; without either it cannot be checked and is not
-            downloaded.
-    """
-
-    url: str
-    filename: str
-    sha256: str | None = None
-    git_blob_id: str | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """A search space.
@@ -131,6 +85,7 @@ class Space:
         default_predictor: accuracy predictor that ships with it, named "embedded" in commands.
         published_weights: checkpoint published by its authors, named "pretrained" in commands.
         published_predictor: whether OFA published an accuracy predictor for exactly this space.
+        base: the space that it differs from in classes and image sizes alone; ``None``: there is none.
     """
 
     id: str
@@ -144,10 +99,11 @@ class Space:
     genes: tuple[Gene, ...]
     slots: tuple[Slot, ...]
     labels: tuple[str, ...] = ()
-    default_weights: Resource | None = None
-    default_predictor: Resource | None = None
+    default_weights: Resource | OwnFile | None = None
+    default_predictor: Resource | OwnFile | None = None
     published_weights: Download | None = None
     published_predictor: bool = False
+    base: Space | None = None
 
     # -- shape ---------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 A package adds a space by an entry point of the group ``deploy_nas.spaces``: its name is the space's id, its
 object a function that returns the :class:`Space` (docs/guide/own-space.md). It cannot replace a space of
 deploy-nas.
+
+Each also comes with any number of classes: ``efficientnet-lite0@10`` (``core.own_classes``).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from deploy_nas.core.families.efficientnet_lite import efficientnet_lite
 from deploy_nas.core.families.mobilenet import mobilenet_v3
 from deploy_nas.core.families.mobilenet_v2 import mcunet, proxyless
 from deploy_nas.core.families.resnet import resnet50
-from deploy_nas.core.space import Download, Resource, Space
+from deploy_nas.core.own_classes import split_id, with_classes
+from deploy_nas.core.resources import Download, Resource
+from deploy_nas.core.space import Space
 
 _EMBEDDED = "ofa-mbv3-cifar10"
 _CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -209,10 +213,19 @@ def get_space(id: str) -> Space:
     """
     if id in _SPACES:
         return _SPACES[id]()
+    if (own := split_id(id)) is not None:
+        return _of_own_classes(id, *own)
     others = _others()
     if id not in others:
         raise UnknownSpaceError(f"no search space {id!r}", hint=f"known are {', '.join(space_ids())}")
     return _load(others[id])
+
+
+def _of_own_classes(id: str, base: str, classes: int, sizes: tuple[int, ...] | None) -> Space:
+    space = with_classes(get_space(base), classes, sizes)
+    if space.id != id:
+        raise UnknownSpaceError(f"no search space {id!r}", hint=f"write {space.id}")
+    return space
 
 
 @contextlib.contextmanager

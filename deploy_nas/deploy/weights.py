@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import WeightsError
-from deploy_nas.core.space import Resource, Space
+from deploy_nas.core.resources import Resource
+from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import known_spaces
 from deploy_nas.records.model import Provenance
 

@@ -23,7 +23,7 @@ from deploy_nas.core.errors import (
     WeightsError,
 )
 from deploy_nas.core.predicted import Predicted
-from deploy_nas.core.space import Download
+from deploy_nas.core.resources import Download
 from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import export, weights
 from deploy_nas.deploy.export import export_onnx

@@ -7,7 +7,7 @@ import pytest
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import DownloadError, WeightsError
-from deploy_nas.core.space import Download, Resource
+from deploy_nas.core.resources import Download, Resource
 from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import weights
 from deploy_nas.deploy.weights import default_weights, load_supernet, published_path, weights_path
