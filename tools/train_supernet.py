@@ -4,7 +4,7 @@
     tools/train_supernet.py --images CIFAR10_TRAIN.zip     (or a folder of class folders)
 
 Without --images, torchvision downloads CIFAR-10. Run the same command again to go on where it stopped. The
-recipe is TEACHER and STRETCHES in deploy_nas/workflows/train.py. If you raise the sandwich epochs there, a
+recipe is EMBEDDED in deploy_nas/training/plans.py. If you raise the sandwich epochs there, a
 finished run goes on from the point before its learning rate fell.
 """
 
@@ -15,12 +15,17 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.adapters.images import load_images
+from deploy_nas.adapters.images import at_sizes, load_images
 from deploy_nas.cli import show
 from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.spaces import embedded_space
+from deploy_nas.records.files import make_folder, write_json
+from deploy_nas.records.supernet import PREDICTOR, WEIGHTS
 from deploy_nas.training.memory import keep_memory
-from deploy_nas.workflows.train import Files, train_predictor, train_supernet
+from deploy_nas.training.plans import EMBEDDED
+from deploy_nas.workflows.subnet_accuracy import PredictorSettings
+from deploy_nas.workflows.train import fit_predictor, train_on
+from deploy_nas.workflows.training_images import TrainingImages, held_out_split
 
 PACKAGE_DATA = Path(__file__).resolve().parents[1] / "deploy_nas" / "data"
 
@@ -62,21 +67,23 @@ def main(
 ) -> None:
     """Train the embedded supernet and its accuracy predictor."""
     space = embedded_space()
-    work.mkdir(parents=True, exist_ok=True)
-    files = Files(
-        work=work,
-        weights=output / f"{space.id}.safetensors",
-        predictor=output / f"{space.id}.accuracy.onnx",
-        summary=output / f"{space.id}.training.json",
-    )
     try:
+        make_folder(work)
         loaded = load_images(images or downloaded(work))
         show.say_skipped(loaded.skipped)
+        training, held_out = held_out_split(loaded)
+        given = TrainingImages(
+            training=training, validation=at_sizes(held_out, space.image_sizes), own_split=True
+        )
         if only != "predictor":
-            train_supernet(space, loaded, files, click.echo)
+            record = train_on(space, given, work, EMBEDDED, weights="random", log=click.echo)
+            (output / f"{space.id}.safetensors").write_bytes((work / WEIGHTS).read_bytes())
+            write_json(output / f"{space.id}.training.json", record.to_json(), force=True)
         if only != "weights":
-            figures = train_predictor(space, loaded, files, subnets=subnets, seed=seed, log=click.echo)
-            click.echo({name: value for name, value in figures.items() if name != "pairs"})
+            settings = PredictorSettings(subnets=subnets, best=(80, 80, 80, 80), judged=40, seed=seed)
+            made = fit_predictor(space, given, work, settings, log=click.echo)
+            (output / f"{space.id}.accuracy.onnx").write_bytes((work / PREDICTOR).read_bytes())
+            click.echo(made.of_the_best)
     except DeployNASError as error:
         sys.exit(f"error: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.predicted import Unit
+from deploy_nas.core.resources import Resource
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.records.files import read_bytes, write_atomic
+from deploy_nas.records.supernet import is_supernet, of_same_id
 
 if TYPE_CHECKING:
     from deploy_nas.core.encoder import ArchEncoder
@@ -112,8 +115,8 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
     Args:
         space: the search space, or its id.
         source: an ``.onnx`` file of deploy-nas, a PyTorch file of the predictor that OFA published for the
-            space (MobileNetV3 or ResNet50), "pretrained" (the published one, downloaded and checked) or
-            "embedded" (the one that ships with the space).
+            space (MobileNetV3 or ResNet50), "pretrained" (the published one, downloaded and checked),
+            "embedded" (the one that ships with the space), or the folder of a trained supernet.
         seed: seed of its ``arch_encoder``.
 
     Raises:
@@ -140,6 +143,8 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
             hint="download it elsewhere and name that file as `predictor`",
         )
         return _published(published, layout, path, seed)
+    if is_supernet(source):
+        return _embedded(of_same_id(str(source), space), seed)
     path = Path(source)
     data = read_bytes(path)
     if path.suffix in (".pth", ".pt") or zipfile.is_zipfile(path) or data[:1] == b"\x80":
@@ -157,14 +162,17 @@ def _embedded(space: Space, seed: int) -> AccuracyPredictor:
             hint=f"'{EMBEDDED}' is for {', '.join(embedded)}, '{PRETRAINED}' for {', '.join(published)}; "
             "or train one with 'deploy-nas accuracy' and name its file",
         )
-    path = space.default_predictor.path
-    if path is None:
+    file = space.default_predictor
+    if (path := file.path) is None:
         raise RecordError(
             "its accuracy predictor is in a package that is not installed",
             subject=space.id,
-            hint=f"install {space.default_predictor.distribution}",
+            hint=f"install {file.distribution}" if isinstance(file, Resource) else "",
         )
-    return _ours(space, read_bytes(path), str(path), seed)
+    data = read_bytes(path)
+    if file.sha256 is not None and hashlib.sha256(data).hexdigest() != file.sha256:
+        raise MismatchError("is not the predictor that was made with it", subject=str(path))
+    return _ours(space, data, str(path), seed)
 
 
 def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor:

@@ -15,6 +15,7 @@ from deploy_nas.core.figures import FIGURES
 # name -> (module, summary): a command is imported when it runs, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("quickstart", "Profile, search, export and verify with the embedded supernet."),
+    "train": ("train", "Train a supernet on your images, from pretrained weights."),
     "profile": ("profile", "Time every layer of a space on a device; write a latency table."),
     "search": ("search", "Find the most accurate subnet within budgets."),
     "pareto": ("pareto", "Find the whole accuracy-latency front."),

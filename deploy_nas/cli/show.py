@@ -38,6 +38,54 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]
         yield update
 
 
+@contextlib.contextmanager
+def timed_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, float | None], None]]:
+    """A progress bar whose caller estimates the time left; yields ``update(what, done, total, left_s)``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield (lambda *_: None) if quiet else _TimedLines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, left="")
+
+        def update(what: str, done: int, total: int, left_s: float | None) -> None:
+            bar.update(task, completed=done, total=total, description=what, left=time_left(left_s))
+
+        yield update
+
+
+def time_left(seconds: float | None) -> str:
+    """Such as ``12 min left``; empty if it is unknown."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
+
+
+class _TimedLines:
+    """Progress as lines on standard error: the first of each kind, then one a minute."""
+
+    def __init__(self, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.every_s, self.clock = every_s, clock
+        self.what, self.said_s = "", clock()
+
+    def __call__(self, what: str, done: int, total: int, left_s: float | None) -> None:
+        now_s = self.clock()
+        if what == self.what and now_s - self.said_s < self.every_s:
+            return
+        self.what, self.said_s = what, now_s
+        left = time_left(left_s)
+        click.echo(f"{what}: {done}/{total}" + (f", {left}" if left else ""), err=True)
+
+
 class _LogLines:
     """Progress as lines on standard error, at most one per ``every_s`` seconds."""
 

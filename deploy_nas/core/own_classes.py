@@ -29,9 +29,9 @@ def own_id(base: str, classes: int, image_sizes: Sequence[int] | None = None) ->
     return f"{base}@{classes}{sizes}"
 
 
-def split_id(id: str) -> tuple[str, int, tuple[int, ...] | None] | None:
+def split_id(id: object) -> tuple[str, int, tuple[int, ...] | None] | None:
     """Base id, number of classes and image sizes of such an id; ``None`` for any other text."""
-    if (found := _ID.fullmatch(id)) is None:
+    if not isinstance(id, str) or (found := _ID.fullmatch(id)) is None:
         return None
     sizes = found["sizes"]
     return (

@@ -155,7 +155,9 @@ def export_onnx(
     say = log or (lambda line: None)
 
     say("building the subnet")
-    net, provenance = load_supernet(resolved, weights, seed=seed, progress=progress)
+    net, provenance = load_supernet(
+        resolved, weights, architecture=architecture, seed=seed, progress=progress
+    )
     subnet = supernets.subnet(net, architecture)
     rng = np.random.default_rng(seed)
     image_size = image_size_of(architecture)

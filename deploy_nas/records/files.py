@@ -37,6 +37,16 @@ def _check_output(path: Path, force: bool) -> None:
         raise OutputError(f"the folder {parent} cannot be written to", subject=str(path))
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results, with those above it; raises :class:`OutputError` if it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made ({error.strerror})", subject=str(path)) from error
+    if not os.access(path, os.W_OK):
+        raise OutputError("cannot be written to", subject=str(path))
+
+
 def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write the whole file, or leave the old one as it was; raises :class:`OutputError`."""
     check_output(path, force=force)

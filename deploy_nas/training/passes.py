@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from deploy_nas.training.batches import to_device
+from deploy_nas.core.recipe import Recipe
+from deploy_nas.training.augment import to_device
 from deploy_nas.training.depthwise import quick_depthwise
 from deploy_nas.training.replay import Replay
 
@@ -66,8 +67,8 @@ class Passes:
         elastic: the supernet, on the device.
         device: the device to work on.
         teacher: returns logits for images of the given side; every subnet learns them, if there is a teacher.
-        temperature: of the softmax in which a teacher's logits are compared.
-        label_smoothing: of the labels, without a teacher.
+        recipe: for temperature, label smoothing and the teacher's share of the loss.
+        class_weights: weight of each class in the loss of the labels, ``[classes]``.
         written: returns the tensors that other recorded functions write into.
     """
 
@@ -77,18 +78,20 @@ class Passes:
         *,
         device: torch.device,
         teacher: nn.Module | None,
-        temperature: float,
-        label_smoothing: float,
+        recipe: Recipe,
+        class_weights: torch.Tensor | None = None,
         written: Callable[[], Sequence[torch.Tensor]],
     ) -> None:
-        self.elastic, self.device, self.label_smoothing = elastic, device, label_smoothing
+        self.elastic, self.device, self.recipe = elastic, device, recipe
+        self.class_weights = class_weights
         self.net = elastic.net
         self.norms = [m for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.teacher = teacher
         if teacher is not None:
             teacher.to(device).to(memory_format=torch.channels_last).eval()
         # Without a teacher there is nothing to soften.
-        self.temperature = 1.0 if teacher is None else temperature
+        self.temperature = 1.0 if teacher is None else recipe.temperature
+        self.teacher_share = 1.0 if teacher is None else recipe.teacher_share
         self.replay = Replay(device, lambda: [*self.written(), *written()])
 
     def forward(self, x: torch.Tensor, architecture: dict[str, Any]) -> torch.Tensor:
@@ -117,20 +120,32 @@ class Passes:
         )
 
     def learn(
-        self, x: torch.Tensor, target: torch.Tensor, architecture: dict[str, Any]
+        self, x: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, architecture: dict[str, Any]
     ) -> tuple[torch.Tensor, ...]:
         """Add one subnet's gradients; returns its loss and logits. ``target`` is labels or probabilities."""
         key, logits_of, more = self.subnet(architecture)
 
-        def function(x: torch.Tensor, target: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def function(
+            x: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, *more: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
             with self.precision():
                 logits = logits_of(x, *more).float()
             loss = self.loss(logits, target)
+            if self.teacher_share < 1.0:
+                loss = self.teacher_share * loss + (1.0 - self.teacher_share) * self.label_loss(
+                    logits, labels
+                )
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach(), logits.detach()
 
         kind = None if key is None else ("learn", self.frozen(), target.dtype, key)
-        return self.replay(kind, function, x, target, *more)
+        return self.replay(kind, function, x, target, labels, *more)
+
+    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy with labels."""
+        return functional.cross_entropy(
+            logits, labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing
+        )
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Cross-entropy with labels; divergence from probabilities, times the squared temperature.
@@ -138,7 +153,7 @@ class Passes:
         The factor keeps the size of the gradients (Hinton et al., 2015).
         """
         if not target.is_floating_point():
-            return functional.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+            return self.label_loss(logits, target)
         log_probabilities = (logits / self.temperature).log_softmax(1)
         return functional.kl_div(log_probabilities, target, reduction="batchmean") * self.temperature**2
 

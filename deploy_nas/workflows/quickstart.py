@@ -14,6 +14,7 @@ from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.verify import Verification
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
+from deploy_nas.records.files import make_folder
 from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
@@ -68,10 +69,7 @@ def quickstart(
     """
     say = say or (lambda line: None)
     space = embedded_space()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", subject=str(folder)) from error
+    make_folder(folder)
     stages: dict[str, float] = {}
     begun = time.monotonic()
 

@@ -1,345 +1,367 @@
-"""Train a supernet of a space on labelled images, and its accuracy predictor on held-out images."""
+"""Train a supernet on your images: from pretrained weights to a folder that ``--space`` takes."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from deploy_nas.accuracy.collect import Progress
+from deploy_nas.accuracy.collect import Progress as Collected
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
-from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
-from deploy_nas.accuracy.heldout import held_out_figures
-from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import ImageSet, at_sizes, with_mirrored
-from deploy_nas.core.errors import ImagesError, MismatchError, OptionError
-from deploy_nas.core.space import Space
-from deploy_nas.records.accuracy import load_accuracy_data
-from deploy_nas.records.files import check_output, read_json, write_atomic, write_json
-from deploy_nas.training.passes import Elastic
-from deploy_nas.training.sandwich import Recipe, Trainer
-from deploy_nas.training.teacher import teacher_net
-from deploy_nas.workflows.accuracy import fit_file, measure_subnets, promised_points
-
-HELD_OUT = 5000
-HELD_OUT_SUBNETS = 200
-# Subnets rated best by each fit that are measured for the next; of the last fit's, those only to judge it.
-BEST = (80, 80, 80, 80)
-JUDGED = 40
-_SPLIT_SEED = 20261124
-# Files that the teacher or a stretch leaves in its folder.
-_WEIGHTS = "weights.safetensors"
-_RECORD = "stretch.json"
-
-
-# A teacher, then stretches, each started from the weights of the previous one.
-TEACHER = Recipe(
-    largest_epochs=40,
-    sandwich_epochs=0,
-    decay_epochs=38,
-    frozen_steps=0,
-    batch_size=512,
-    peak_lr=0.3,
-    weight_decay=5e-4,
-    label_smoothing=0.0,
-    warmup_steps=176,
+from deploy_nas.adapters.images import SizedImages
+from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.core.measured import Top1
+from deploy_nas.core.own_classes import with_classes
+from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.core.spaces import get_space
+from deploy_nas.deploy.weights import transferred_supernet
+from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
+from deploy_nas.records.supernet import (
+    PREDICTOR,
+    RECORD,
+    SUBNETS,
+    WEIGHTS,
+    JudgedSubnet,
+    SupernetRecord,
+    TrainedOn,
+    is_supernet,
+    load_supernet_record,
+    save_supernet,
 )
-STRETCHES = (
-    Recipe(
-        largest_epochs=20,
-        sandwich_epochs=120,
-        decay_epochs=110,
-        frozen_steps=1000,
-        batch_size=512,
-        peak_lr=0.4,
-        muon_lr=0.06,
-        warmup_steps=250,
-    ),
-    # Statistics are gathered again and the weights tuned to them; docs/notes/embedded.md explains why.
-    Recipe(largest_epochs=0, sandwich_epochs=0, decay_epochs=0, frozen_steps=400, frozen_lr=0.006, seed=1),
+from deploy_nas.training.loop import Step, Trainer
+from deploy_nas.training.plans import Plan, augmentation_for, balance_for, fine_tuning
+from deploy_nas.workflows.stages import Stages, check_images, elastic
+from deploy_nas.workflows.subnet_accuracy import (
+    PredictorFiles,
+    PredictorMade,
+    PredictorSettings,
+    make_predictor,
 )
+from deploy_nas.workflows.training_images import TrainingImages, image_sizes_for, look_at, read_images
+
+DEFAULT_EPOCHS = 10.0
+WORK = "work"
+_PLAN = "plan.json"
+
+Log = Callable[[str], None]
+Progress = Callable[[str, int, int, float | None], None]
+"""Called with what is done, how many of how many, and the estimated seconds left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
-    """The files of a training run: ``work`` is the folder it resumes from, the rest are results."""
+class TrainRequest:
+    """A training to do.
 
-    work: Path
-    weights: Path
-    predictor: Path
-    summary: Path
+    Args:
+        images: folder or zip of class folders.
+        output: folder for the supernet; one with an unfinished training goes on with it.
+        space: id of the space to start from; its classes become those of the images.
+        validation: images to judge by; taken out of ``images`` unless given.
+        weights: "pretrained", "embedded", "random", a checkpoint or the folder of a supernet; ``None``: the
+            space's own.
+        image_sizes: some of the space's; those it profiles by default, up to the size of the images, unless
+            given.
+        epochs: how often each image is seen; ``minutes``: time for the training instead.
+        batch_size: images a step.
+        flip: whether images may be mirrored.
+        device: "cpu", "cuda" or "mps"; ``None``: a CUDA device if there is one.
+        subnets: to measure for the accuracy predictor; 0: none is made.
+        workers: processes that measure them; ``None``: one per core.
+        seed: of everything random.
+        force: replace a finished supernet of another request.
+    """
+
+    images: Path
+    output: Path
+    space: str
+    validation: Path | None = None
+    weights: str | None = None
+    image_sizes: Sequence[int] | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+    batch_size: int = 32
+    flip: bool = True
+    device: str | None = None
+    subnets: int = 150
+    workers: int | None = None
+    seed: int = 0
+    force: bool = False
 
 
-def split(images: ImageSet, held_out: int = HELD_OUT) -> tuple[ImageSet, ImageSet]:
-    """Images to train on, and ``held_out`` others to measure accuracy on; always the same split."""
-    if not 0 < held_out < len(images):
-        raise ImagesError(
-            f"{len(images)} images, but {held_out} are held out and more are needed", subject=images.source
-        )
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
-    return images.take(order[held_out:]), images.take(order[:held_out])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """The outcome: the record, the predictor's figures if one was made, and names of skipped images."""
+
+    folder: Path
+    record: SupernetRecord
+    predictor: PredictorMade | None
+    skipped: tuple[str, ...]
 
 
-def elastic(space: Space, seed: int, start: Path | None = None) -> Elastic:
-    """The space's supernet for the trainer, with random weights or those of ``start``."""
-    net = supernets.build_supernet(space, seed=seed)
-    if start is not None:
-        supernets.load_weights(net, space, start)
-    supernets.use_torch_activations(net)
-    return Elastic(
-        net=net,
-        activate=lambda architecture: supernets.activate(net, architecture),
-        sample=space.sample,
-        smallest=space.smallest(),
-        largest=space.largest(),
-        image_sizes=space.image_sizes,
-        masked=supernets.Masked(net, space.largest()) if supernets.Masked.fits(net) else None,
+def train(request: TrainRequest, log: Log | None = None, progress: Progress | None = None) -> Trained:
+    """Train a supernet, or go on with a training that was stopped; then measure and fit its predictor.
+
+    Args:
+        request: what to train.
+        log: called with a line for each thing to know.
+        progress: called as it goes on.
+
+    Raises:
+        ImagesError: no images, fewer than two classes, or a class that cannot be trained on.
+        OptionError: an option out of range, or too little memory.
+        MismatchError: the folder holds another training.
+        OutputError: the folder cannot be written, or holds a finished supernet of another request.
+        WeightsError, UnknownSpaceError: of the space to start from.
+    """
+    log = log or (lambda line: None)
+    _check(request)
+    base = get_space(request.space)
+    make_folder(request.output)
+    found = look_at(request.images)
+    sizes = request.image_sizes or image_sizes_for(base, found.median_side)
+    space = with_classes(base, len(found.classes), sizes)
+    images = read_images(request.images, space, request.validation)
+    counts = np.bincount(images.training.labels, minlength=space.classes)
+    log(
+        f"{space.id}: {len(images.training)} images to train on, {len(images.validation)} to judge by, "
+        f"{space.classes} classes of {counts.min()} to {counts.max()} images"
     )
+    if request.force:
+        _cleared(request.output)
+    plan = _plan(request, space, images, log)
+    record = train_on(
+        space,
+        images,
+        request.output,
+        plan,
+        weights=request.weights,
+        device=request.device,
+        log=log,
+        progress=progress,
+    )
+    made = None
+    if request.subnets:
+        settings = PredictorSettings(subnets=request.subnets, seed=request.seed, workers=request.workers)
+        made = fit_predictor(space, images, request.output, settings, log=log, progress=progress)
+        record = load_supernet_record(request.output)
+    first = images.validation.first
+    skipped = images.training.skipped if images.own_split else (*images.training.skipped, *first.skipped)
+    return Trained(folder=request.output, record=record, predictor=made, skipped=skipped)
 
 
-def teacher_of(space: Space, seed: int) -> Elastic:
-    """The teacher with random weights, as a net with a single subnet."""
-    only = {"image_size": max(space.image_sizes)}
-    return Elastic.of_one(teacher_net(space.classes, seed=seed), only)
+def _check(request: TrainRequest) -> None:
+    if request.epochs is not None and request.minutes is not None:
+        raise OptionError("or a number of epochs, not both", subject="minutes")
+    if request.minutes is not None and not 0 < request.minutes < 1e5:
+        raise OptionError(f"must be above 0, is {request.minutes}", subject="minutes")
+    if request.subnets and request.subnets < 30:
+        raise OptionError(f"must be 0 or at least 30, is {request.subnets}", subject="subnets")
 
 
-def load_teacher(space: Space, path: Path) -> Any:
-    """The teacher with the weights of a file, a module; raises :class:`WeightsError`."""
-    net = teacher_of(space, 0).net
-    supernets.load_weights(net, space, path)
-    return net
+# -- the plan --------------------------------------------------------------------------------------
 
 
-def train_supernet(
+def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log) -> Plan:
+    """The plan of a request. With ``minutes`` it depends on the machine, so a run that goes on keeps it."""
+    counts = np.bincount(images.training.labels, minlength=space.classes).tolist()
+
+    def plan(epochs: float) -> Plan:
+        return fine_tuning(
+            images=len(images.training),
+            epochs=epochs,
+            batch_size=request.batch_size,
+            augmentation=augmentation_for(max(space.image_sizes), flip=request.flip),
+            balance=balance_for(counts),
+            seed=request.seed,
+        )
+
+    if request.minutes is None:
+        return plan(request.epochs or DEFAULT_EPOCHS)
+    kept = request.output / WORK / _PLAN
+    asked = {"minutes": request.minutes, "images": images.training.digest, "space": space.id}
+    if kept.is_file():
+        held = read_json(kept)
+        if all(held.value.get(key) == value for key, value in asked.items()):
+            return plan(held.number("epochs", positive=True))
+    one = plan(1.0)
+    seconds = _step_s(request, space, images, one)
+    epochs = epochs_within(60.0 * request.minutes, one, len(images.training), seconds)
+    log(f"{epochs:.1f} epochs fit into {request.minutes:g} minutes")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, {**asked, "epochs": epochs}, force=True)
+    return plan(epochs)
+
+
+def epochs_within(total_s: float, one: Plan, images: int, step_s: Mapping[str, float]) -> float:
+    """Epochs that take this time, by the time of a step in each phase; at least 0.1.
+
+    Args:
+        total_s: time for all phases, seconds.
+        one: the plan of one epoch.
+        images: number of images to train on.
+        step_s: as ``Trainer.measure_steps`` gives it.
+    """
+    recipe = one.stretches[0]
+    steps = np.ceil(images / recipe.batch_size)
+    fixed_s = recipe.frozen_steps * step_s["frozen"]
+    fixed_s += recipe.statistics_batches * step_s["frozen"] / 4  # forward passes of one subnet
+    epoch_s = steps * (
+        recipe.largest_epochs * step_s["largest"] + recipe.sandwich_epochs * step_s["sandwich"]
+    )
+    return round(float(max(0.1, (total_s - fixed_s) / epoch_s)), 2)
+
+
+def _step_s(request: TrainRequest, space: Space, images: TrainingImages, plan: Plan) -> dict[str, float]:
+    """Time of a step in each phase on this machine, seconds."""
+    net, _ = transferred_supernet(space, request.weights, seed=request.seed)
+    trainer = Trainer(
+        elastic(space, net),
+        images.training.images,
+        images.training.labels,
+        mean=space.mean,
+        std=space.std,
+        recipe=plan.stretches[0],
+        checkpoint=request.output / WORK / "none.pt",
+        origin="",
+        log=lambda line: None,
+        device=request.device,
+    )
+    return trainer.measure_steps()
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def train_on(
     space: Space,
-    images: ImageSet,
-    files: Files,
-    log: Callable[[str], None],
-    stretches: Sequence[Recipe] = STRETCHES,
-    teacher: Recipe | None = TEACHER,
-) -> dict[str, Any]:
-    """Train, or resume training, and write the weights; returns the summary's figures.
-
-    A teacher or stretch with weights and a record in ``files.work`` is not trained again.
-
-    Raises:
-        MismatchError: ``files.work`` holds a run of another recipe, or of other weights or images.
-        RecordError: a file there is damaged.
-        ImagesError: too few images, not square, or of another number of classes than the space.
-        OutputError: a result could not be written; raised before any training.
-    """
-    for output in (files.weights, files.summary):
-        check_output(output, force=True)
-    check_images(space, images)
-    training, held_out = split(images)
-    data = _Data(space=space, training=training, held_out=held_out)
-    summary: dict[str, Any] = {
-        "space": space.id,
-        "training_images": len(training),
-        "held_out_images": len(held_out),
-    }
-    taught_by = None
-    if teacher is not None:
-        log("teacher")
-        begun_with = origin(training)
-        taught_by = files.work / "teacher" / _WEIGHTS
-        summary["teacher"] = _stage(
-            taught_by.parent, teacher, begun_with, lambda: teacher_of(space, teacher.seed), data, log
-        )
-    records: list[dict[str, Any]] = []
-    weights = None
-    for number, recipe in enumerate(stretches, 1):
-        log(f"stretch {number} of {len(stretches)}")
-        start, weights = weights, files.work / f"stretch-{number}" / _WEIGHTS
-        begun_with = origin(training, start, taught_by)
-        net = partial(elastic, space, recipe.seed, start)
-        records.append(_stage(weights.parent, recipe, begun_with, net, data, log, taught_by))
-    if weights is None:
-        raise OptionError("must name at least one recipe", subject="stretches")
-    write_atomic(files.weights, weights.read_bytes(), force=True)
-    parts = [summary["teacher"], *records] if "teacher" in summary else records
-    summary |= {
-        "training_s": sum(r["training_s"] for r in parts),
-        "held_out_top1_percent": records[-1]["held_out_top1_percent"],
-        "stretches": records,
-    }
-    write_json(files.summary, summary, force=True)
-    return summary
-
-
-def check_images(space: Space, images: ImageSet) -> None:
-    """Raise :class:`ImagesError` unless these are square images of the space's number of classes."""
-    if len(images.classes) != space.classes:
-        raise ImagesError(
-            f"{len(images.classes)} class folders, {space.id} has {space.classes} classes",
-            subject=images.source,
-        )
-    height, width = images.images.shape[2:]
-    if height != width:
-        raise ImagesError(f"are {width}x{height} pixels, but must be square", subject=images.source)
-
-
-def origin(
-    training: ImageSet, start: Path | None = None, teacher: Path | None = None
-) -> dict[str, str | None]:
-    """The starting point of a training, as its record and its checkpoint keep it."""
-    return {
-        "started_from_sha256": supernets.weights_hash(start) if start is not None else None,
-        "taught_by_sha256": supernets.weights_hash(teacher) if teacher is not None else None,
-        "training_images": training.digest,
-    }
-
-
-def _finished(record: Path, recipe: Recipe, begun_with: Mapping[str, str | None]) -> bool:
-    """True if the record is of this recipe.
-
-    Raises:
-        MismatchError: it started from something else, and so belongs to another run.
-    """
-    if not record.exists():
-        return False
-    facts = read_json(record).value
-    # Older records do not name their images.
-    if any(facts.get(key, value) != value for key, value in begun_with.items()):
-        raise MismatchError(
-            "was started with other weights or images, or another teacher",
-            subject=str(record),
-            hint="remove that folder, or name another work folder",
-        )
-    return bool(facts.get("recipe") == asdict(recipe))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Data:
-    """The data that all stages share."""
-
-    space: Space
-    training: ImageSet
-    held_out: ImageSet
-
-
-def _stage(
+    images: TrainingImages,
     folder: Path,
-    recipe: Recipe,
-    begun_with: Mapping[str, str | None],
-    build: Callable[[], Elastic],
-    data: _Data,
-    log: Callable[[str], None],
-    teacher: Path | None = None,
-) -> dict[str, Any]:
-    """The record of a stage, which is first trained from its checkpoint if it is not finished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, record = folder / _WEIGHTS, folder / _RECORD
-    if not (weights.exists() and _finished(record, recipe, begun_with)):
-        net = build()
-        trainer = Trainer(
-            net,
-            data.training.images,
-            data.training.labels,
-            mean=data.space.mean,
-            std=data.space.std,
-            recipe=recipe,
-            checkpoint=folder / "checkpoint.pt",
-            origin=json.dumps(begun_with),
-            log=log,
-            teacher=load_teacher(data.space, teacher) if teacher is not None else None,
-        )
-        trainer.run()
-
-        def top1_percent(architecture: dict[str, Any]) -> float:
-            return round(trainer.accuracy(architecture, data.held_out.images, data.held_out.labels), 2)
-
-        smallest = top1_percent(net.smallest)
-        largest = smallest if net.largest == net.smallest else top1_percent(net.largest)
-        supernets.save_weights(net.net.cpu(), weights, half=True, force=True)
-        facts: dict[str, object] = {
-            **begun_with,
-            "recipe": asdict(recipe),
-            "steps": trainer.phase_steps,
-            "device": trainer.device_name,
-            "training_s": round(trainer.elapsed_s),
-            "held_out_top1_percent": {"smallest": smallest, "largest": largest},
-        }
-        write_json(record, facts, force=True)
-    facts = read_json(record).value
-    log(json.dumps(facts["held_out_top1_percent"]))
-    return facts
-
-
-def train_predictor(
-    space: Space,
-    images: ImageSet,
-    files: Files,
+    plan: Plan,
     *,
-    subnets: int,
-    seed: int,
-    log: Callable[[str], None],
-    workers: int | None = None,
-    fit: FitSettings | None = None,
-    best: Sequence[int] = BEST,
-    judged: int = JUDGED,
-) -> dict[str, Any]:
-    """Measure subnets on the held-out images, fit the accuracy predictor, write it; returns its figures.
+    weights: str | None = None,
+    device: str | None = None,
+    log: Log | None = None,
+    progress: Progress | None = None,
+) -> SupernetRecord:
+    """Train a space's supernet by a plan, and write it with its record into a folder.
 
-    The first ``subnets`` are drawn broadly; the next ``best[0]`` are those that a fit to these rates best,
-    and so on. ``judged`` of the last fit's best are measured only to judge it. Mirrored images are used too,
-    for less noise. The measured subnets and the calibration plot are kept in ``files.work``.
+    What ``folder/work`` holds of this training is not trained again.
+
+    Raises:
+        MismatchError: the folder holds another training.
+        RecordError: a file there is damaged.
+        ImagesError: images of another number of classes, or not square.
+        OutputError: the folder cannot be written, or holds a supernet of another training.
     """
-    check_output(files.predictor, force=True)
-    net = supernets.build_supernet(space)
-    weights = supernets.load_weights(net, space, files.weights)
-    files.work.mkdir(parents=True, exist_ok=True)
-    measured = files.work / f"accuracy-{weights[:12]}.jsonl"
-    held_out = SubnetEvaluator(space, net, at_sizes(with_mirrored(split(images)[1]), space.image_sizes))
-
-    def progress(p: Progress) -> None:
-        if p.done % 10 == 0 or p.done == p.total:
-            log(f"measured {p.done}/{p.total}, {p.remaining_s:.0f} s left")
-
-    def measure(path: Path, count: int, seed: int, of: AccuracyPredictor | None = None) -> None:
-        best_by = of.percent_encoded if of is not None else None
-        measure_subnets(
-            held_out,
-            weights,
-            path,
-            count=count,
-            seed=seed,
-            workers=workers,
-            best_by=best_by,
-            progress=progress,
+    log, said = log or (lambda line: None), progress or (lambda *_: None)
+    check_images(space, images.training)
+    if is_supernet(folder):
+        held = load_supernet_record(folder)
+        same = (held.space.id, held.images.digest, held.recipes)
+        if same == (space.id, images.training.digest, plan.stretches):
+            log("this supernet is trained already")
+            return held
+        raise OutputError(
+            "holds a supernet of another training",
+            subject=str(folder),
+            hint="name another `output`, or use `force` to replace it",
         )
 
-    def settings(total: int) -> FitSettings:
-        return replace(fit or FitSettings(), seed=seed, held_out=min(0.5, HELD_OUT_SUBNETS / total))
+    def on_step(step: Step) -> None:
+        said(f"training: {step.phase}", step.done, step.total, step.remaining_s)
 
-    measure(measured, subnets, seed)
-    total = subnets
-    for turn, more in enumerate(best, start=1):
-        data = load_accuracy_data(measured)
-        if len(data) < total + more:
-            # Not fitted to everything in the file: a resumed run would use another predictor.
-            predictor, _ = fit_accuracy(data.first(total), settings(total), log=log)
-            measure(measured, total + more, seed + turn, predictor)
-            promised = promised_points(predictor, load_accuracy_data(measured).last(more))
-            log(f"best {more}: predicted minus measured {promised:+.2f} points on average")
-        total += more
-    plot = files.work / "accuracy.svg"
-    figures = fit_file(measured, files.predictor, settings(total), plot=plot, force=True, log=log).to_json()
-    if judged:
-        predictor = load_accuracy_predictor(space, files.predictor)
-        name = hashlib.sha256(files.predictor.read_bytes()).hexdigest()[:12]
-        measure(files.work / f"best-{name}.jsonl", judged, seed + len(best) + 1, predictor)
-        data = load_accuracy_data(files.work / f"best-{name}.jsonl")
-        figures["of_the_best"] = {
-            "subnets": len(data),
-            "promised_points": round(promised_points(predictor, data), 3),
-            "mae_points": round(held_out_figures(predictor, data).mae_points, 3),
-        }
-    return figures
+    stages = Stages(space, images.training, folder / WORK, device=device, log=log, on_step=on_step)
+    done = stages.run(plan, weights)
+    data = done.weights.read_bytes()
+    write_atomic(folder / WEIGHTS, data, force=True)
+    record = SupernetRecord(
+        space=space,
+        labels=images.training.classes,
+        weights_sha256=hashlib.sha256(data).hexdigest(),
+        started_from=done.started_from,
+        images=TrainedOn(
+            training=len(images.training),
+            validation=len(images.validation),
+            counts=tuple(np.bincount(images.training.labels, minlength=space.classes).tolist()),
+            digest=images.training.digest,
+            validation_digest=images.validation.digest,
+            own_split=images.own_split,
+        ),
+        recipes=plan.stretches,
+        device=done.stages[-1].device,
+        training_s=done.training_s,
+        curve=done.curve,
+        subnets=judge(space, folder / WEIGHTS, images.validation, progress),
+    )
+    save_supernet(record, folder)
+    return record
+
+
+def judge(
+    space: Space, weights: Path, validation: SizedImages, progress: Progress | None = None
+) -> tuple[JudgedSubnet, ...]:
+    """Top-1 of the smallest, a middle and the largest subnet, the last at every image size."""
+    net = supernets.build_supernet(space)
+    supernets.load_weights(net, space, weights)
+    evaluator = SubnetEvaluator(space, net, validation)
+    middle = space.decode(space.canonical(space.choice_counts[None] // 2))[0]
+    chosen: list[tuple[str, Architecture]] = [("smallest", space.smallest()), ("middle", middle)]
+    chosen += [("largest", space.largest(size)) for size in space.image_sizes]
+    judged = []
+    for number, (name, architecture) in enumerate(chosen):
+        if progress is not None:
+            progress("measuring the supernet", number, len(chosen), None)
+        right = round(evaluator.top1_percent(architecture) * len(validation) / 100.0)
+        macs = sum(layer.macs for _, layer in space.layers(architecture))
+        judged.append(
+            JudgedSubnet(
+                name=f"{name}, {image_size_of(architecture)} px",
+                architecture=architecture,
+                million_macs=macs / 1e6,
+                top1=Top1(right=right, images=len(validation)),
+            )
+        )
+    return tuple(judged)
+
+
+def fit_predictor(
+    space: Space,
+    images: TrainingImages,
+    folder: Path,
+    settings: PredictorSettings,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+) -> PredictorMade:
+    """Make the accuracy predictor of a trained supernet, and note it in the supernet's record."""
+
+    def on_subnet(done: Collected) -> None:
+        if progress is not None:
+            progress("measuring subnets", done.done, done.total, done.remaining_s)
+
+    files = PredictorFiles(
+        weights=folder / WEIGHTS,
+        predictor=folder / PREDICTOR,
+        subnets=folder / SUBNETS,
+        plot=folder / WORK / "accuracy.svg",
+        judged=folder / WORK,
+    )
+    made = make_predictor(
+        space, files, images.validation, settings, log=log or (lambda line: None), on_subnet=on_subnet
+    )
+    record = load_supernet_record(folder)
+    digest = hashlib.sha256(files.predictor.read_bytes()).hexdigest()
+    save_supernet(replace(record, predictor_sha256=digest), folder)
+    return made
+
+
+def _cleared(folder: Path) -> None:
+    """Remove a supernet that is to be replaced; files of others stay."""
+    for name in (RECORD, WEIGHTS, PREDICTOR, SUBNETS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / WORK, ignore_errors=True)

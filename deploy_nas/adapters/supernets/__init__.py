@@ -14,7 +14,14 @@ from deploy_nas.adapters.supernets.build import (
     temporary_seed,
     use_torch_activations,
 )
-from deploy_nas.adapters.supernets.checkpoints import load_weights, save_weights, weights_hash
+from deploy_nas.adapters.supernets.checkpoints import (
+    copy_body,
+    load_weights,
+    save_weights,
+    stored_classes,
+    weights_hash,
+    weights_notes,
+)
 from deploy_nas.adapters.supernets.folding import folded_weights
 from deploy_nas.adapters.supernets.masking import Masked
 from deploy_nas.adapters.supernets.running import Images, forward, one_torch_thread, recalibrate
@@ -24,14 +31,17 @@ __all__ = [
     "Masked",
     "activate",
     "build_supernet",
+    "copy_body",
     "folded_weights",
     "forward",
     "load_weights",
     "one_torch_thread",
     "recalibrate",
     "save_weights",
+    "stored_classes",
     "subnet",
     "temporary_seed",
     "use_torch_activations",
     "weights_hash",
+    "weights_notes",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,17 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def save_weights(net: torch.nn.Module, path: Path, *, half: bool = False, force: bool = False) -> None:
+def save_weights(
+    net: torch.nn.Module,
+    path: Path,
+    *,
+    half: bool = False,
+    force: bool = False,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write the supernet's weights as safetensors under the modules' names; same weights, same bytes.
+
+    ``notes`` are texts that the file carries (:func:`weights_notes`).
 
     ``half`` stores matrices and filters as float16. Vectors (the batch norms) stay float32, since a variance
     may be too large or too small for float16.
@@ -103,7 +113,56 @@ def save_weights(net: torch.nn.Module, path: Path, *, half: bool = False, force:
         if not torch.isfinite(stored).all():
             raise WeightsError(f"{name!r} is not finite as {kind}", subject=str(path))
         tensors[name] = stored
-    write_atomic(path, safetensors.torch.save(tensors), force=force)
+    write_atomic(path, safetensors.torch.save(tensors, dict(notes) if notes else None), force=force)
+
+
+def weights_notes(path: Path) -> dict[str, str]:
+    """The texts that a file of :func:`save_weights` carries; empty for other files."""
+    import safetensors
+
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:  # safetensors raises its own types, and OSError
+        raise WeightsError("is not a safetensors file, or is cut short", subject=str(path)) from error
+
+
+def stored_classes(net: torch.nn.Module, source: Path) -> int:
+    """Number of classes of a checkpoint of this kind of supernet.
+
+    Raises:
+        WeightsError: an unreadable file, or one of another kind of net.
+    """
+    state = _state_dict(_read(source), source)
+    if (translated := getattr(net, "translated", None)) is not None:
+        state = translated(state)
+    weight = canonical_key(f"{head_name(net)}.weight")
+    for key, value in state.items():
+        if canonical_key(key) == weight and value.ndim == 2:
+            return len(value)
+    raise WeightsError("holds no classifier of this supernet", subject=str(source))
+
+
+def copy_body(donor: torch.nn.Module, net: torch.nn.Module) -> None:
+    """Copy all weights but the classifier's from a supernet that differs in its number of classes alone."""
+    import torch
+
+    head = head_name(net) + "."
+    given = donor.state_dict()
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if not name.startswith(head):
+                tensor.copy_(given[name])
+
+
+def head_name(net: torch.nn.Module) -> str:
+    """Name of the classifier: the last linear layer."""
+    import torch
+
+    names: list[str] = [n for n, module in net.named_modules() if isinstance(module, torch.nn.Linear)]
+    return names[-1]
 
 
 def weights_hash(path: str | Path) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy_nas.training.batches import Batches, spans
+from deploy_nas.training.augment import Batches, spans
 
 
 def batches(rng, images, labels=None, **changes):

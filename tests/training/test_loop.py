@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from deploy_nas.training.sandwich import Recipe, Trainer
 from torch import nn
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.training.muon import normalised_pointwise
 from deploy_nas.training.passes import Elastic
-from deploy_nas.training.sandwich import Recipe, Trainer
 
 pytestmark = pytest.mark.slow
 

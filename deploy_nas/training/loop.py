@@ -8,10 +8,12 @@ Training has three phases, and resumes from a checkpoint, so that a run can be s
    with those shared statistics frozen, so that a subnet works without recalibration data.
 
 With a teacher, every subnet learns the teacher's probabilities for the same crops (Hinton et al., 2015; Beyer
-et al., 2022). Without one, the largest subnet learns the labels, and the two others its probabilities.
+et al., 2022), or a mixture of these and the labels. Without one, the largest subnet learns the labels, and
+the two others its probabilities.
 
-In the first two phases, Muon trains the pointwise convolutions that a batch norm follows (Jordan et al.,
-2024), which gets further in the same number of epochs than SGD alone. The size of its steps depends only on
+A recipe may have Muon train, in the first two phases, the pointwise convolutions that a batch
+norm follows (Jordan et al., 2024). From random weights this gets further in the same number of epochs than
+SGD. The size of its steps depends only on
 the learning rate, not on the gradient: without a following norm they would kill the ReLUs of
 squeeze-and-excitation. SGD with momentum trains everything else, and everything in the last phase.
 
@@ -36,41 +38,47 @@ import numpy as np
 import torch
 from torch import nn
 
-from deploy_nas.core.errors import MismatchError, RecordError
-from deploy_nas.training.batches import Batches, spans
+from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.recipe import Recipe
+from deploy_nas.training.augment import Batches, class_weights, spans
 from deploy_nas.training.muon import Muon, normalised_pointwise
 from deploy_nas.training.passes import Elastic, Passes
 
 _CLIPPED_NORM = 5.0
 _STATISTICS_MOMENTUM = 0.03
+_SMOOTHED = 0.98  # share of the earlier losses in the curve's
+_CURVE_POINTS = 200
+_LOG_EVERY = 50
+PHASES = ("largest", "sandwich", "frozen")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """The parameters of a training run: on one machine, the same recipe and data give the same weights."""
+class CurvePoint:
+    """The state of a run after a step.
 
-    largest_epochs: float = 16.0
-    sandwich_epochs: float = 20.0
-    decay_epochs: float = 10.0
-    frozen_steps: int = 1000
-    statistics_batches: int = 150
-    batch_size: int = 128
-    peak_lr: float = 0.12
-    muon_lr: float = 0.03
-    muon_weight_decay: float = 0.05
-    frozen_lr: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    label_smoothing: float = 0.05
-    temperature: float = 4.0
-    cutout_pixels: int = 12
-    warmup_steps: int = 350
-    seed: int = 0
+    Args:
+        step: steps taken.
+        phase: of that step.
+        loss: of the largest subnet, averaged over the last steps.
+        learning_rate: of the next step.
+        elapsed_s: time of training so far.
+    """
 
-    def epochs(self, images: int) -> float:
-        """How often the three phases together see each image, for this number of images."""
-        frozen = self.frozen_steps / math.ceil(images / self.batch_size)
-        return self.largest_epochs + self.sandwich_epochs + frozen
+    step: int
+    phase: str
+    loss: float
+    learning_rate: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One more step: how many are done, of how many, and the time left; ``None`` while it is unknown."""
+
+    done: int
+    total: int
+    phase: str
+    remaining_s: float | None
 
 
 class Trainer:
@@ -78,13 +86,19 @@ class Trainer:
 
     Args:
         elastic: the supernet.
-        images: uint8 ``[n, 3, height, width]``.
+        images: uint8 ``[n, 3, s, s]``, at least as large as the largest image size.
         labels: int64 ``[n]``.
         mean, std: per channel, of pixels scaled to 0..1.
+        recipe: the parameters.
         checkpoint: file of the state; an existing one is resumed.
         origin: names the initial weights and the images; a checkpoint of another origin is refused.
-        log: called with a line of progress every 50 steps.
+        log: called with a line when a run resumes, and every 50 steps.
+        on_step: called after every step.
         teacher: returns logits for images of the given side.
+        side: of the images that subnets scale to their own sizes, and a teacher takes; the largest image size
+            unless given.
+        device: "cpu", "cuda" or "mps"; ``None``: a CUDA device if there is one.
+        checkpoint_every_s: longest time between two checkpoints, seconds.
     """
 
     def __init__(
@@ -99,12 +113,16 @@ class Trainer:
         checkpoint: Path,
         origin: str,
         log: Callable[[str], None],
+        on_step: Callable[[Step], None] | None = None,
         teacher: nn.Module | None = None,
-        checkpoint_every_s: float = 60.0,
+        side: int | None = None,
+        device: str | None = None,
+        checkpoint_every_s: float = 45.0,
     ) -> None:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
         self.origin, self.checkpoint_every_s = origin, checkpoint_every_s
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.on_step = on_step or (lambda step: None)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.backends.cudnn.deterministic = True  # no slower here
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
         self.rng = np.random.default_rng(recipe.seed)
@@ -114,7 +132,8 @@ class Trainer:
             mean=mean,
             std=std,
             size=recipe.batch_size,
-            cutout_pixels=recipe.cutout_pixels,
+            side=side or max(elastic.image_sizes),
+            augmentation=recipe.augmentation,
             rng=self.rng,
             device=self.device,
         )
@@ -126,29 +145,48 @@ class Trainer:
         }
         self.step = 0
         self.elapsed_s = 0.0
+        self.loss: float | None = None
+        self.curve: list[CurvePoint] = []
+        self.step_s: dict[str, float] = {}
         self.joint_steps = self.phase_steps["largest"] + self.phase_steps["sandwich"]
         self.decay_start = max(0, self.joint_steps - round(recipe.decay_epochs * steps))
-        self.pointwise = normalised_pointwise(self.net)
-        self.muon = Muon(self.pointwise, momentum=recipe.momentum)
+        self.pointwise = normalised_pointwise(self.net) if recipe.muon_lr else []
+        self.muon = Muon(self.pointwise, momentum=recipe.momentum) if self.pointwise else None
+        weights = None
+        if recipe.balance:
+            classes = self.head[0].shape[0]
+            weights = torch.from_numpy(class_weights(labels, classes, recipe.balance)).to(self.device)
         self.passes = Passes(
             elastic,
             device=self.device,
             teacher=teacher,
-            temperature=recipe.temperature,
-            label_smoothing=recipe.label_smoothing,
-            written=self.muon.written,
+            recipe=recipe,
+            class_weights=weights,
+            written=lambda: self.muon.written() if self.muon is not None else [],
         )
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        plain = [p for p in self.net.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.SGD(
-            [
-                {"params": decayed, "weight_decay": recipe.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=recipe.peak_lr,
-            momentum=recipe.momentum,
-            nesterov=True,
+            self._groups(), lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True
         )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameters by weight decay and factor of the learning rate."""
+        head = {id(p) for p in self.head} if self.recipe.head_lr_factor != 1.0 else set()
+        groups = []
+        for of_head, factor in ((False, 1.0), (True, self.recipe.head_lr_factor)):
+            for decayed in (True, False):
+                chosen = [
+                    p for p in self.net.parameters() if (id(p) in head) == of_head and (p.ndim > 1) == decayed
+                ]
+                decay = self.recipe.weight_decay if decayed else 0.0
+                if chosen:
+                    groups.append({"params": chosen, "weight_decay": decay, "lr_factor": factor})
+        return groups
+
+    @property
+    def head(self) -> list[nn.Parameter]:
+        """The classifier: parameters of the last linear layer, its weight first."""
+        linear = [module for module in self.net.modules() if isinstance(module, nn.Linear)]
+        return list(linear[-1].parameters())
 
     @property
     def device_name(self) -> str:
@@ -166,7 +204,7 @@ class Trainer:
         """Write the whole state beside the checkpoint, then replace that: the file is never incomplete."""
         path = path or self.checkpoint
         state = {
-            "recipe": json.dumps(asdict(self.recipe)),
+            "recipe": json.dumps(self.recipe.to_json()),
             "origin": self.origin,
             "step": self.step,
             "elapsed_s": self.elapsed_s,
@@ -174,7 +212,8 @@ class Trainer:
             "order": torch.from_numpy(self.batches.order),
             "state_dict": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "muon": self.muon.optimizer.state_dict(),
+            "muon": {} if self.muon is None else self.muon.optimizer.state_dict(),
+            "curve": json.dumps([self.loss, [asdict(point) for point in self.curve]]),
         }
         part = path.with_suffix(".part")
         torch.save(state, part)
@@ -185,7 +224,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return
         state = self.load(self.checkpoint)
-        if json.loads(state["recipe"]) != asdict(self.recipe):
+        if json.loads(state["recipe"]) != self.recipe.to_json():
             state = self.load_steady()
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.rng.bit_generator.state = json.loads(state["rng"])
@@ -196,7 +235,10 @@ class Trainer:
             for name, value in state["state_dict"].items():
                 own[name].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.muon.optimizer.load_state_dict(state["muon"])
+        if self.muon is not None:
+            self.muon.optimizer.load_state_dict(state["muon"])
+        self.loss, points = json.loads(state["curve"])
+        self.curve = [CurvePoint(**point) for point in points]
         self.log(f"resumed at step {self.step}")
 
     def load_steady(self) -> dict[str, Any]:
@@ -204,7 +246,7 @@ class Trainer:
         if self.steady.exists():
             state = self.load(self.steady)
             same = json.loads(state["recipe"]) | {"sandwich_epochs": self.recipe.sandwich_epochs}
-            if same == asdict(self.recipe) and state["step"] <= self.decay_start:
+            if same == self.recipe.to_json() and state["step"] <= self.decay_start:
                 return state
         raise MismatchError(
             "was made with another recipe",
@@ -279,17 +321,22 @@ class Trainer:
         largest = dict(self.elastic.largest)
         if phase == "largest":
             largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
+        elif self.recipe.every_size:
+            largest["image_size"] = self._any_size()
         target = self.passes.targets(x, labels)
-        loss, logits = self.passes.learn(x, target, largest)
+        loss, logits = self.passes.learn(x, target, labels, largest)
         if phase != "largest":
             if target is labels:
                 target = logits.softmax(1)
-            for architecture in (self.elastic.smallest, self.elastic.sample(self.rng)):
-                self.passes.learn(x, target, architecture)
+            smallest = dict(self.elastic.smallest)
+            if self.recipe.every_size:
+                smallest["image_size"] = self._any_size()
+            for architecture in (smallest, self.elastic.sample(self.rng)):
+                self.passes.learn(x, target, labels, architecture)
 
         def prepare() -> tuple[torch.Tensor, ...]:
             nn.utils.clip_grad_norm_(self.net.parameters(), _CLIPPED_NORM)
-            if phase != "frozen":
+            if phase != "frozen" and self.muon is not None:
                 self.muon.orthogonalise()
             return ()
 
@@ -300,8 +347,8 @@ class Trainer:
     def take_step(self, lr: float, *, joint: bool) -> None:
         """Step the pointwise weights with Muon and the others with SGD; unless ``joint``, all with SGD."""
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        if not joint:
+            group["lr"] = lr * group["lr_factor"]
+        if not joint or self.muon is None:
             self.optimizer.step()
             return
         recipe = self.recipe
@@ -313,39 +360,142 @@ class Trainer:
         for p, gradient in zip(self.pointwise, kept, strict=True):
             p.grad = gradient  # a recorded pass adds to this same tensor
 
+    def _any_size(self) -> int:
+        return int(self.rng.choice(self.elastic.image_sizes))
+
     def size_weights(self) -> list[float]:
-        """Probability of each image size: 0.5 for the largest, the rest shared by the others."""
+        """Probability of each image size; unless all are alike, 0.5 for the largest, the rest shared."""
         others = len(self.elastic.image_sizes) - 1
+        if self.recipe.every_size:
+            return [1.0 / (1 + others)] * (1 + others)
         top = max(self.elastic.image_sizes)
         return [0.5 if s == top else 0.5 / others for s in self.elastic.image_sizes] if others else [1.0]
 
     def run(self) -> dict[str, torch.Tensor]:
-        """Run all three phases, or the rest after a checkpoint; returns a copy of the state dict."""
+        """Run all three phases, or the rest after a checkpoint; returns a copy of the state dict.
+
+        Raises:
+            OptionError: there is too little memory.
+            MismatchError, RecordError: of the checkpoint.
+        """
         self.resume()
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise OptionError(
+                f"{self.recipe.batch_size} images need more memory than there is",
+                subject="batch_size",
+                hint="use a smaller one, or smaller `image_sizes`",
+            ) from error
+        return copy.deepcopy(self.net.state_dict())
+
+    def _run(self) -> None:
         total = sum(self.phase_steps.values())
-        started, saved = time.monotonic(), time.monotonic()
-        before, loss = self.elapsed_s, None
+        saved = time.monotonic()
+        every = max(1, total // _CURVE_POINTS)
         while self.step < total:
             phase = self.phase()
             if self.step == self.decay_start:
                 self.save(self.steady)
+            began = time.monotonic()
             if phase == "frozen" and self.step == total - self.phase_steps["frozen"]:
                 self.save()
                 self.gather_statistics()
-            value = self.train_step(phase)
-            loss = value if loss is None else 0.98 * loss + 0.02 * value
+            loss = self.train_step(phase)
             self.step += 1
             now = time.monotonic()
-            self.elapsed_s = before + now - started
-            if self.step % 50 == 0 or self.step == total:
+            self.elapsed_s += now - began
+            self._timed(phase, now - began)
+            if self.step % every == 0 or self.step == total or self.device.type == "cpu":
+                self._noted(phase, float(loss), curve=self.step % every == 0 or self.step == total)
+            left = self.remaining_s()
+            self.on_step(Step(done=self.step, total=total, phase=phase, remaining_s=left))
+            if self.step % _LOG_EVERY == 0 or self.step == total:
                 self.log(
-                    f"{phase} step {self.step}/{total} loss {float(loss):.3f} lr {self.learning_rate():.4f} "
-                    f"elapsed {self.elapsed_s:.0f}s"
+                    f"{phase} step {self.step}/{total} loss {self.loss or 0.0:.3f} "
+                    f"lr {self.learning_rate():.4f} elapsed {self.elapsed_s:.0f}s"
                 )
             if now - saved > self.checkpoint_every_s or self.step == total:
                 self.save()
-                saved = now
-        return copy.deepcopy(self.net.state_dict())
+                saved = time.monotonic()
+
+    def _noted(self, phase: str, loss: float, *, curve: bool) -> None:
+        self.loss = loss if self.loss is None else _SMOOTHED * self.loss + (1.0 - _SMOOTHED) * loss
+        if curve:
+            self.curve.append(
+                CurvePoint(
+                    step=self.step,
+                    phase=phase,
+                    loss=self.loss,
+                    learning_rate=self.learning_rate(),
+                    elapsed_s=self.elapsed_s,
+                )
+            )
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def _timed(self, phase: str, seconds: float) -> None:
+        """Take a step's time into the estimate; the first of all also loads libraries."""
+        known = self.step_s.get(phase)
+        self.step_s[phase] = seconds if known is None else 0.9 * known + 0.1 * seconds
+
+    def measure_steps(self) -> dict[str, float]:
+        """Time of a step in each phase that has any, seconds, without training anything.
+
+        The mean over the image sizes of passes that learn; the state of the run is as it was.
+        """
+        state, order = copy.deepcopy(self.rng.bit_generator.state), self.batches.order
+        buffers = [buffer.clone() for buffer in self.net.buffers()]
+        self.net.train()
+        sizes = self.elastic.image_sizes
+        drawn: dict[int, list[float]] = {}
+        for warm in (True, False):
+            for size in sizes[:1] if warm else sizes:
+                x, labels = self.batches.next()
+                times = []
+                for architecture in (
+                    self.elastic.largest,
+                    self.elastic.smallest,
+                    self.elastic.sample(self.rng),
+                ):
+                    began = time.monotonic()
+                    self.passes.learn(
+                        x, self.passes.targets(x, labels), labels, {**architecture, "image_size": size}
+                    )
+                    times.append(time.monotonic() - began)
+                drawn[size] = times
+        self.optimizer.zero_grad(set_to_none=not self.passes.replay.records)
+        with torch.no_grad():
+            for buffer, value in zip(self.net.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+        self.rng.bit_generator.state, self.batches.order = state, order
+        weights = self.size_weights()
+        largest = sum(weight * drawn[size][0] for weight, size in zip(weights, sizes, strict=True))
+        others = float(np.mean([sum(times[1:]) for times in drawn.values()]))
+        if not self.recipe.every_size:
+            others = drawn[sizes[0]][1] + float(np.mean([times[2] for times in drawn.values()]))
+            joint = drawn[sizes[-1]][0] + others
+        else:
+            joint = largest + others
+        self.step_s = {"largest": largest, "sandwich": joint, "frozen": joint}
+        return dict(self.step_s)
+
+    def remaining_s(self) -> float | None:
+        """Estimated time of the steps that are left; ``None`` before any was timed."""
+        if not self.step_s:
+            return None
+        slowest = max(self.step_s.values())
+        left, begin = 0.0, 0
+        for phase, steps in self.phase_steps.items():
+            end = begin + steps
+            left += max(0, end - max(begin, self.step)) * self.step_s.get(phase, slowest)
+            begin = end
+        return left
 
     # -- evaluating -------------------------------------------------------------------------------
 

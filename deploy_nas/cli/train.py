@@ -1,0 +1,146 @@
+"""``deploy-nas train``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy_nas.cli import show
+
+if TYPE_CHECKING:
+    from deploy_nas.workflows.train import Trained
+
+
+@click.command("train")
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("supernet"),
+    show_default=True,
+    help="Folder for the supernet.",
+)
+@click.option(
+    "--space",
+    default="efficientnet-lite0",
+    show_default=True,
+    metavar="ID",
+    help="Search space to start from.",
+)
+@click.option(
+    "--weights",
+    metavar="pretrained|embedded|random|PATH",
+    help="Weights to start from  [the space's own]",
+)
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    help="Images to judge by  [15% of each class are held out]",
+)
+@click.option("--image-sizes", metavar="PX,PX", help="Image sizes to train  [those that suit the images]")
+@click.option("--epochs", type=float, help="How often each image is seen  [10]")
+@click.option("--minutes", type=float, help="Time for the training, instead of epochs.")
+@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images a step.")
+@click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda", "mps"]),
+    help="Train on this  [cuda if there is one, else cpu]",
+)
+@click.option(
+    "--subnets",
+    type=click.IntRange(0),
+    default=150,
+    show_default=True,
+    help="Subnets to measure for the accuracy predictor; 0 makes none.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes that measure subnets  [one per core]")
+@show.seed_option("Seed of everything random.")
+@click.option("--force", is_flag=True, help="Replace a supernet that the folder holds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    images: Path,
+    output: Path,
+    space: str,
+    weights: str | None,
+    validation: Path | None,
+    image_sizes: str | None,
+    epochs: float | None,
+    minutes: float | None,
+    batch_size: int,
+    no_flip: bool,
+    device: str | None,
+    subnets: int,
+    workers: int | None,
+    seed: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Train a supernet on your images.
+
+    IMAGES is a folder or zip of class folders: CLASS/IMAGE.jpg. The network begins with pretrained weights
+    and a new classifier. Its largest subnet is trained first, then all of them together, so that any subnet
+    works without further training; the accuracy predictor that a search needs is made at the end.
+
+    Ctrl-C keeps what was trained: the same command goes on. Every other command takes the folder as --space.
+    """
+    from deploy_nas.workflows.train import TrainRequest, train
+
+    request = TrainRequest(
+        images=images,
+        output=output,
+        space=space,
+        validation=validation,
+        weights=weights,
+        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch_size,
+        flip=not no_flip,
+        device=device,
+        subnets=subnets,
+        workers=workers,
+        seed=seed,
+        force=force,
+    )
+    with show.timed_progress(quiet=as_json) as update:
+        done = train(request, lambda line: click.echo(line, err=True), update)
+    show.say_skipped(done.skipped)
+    if as_json:
+        show.emit_json({"path": str(output), **done.record.to_json()})
+        return
+    click.echo(summary(done))
+    folder = shlex.quote(str(output))
+    click.echo(
+        "\nnext:\n"
+        f"  deploy-nas profile --space {folder} -o my.profile.json\n"
+        f"  deploy-nas search --space {folder} --profile my.profile.json --max-latency-ms MS -o best.json\n"
+        f"  deploy-nas export best.json --space {folder}"
+    )
+
+
+def summary(done: Trained) -> str:
+    """A table of the subnets that were measured, and lines about training and predictor."""
+    record = done.record
+    rows = []
+    for subnet in record.subnets:
+        low, high = subnet.top1.interval_percent
+        rows.append([subnet.name, subnet.million_macs, subnet.top1.percent, f"{low:.1f} to {high:.1f}"])
+    lines = [
+        f"{record.space.id}: trained on {record.images.training} images for {record.training_s / 60:.1f} min "
+        f"({record.device})",
+        "",
+        show.table(["subnet", "million MACs", "top-1 %", "95% interval"], rows),
+        f"measured on {record.images.validation} images that it was not trained on",
+    ]
+    if done.predictor is not None:
+        figures = done.predictor.held_out
+        lines.append(
+            f"accuracy predictor: mean error {figures.mae_points:.2f} points, rank correlation "
+            f"{figures.rank_correlation:.3f}, on {len(figures.pairs)} subnets that it was not fitted to"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,139 @@
+"""An accuracy predictor for a supernet that was just trained: subnets in rounds, each nearer to the best."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deploy_nas.accuracy.best import Percent
+from deploy_nas.accuracy.collect import Progress
+from deploy_nas.accuracy.evaluate import SubnetEvaluator
+from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
+from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
+from deploy_nas.adapters import supernets
+from deploy_nas.adapters.images import SizedImages, with_mirrored
+from deploy_nas.core.space import Space
+from deploy_nas.records.accuracy import load_accuracy_data
+from deploy_nas.workflows.accuracy import fit_file, measure_subnets, promised_points
+
+_MOST_HELD_OUT_SUBNETS = 200
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictorSettings:
+    """The making of a predictor.
+
+    Args:
+        subnets: drawn broadly at first.
+        best: more subnets in each further round: those that a fit to the ones before rates best.
+        judged: of the last fit's best, measured only to judge it.
+        seed: of all draws and fits.
+        workers: processes that measure; ``None``: one per core.
+        fit: of every fit.
+    """
+
+    subnets: int = 150
+    best: Sequence[int] = ()
+    judged: int = 0
+    seed: int = 0
+    workers: int | None = None
+    fit: FitSettings = field(default_factory=FitSettings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictorFiles:
+    """The files of its making: measured subnets and plot stay beside the predictor or in a work folder."""
+
+    weights: Path
+    predictor: Path
+    subnets: Path
+    plot: Path
+    judged: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestJudged:
+    """The last fit's best subnets as measured: how many, predicted minus measured, and the mean error."""
+
+    subnets: int
+    promised_points: float
+    mae_points: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictorMade:
+    """A predictor's figures on subnets held out of it, and on its best ones if those were measured."""
+
+    held_out: HeldOut
+    of_the_best: BestJudged | None = None
+
+
+def make_predictor(
+    space: Space,
+    files: PredictorFiles,
+    validation: SizedImages,
+    settings: PredictorSettings,
+    *,
+    log: Log,
+    on_subnet: Callable[[Progress], None] | None = None,
+) -> PredictorMade:
+    """Measure subnets on the validation images, fit the accuracy predictor, and write it.
+
+    Mirrored images are used too, for less noise. What was measured before is not measured again.
+
+    Raises:
+        WeightsError: weights that do not fit.
+        MismatchError: the file of subnets is of other weights or images.
+        RecordError: the subnets are all alike.
+    """
+    net = supernets.build_supernet(space)
+    weights = supernets.load_weights(net, space, files.weights)
+    mirrored = SizedImages({size: with_mirrored(given) for size, given in validation.by_size.items()})
+    evaluator = SubnetEvaluator(space, net, mirrored)
+
+    def measure(path: Path, count: int, seed: int, best_by: Percent | None = None) -> None:
+        measure_subnets(
+            evaluator,
+            weights,
+            path,
+            count=count,
+            seed=seed,
+            workers=settings.workers,
+            best_by=best_by,
+            progress=on_subnet,
+        )
+
+    def fit(total: int) -> FitSettings:
+        held_out = min(settings.fit.held_out, _MOST_HELD_OUT_SUBNETS / total)
+        return replace(settings.fit, seed=settings.seed, held_out=held_out)
+
+    measure(files.subnets, settings.subnets, settings.seed)
+    total = settings.subnets
+    for turn, more in enumerate(settings.best, start=1):
+        data = load_accuracy_data(files.subnets)
+        if len(data) < total + more:
+            # Not fitted to everything in the file: a resumed run would use another predictor.
+            predictor, _ = fit_accuracy(data.first(total), fit(total), log=log)
+            measure(files.subnets, total + more, settings.seed + turn, predictor.percent_encoded)
+            promised = promised_points(predictor, load_accuracy_data(files.subnets).last(more))
+            log(f"best {more}: predicted minus measured {promised:+.2f} points on average")
+        total += more
+    figures = fit_file(files.subnets, files.predictor, fit(total), plot=files.plot, force=True, log=log)
+    if not settings.judged:
+        return PredictorMade(held_out=figures)
+    predictor = load_accuracy_predictor(space, files.predictor)
+    name = hashlib.sha256(files.predictor.read_bytes()).hexdigest()[:12]
+    path = files.judged / f"best-{name}.jsonl"
+    measure(path, settings.judged, settings.seed + len(settings.best) + 1, predictor.percent_encoded)
+    data = load_accuracy_data(path)
+    judged = BestJudged(
+        subnets=len(data),
+        promised_points=round(promised_points(predictor, data), 3),
+        mae_points=round(held_out_figures(predictor, data).mae_points, 3),
+    )
+    return PredictorMade(held_out=figures, of_the_best=judged)
