@@ -21,7 +21,7 @@ def command() -> None:
 
 
 @command.command("collect")
-@click.option("--space", required=True, metavar="ID", help="Search space.")
+@click.option("--space", required=True, metavar="ID|FOLDER", help="Search space.")
 @click.option(
     "--images", required=True, type=click.Path(path_type=Path), help="Folder or zip of class folders."
 )

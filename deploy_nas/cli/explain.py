@@ -13,6 +13,7 @@ from deploy_nas.cli import show
 @click.command("explain")
 @click.argument("architecture", type=click.Path(path_type=Path))
 @click.option("--profile", required=True, type=click.Path(path_type=Path), help="Profile of the device.")
+@show.supernet_option("whose accuracy predictor is used")
 @click.option(
     "--predictor",
     metavar="PATH|pretrained|embedded",
@@ -30,6 +31,7 @@ from deploy_nas.cli import show
 def command(
     architecture: Path,
     profile: Path,
+    space: str | None,
     predictor: str | None,
     anchors: tuple[str, ...],
     swaps: int,
@@ -42,10 +44,11 @@ def command(
     from deploy_nas.records.architecture import load_architecture
     from deploy_nas.records.profile import load_profile
     from deploy_nas.workflows.explain import explain
-    from deploy_nas.workflows.question import predictor_for
+    from deploy_nas.workflows.question import predictor_for, predictor_source
 
     record, loaded = load_architecture(architecture), load_profile(profile)
-    found = explain(loaded, predictor_for(loaded, predictor, anchors), record)
+    source = predictor_source(loaded, predictor, space)
+    found = explain(loaded, predictor_for(loaded, source, anchors), record)
     chosen = found.swaps[:swaps]
     if as_json:
         value = {**asdict(found), "profile": loaded.id}

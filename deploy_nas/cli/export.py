@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--weights", metavar="PATH|pretrained|random", help="Supernet weights  [the embedded space: its own]"
 )
+@show.supernet_option("that has the weights and the names of the classes")
 @click.option(
     "--calibration-images",
     type=click.Path(path_type=Path),
@@ -69,6 +70,7 @@ def command(
     architecture: Path,
     output: Path | None,
     weights: str | None,
+    space: str | None,
     calibration_images: Path | None,
     calibration_limit: int,
     keep_statistics: bool,
@@ -109,6 +111,7 @@ def command(
         architecture=architecture,
         output=output or show.beside(architecture, ".onnx"),
         weights=weights,
+        space=space,
         calibration_images=calibration_images,
         calibration_limit=calibration_limit,
         keep_statistics=keep_statistics,

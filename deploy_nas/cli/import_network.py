@@ -16,7 +16,7 @@ from deploy_nas.cli import show
     "-o", "--output", type=click.Path(path_type=Path), help="Architecture file  [the folder's name, .json]"
 )
 @click.option("--image-size", type=int, help="Side of its images, pixels  [from run.config beside it]")
-@click.option("--space", metavar="ID", help="Search space to look in  [all of them]")
+@click.option("--space", metavar="ID|FOLDER", help="Search space to look in  [all of them]")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the architecture as JSON.")
 def command(

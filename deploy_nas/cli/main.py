@@ -16,6 +16,7 @@ from deploy_nas.core.figures import FIGURES
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("quickstart", "Profile, search, export and verify with the embedded supernet."),
     "train": ("train", "Train a supernet on your images, from pretrained weights."),
+    "finetune": ("finetune", "Train one subnet of your supernet further, alone."),
     "profile": ("profile", "Time every layer of a space on a device; write a latency table."),
     "search": ("search", "Find the most accurate subnet within budgets."),
     "pareto": ("pareto", "Find the whole accuracy-latency front."),

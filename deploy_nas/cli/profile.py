@@ -19,7 +19,10 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `profile` and `kit make` share; see :func:`request_of`."""
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
-            "--space", required=True, metavar="ID", help="Search space; `deploy-nas spaces` lists them."
+            "--space",
+            required=True,
+            metavar="ID|FOLDER",
+            help="Search space; `deploy-nas spaces` lists them.",
         ),
         click.option(
             "--threads", default=1, show_default=True, help="Intra-op threads, pinned to the device's cores."

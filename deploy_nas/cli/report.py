@@ -20,6 +20,7 @@ from deploy_nas.cli import show
     type=click.Path(path_type=Path),
     help="Result file of search  [the one beside ARCHITECTURE]",
 )
+@show.supernet_option("to report on too: its training, and what it gets wrong")
 @click.option(
     "--predictor",
     metavar="PATH|pretrained|embedded",
@@ -34,6 +35,7 @@ def command(
     model: Path | None,
     front: Path | None,
     result: Path | None,
+    space: str | None,
     predictor: str | None,
     anchors: tuple[str, ...],
     force: bool,
@@ -55,6 +57,7 @@ def command(
         result=result,
         model=model,
         predictor=predictor,
+        space=space,
         anchors=anchors,
         force=force,
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that search and pareto share; see :func:`request_of`."""
-    options = [
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--profile",
             "profiles",
@@ -25,6 +25,7 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="Profile of the device; may be repeated, for several devices.",
         ),
+        show.supernet_option("whose accuracy predictor is used"),
         *(click.option(figure.option, type=float, help=figure.help) for figure in ANALYTICAL),
         click.option(
             "--bytes-per-element",
@@ -57,10 +58,12 @@ def request_of(
     max_latency_ms: tuple[float, ...],
     confidence: str,
     bytes_per_element: str,
+    space: str | None,
+    predictor: str | None,
     **options: Any,
 ) -> tuple[Any, Any]:
     """The first device's profile, and the options as a request."""
-    from deploy_nas.workflows.question import SearchRequest, load_devices
+    from deploy_nas.workflows.question import SearchRequest, load_devices, predictor_source
 
     level = None
     if confidence.lower() != "none":
@@ -80,6 +83,7 @@ def request_of(
         others=others,
         confidence=level,
         bytes_per_element=int(bytes_per_element),
+        predictor=predictor_source(profile, predictor, space),
         **options,
     )
     return profile, request

@@ -154,6 +154,11 @@ def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Calla
     return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=help)
 
 
+def supernet_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--space`` of a command whose files say the space already."""
+    return click.option("--space", metavar="FOLDER", help=f"Folder of the trained supernet {which}.")
+
+
 def target_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options ``--target`` and ``--ssh-option`` of a command that ``does`` something on a device."""
     target = click.option(

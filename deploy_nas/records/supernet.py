@@ -237,7 +237,7 @@ def supernet_space(folder: Path) -> Space:
     )
 
 
-def find_space(source: str) -> Space:
+def space_named(source: str) -> Space:
     """A space by its id, or by the folder of a trained supernet.
 
     Raises:
@@ -260,7 +260,7 @@ def of_same_id(source: str | None, space: Space) -> Space:
     """
     if source is None:
         return space
-    found = find_space(source)
+    found = space_named(source)
     if found.id != space.id:
         raise MismatchError(f"is of space {found.id}, not {space.id}", subject=source)
     return found

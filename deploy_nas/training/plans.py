@@ -72,6 +72,8 @@ _LARGEST_SHARE = 0.2
 _FROZEN_EPOCHS = 1.0
 _BATCH, _LR = 32, 0.02
 _UNEQUAL, _BALANCE = 10.0, 0.5
+# A teacher's answers are softened less where it was trained on the same images.
+_TUNING_LR, _TUNING_TEMPERATURE, _TEACHER_SHARE = 0.5 * _LR, 2.0, 0.5
 
 
 def augmentation_for(image_size: int, *, flip: bool = True) -> Augmentation:
@@ -135,4 +137,36 @@ def fine_tuning(
                 seed=seed,
             ),
         )
+    )
+
+
+def tuning(
+    *,
+    images: int,
+    epochs: float,
+    batch_size: int = _BATCH,
+    augmentation: Augmentation,
+    balance: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """The recipe for one subnet of a trained supernet, taught by the largest.
+
+    The arguments are those of :func:`fine_tuning`.
+    """
+    joint = fine_tuning(
+        images=images,
+        epochs=epochs,
+        batch_size=batch_size,
+        augmentation=augmentation,
+        balance=balance,
+        seed=seed,
+    ).stretches[0]
+    return replace(
+        joint,
+        largest_epochs=epochs,
+        sandwich_epochs=0.0,
+        peak_lr=_TUNING_LR * batch_size / _BATCH,
+        head_lr_factor=1.0,
+        temperature=_TUNING_TEMPERATURE,
+        teacher_share=_TEACHER_SHARE,
     )

@@ -18,11 +18,11 @@ from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_m
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.adapters.pools import pool_of
 from deploy_nas.core.errors import WeightsError
-from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import load_supernet
 from deploy_nas.device import machine
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, AccuracyWriter, load_accuracy_data
 from deploy_nas.records.files import check_output
+from deploy_nas.records.supernet import space_named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def collect_accuracies(
         MismatchError: the file is of another space, weights or images, or the predictor of another space.
         OutputError: another run is writing the file.
     """
-    space = get_space(request.space)
+    space = space_named(request.space)
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="weights")
     predictor = load_accuracy_predictor(space, request.best_of) if request.best_of is not None else None

@@ -16,15 +16,20 @@ from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_model
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
 from deploy_nas.records.files import check_output, read_bytes
+from deploy_nas.records.supernet import is_supernet, of_same_id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRequest:
-    """An export to make; ``weights`` as :func:`deploy_nas.export_onnx` takes them."""
+    """An export to make; ``weights`` as :func:`deploy_nas.export_onnx` takes them.
+
+    ``space`` is the folder of a trained supernet, for weights and labels.
+    """
 
     architecture: Path
     output: Path
     weights: str | None = None
+    space: str | None = None
     calibration_images: Path | None = None
     calibration_limit: int = 2000
     keep_statistics: bool = False
@@ -78,6 +83,10 @@ def export(
             too much accuracy, and only the fp32 file is written.
     """
     record = load_architecture(request.architecture)
+    folder = request.space
+    if folder is None and request.weights is not None and is_supernet(request.weights):
+        folder = request.weights
+    record = replace(record, space=of_same_id(folder, record.space))
     check_output(request.output, force=request.force)
     if request.int8:
         check_output(request.int8_output, force=request.force)

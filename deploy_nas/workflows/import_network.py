@@ -10,9 +10,10 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
 from deploy_nas.core.matching import Match, match_layers
 from deploy_nas.core.space import Space
-from deploy_nas.core.spaces import get_space, known_spaces
+from deploy_nas.core.spaces import known_spaces
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.net_config import NetConfig, load_image_size, load_net_config
+from deploy_nas.records.supernet import space_named
 
 
 def import_network(
@@ -52,7 +53,7 @@ def find_space(
     """The space that has the network, and its choices; raises :class:`MismatchError`."""
     layers = config.layers(image_size)
     nearest: tuple[Match, Space] | None = None
-    for space in [get_space(i) for i in ids] if ids is not None else known_spaces():
+    for space in [space_named(i) for i in ids] if ids is not None else known_spaces():
         match = match_layers(space, image_size, layers)
         if match.choices is not None:
             return space, [int(c) for c in match.choices]

@@ -10,7 +10,6 @@ from pathlib import Path
 from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.settings import Settings
-from deploy_nas.core.spaces import get_space
 from deploy_nas.device import machine
 from deploy_nas.device.journal import JournalContent
 from deploy_nas.device.measure import Progress
@@ -19,6 +18,7 @@ from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.records.supernet import space_named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,7 @@ def settings_for(request: ProfileRequest) -> Settings:
 def plan_for(request: ProfileRequest) -> ProfilePlan:
     """The plan of a request; raises :class:`InputError` for a size that the space lacks."""
     return make_plan(
-        get_space(request.space),
+        space_named(request.space),
         request.image_sizes,
         quick=request.quick,
         seed=request.seed,

@@ -20,6 +20,7 @@ from deploy_nas.core.space import IntArray
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile, load_profile
 from deploy_nas.records.result import Asked
+from deploy_nas.records.supernet import of_same_id
 from deploy_nas.search.budgets import allow_at_least
 from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
 
@@ -236,10 +237,20 @@ def predictor_for(profile: Profile, source: str | None, anchors: Sequence[str] =
         raise OptionError(
             f"{profile.space.id} comes without a predictor",
             subject="predictor",
-            hint="name one: PATH, or pretrained for OFA's published predictors",
+            hint="name one: PATH, the folder of a trained supernet, or pretrained for OFA's published ones",
         )
     predictor = load_accuracy_predictor(profile.space, source or "embedded")
     return anchored(predictor, *load_anchors(profile.space, anchors)) if anchors else predictor
+
+
+def predictor_source(profile: Profile, predictor: str | None, space: str | None) -> str | None:
+    """The named predictor, or the folder ``space`` of a trained supernet, which has one.
+
+    Raises:
+        MismatchError: ``space`` is not the profile's.
+    """
+    found = of_same_id(space, profile.space)
+    return predictor if predictor is not None or found.default_predictor is None else space
 
 
 def load_devices(

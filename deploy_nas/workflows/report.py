@@ -22,7 +22,13 @@ from deploy_nas.report.page import Point, ReportData, block_of, render_report, r
 from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
 from deploy_nas.workflows.explain import explain, shares
 from deploy_nas.workflows.pareto import find_front, load_front
-from deploy_nas.workflows.question import DEFAULT_CONFIDENCE, LATENCY, SearchRequest, predictor_for
+from deploy_nas.workflows.question import (
+    DEFAULT_CONFIDENCE,
+    LATENCY,
+    SearchRequest,
+    predictor_for,
+    predictor_source,
+)
 from deploy_nas.workflows.search import result_path
 
 if TYPE_CHECKING:
@@ -46,6 +52,7 @@ class ReportRequest:
         model: the exported file, verified on this machine first.
         predictor: as in search; the search's own unless given.
         anchors: as in search.
+        space: folder of the trained supernet that it comes from, for predictor and training.
         force: replace the output.
     """
 
@@ -57,6 +64,7 @@ class ReportRequest:
     model: Path | None = None
     predictor: str | None = None
     anchors: Sequence[str] = ()
+    space: str | None = None
     force: bool = False
 
 
@@ -119,7 +127,9 @@ def _gather(request: ReportRequest) -> Findings:
         record=record,
         profile=profile,
         predictor=predictor_for(
-            profile, request.predictor or asked.predictor, request.anchors or asked.anchors
+            profile,
+            predictor_source(profile, request.predictor or asked.predictor, request.space),
+            request.anchors or asked.anchors,
         ),
         front=front,
         result=result,
