@@ -14,6 +14,7 @@ from deploy_nas.core.figures import FIGURES
 
 # name -> (module, summary): a command is imported when it runs, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "build": ("build", "From your images and a budget in ms to a verified network, in one go."),
     "quickstart": ("quickstart", "Profile, search, export and verify with the embedded supernet."),
     "train": ("train", "Train a supernet on your images, from pretrained weights."),
     "finetune": ("finetune", "Train one subnet of your supernet further, alone."),

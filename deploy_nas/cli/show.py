@@ -70,6 +70,11 @@ def time_left(seconds: float | None) -> str:
     return f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
 
 
+def duration(seconds: float) -> str:
+    """Such as ``48 s`` or ``12.3 min``."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
 class _TimedLines:
     """Progress as lines on standard error: the first of each kind, then one a minute."""
 

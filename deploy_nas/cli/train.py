@@ -3,15 +3,81 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy_nas.cli import show
 
 if TYPE_CHECKING:
-    from deploy_nas.workflows.train import Trained
+    from deploy_nas.workflows.train import Trained, TrainRequest
+
+
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a training that ``train`` and ``build`` share; :func:`request_of` takes them."""
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+        click.option(
+            "--space",
+            default="efficientnet-lite0",
+            show_default=True,
+            metavar="ID",
+            help="Search space to start from.",
+        ),
+        click.option(
+            "--weights",
+            metavar="pretrained|embedded|random|PATH",
+            help="Weights to start from  [the space's own]",
+        ),
+        click.option(
+            "--validation",
+            type=click.Path(path_type=Path),
+            help="Images to judge by  [15% of each class are held out]",
+        ),
+        click.option(
+            "--image-sizes", metavar="PX,PX", help="Image sizes to train  [those that suit the images]"
+        ),
+        click.option("--epochs", type=float, help="How often each image is seen  [10]"),
+        click.option("--minutes", type=float, help="Time for the training, instead of epochs."),
+        click.option(
+            "--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images a step."
+        ),
+        click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like."),
+        click.option(
+            "--device",
+            type=click.Choice(["cpu", "cuda", "mps"]),
+            help="Train on this  [cuda if there is one, else cpu]",
+        ),
+        click.option(
+            "--subnets",
+            type=click.IntRange(0),
+            default=150,
+            show_default=True,
+            help="Subnets to measure for the accuracy predictor.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1), help="Processes that measure subnets  [one per core]"
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def request_of(
+    images: Path, output: Path, *, image_sizes: str | None, no_flip: bool, **options: Any
+) -> TrainRequest:
+    """The options as a request."""
+    from deploy_nas.workflows.train import TrainRequest
+
+    return TrainRequest(
+        images=images,
+        output=output,
+        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+        flip=not no_flip,
+        **options,
+    )
 
 
 @click.command("train")
@@ -24,62 +90,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for the supernet.",
 )
-@click.option(
-    "--space",
-    default="efficientnet-lite0",
-    show_default=True,
-    metavar="ID",
-    help="Search space to start from.",
-)
-@click.option(
-    "--weights",
-    metavar="pretrained|embedded|random|PATH",
-    help="Weights to start from  [the space's own]",
-)
-@click.option(
-    "--validation",
-    type=click.Path(path_type=Path),
-    help="Images to judge by  [15% of each class are held out]",
-)
-@click.option("--image-sizes", metavar="PX,PX", help="Image sizes to train  [those that suit the images]")
-@click.option("--epochs", type=float, help="How often each image is seen  [10]")
-@click.option("--minutes", type=float, help="Time for the training, instead of epochs.")
-@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images a step.")
-@click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like.")
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "cuda", "mps"]),
-    help="Train on this  [cuda if there is one, else cpu]",
-)
-@click.option(
-    "--subnets",
-    type=click.IntRange(0),
-    default=150,
-    show_default=True,
-    help="Subnets to measure for the accuracy predictor; 0 makes none.",
-)
-@click.option("--workers", type=click.IntRange(1), help="Processes that measure subnets  [one per core]")
+@training_options
 @show.seed_option("Seed of everything random.")
 @click.option("--force", is_flag=True, help="Replace a supernet that the folder holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(
-    images: Path,
-    output: Path,
-    space: str,
-    weights: str | None,
-    validation: Path | None,
-    image_sizes: str | None,
-    epochs: float | None,
-    minutes: float | None,
-    batch_size: int,
-    no_flip: bool,
-    device: str | None,
-    subnets: int,
-    workers: int | None,
-    seed: int,
-    force: bool,
-    as_json: bool,
-) -> None:
+def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Train a supernet on your images.
 
     IMAGES is a folder or zip of class folders: CLASS/IMAGE.jpg. The network begins with pretrained weights
@@ -88,25 +103,9 @@ def command(
 
     Ctrl-C keeps what was trained: the same command goes on. Every other command takes the folder as --space.
     """
-    from deploy_nas.workflows.train import TrainRequest, train
+    from deploy_nas.workflows.train import train
 
-    request = TrainRequest(
-        images=images,
-        output=output,
-        space=space,
-        validation=validation,
-        weights=weights,
-        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch_size,
-        flip=not no_flip,
-        device=device,
-        subnets=subnets,
-        workers=workers,
-        seed=seed,
-        force=force,
-    )
+    request = request_of(images, output, **options)
     with show.timed_progress(quiet=as_json) as update:
         done = train(request, lambda line: click.echo(line, err=True), update)
     show.say_skipped(done.skipped)

@@ -380,6 +380,9 @@ class Trainer:
         """
         self.resume()
         try:
+            if self.step < sum(self.phase_steps.values()):
+                self.measure_steps()
+                self.log(f"about {max(1.0, (self.remaining_s() or 0.0) / 60):.0f} min of training")
             self._run()
         except KeyboardInterrupt:
             self.save()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.core.measured import Top1
 from deploy_nas.deploy.bundle import make_bundle
 from deploy_nas.deploy.model_file import ModelFile, certify, read_model
-from deploy_nas.deploy.verify import certificate_of
+from deploy_nas.deploy.verify import Verification, certificate_of
 from deploy_nas.records.bundle import Manifest
 from deploy_nas.workflows.export import Exported, ExportRequest
 from deploy_nas.workflows.verify import images_for, top1_of, verify_here
@@ -44,23 +44,51 @@ def bundle(
         MismatchError: a file that was changed in the meantime.
         OutputError: the bundle cannot be written.
     """
-    say = log or (lambda line: None)
     quantized = exported.quantized
     known: list[tuple[Path, Top1 | None]] = [(exported.report.path, None)]
     if quantized is not None:  # on images held out of the calibration
         known = [(exported.report.path, quantized.float_top1), (quantized.path, quantized.int8_top1)]
-    certified: list[ModelFile] = []
-    for path, top1 in known:
-        say(f"verifying {path.name}")
-        model = read_model(path)
-        found = verify_here(model)
-        if top1 is None and request.images is not None:
-            top1 = top1_of(model, images_for(model, request.images)).top1
-        certified.append(certify(path, model, certificate_of(model, found, top1)))
-    say("bundling")
-    manifest = make_bundle(certified, output, force=request.force)
-    first, last = certified[0], certified[-1]
+    if request.images is not None:
+        known = [(path, top1 or _top1(path, request.images)) for path, top1 in known]
+    certified = certify_files(known, log)
+    (log or (lambda line: None))("bundling")
+    manifest = make_bundle([one.model for one in certified], output, force=request.force)
+    first, last = certified[0].model, certified[-1].model
     report = replace(exported.report, sha256=first.sha256, size_bytes=len(first.data))
     if quantized is not None:
         quantized = replace(quantized, model=last)
     return Bundled(manifest=manifest, exported=Exported(report=report, quantized=quantized))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certified:
+    """A model with its new certificate, and the verification behind that."""
+
+    model: ModelFile
+    verification: Verification
+
+
+def certify_files(
+    known: Sequence[tuple[Path, Top1 | None]], log: Callable[[str], None] | None = None
+) -> list[Certified]:
+    """Verify exported files here and write their certificates into them; raises as :func:`bundle`.
+
+    Args:
+        known: files, each with its top-1 if that was measured.
+        log: called with a line at each step.
+    """
+    certified = []
+    for path, top1 in known:
+        if log is not None:
+            log(f"verifying {path.name}")
+        model = read_model(path)
+        found = verify_here(model)
+        certified.append(
+            Certified(model=certify(path, model, certificate_of(model, found, top1)), verification=found)
+        )
+    return certified
+
+
+def _top1(path: Path, images: Path) -> Top1:
+    model = read_model(path)
+    return top1_of(model, images_for(model, images)).top1

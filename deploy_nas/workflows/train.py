@@ -95,10 +95,19 @@ class TrainRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """The outcome: the record, the predictor's figures if one was made, and names of skipped images."""
+    """The outcome.
+
+    Args:
+        folder: of the supernet.
+        record: of the supernet.
+        images: that it was trained and judged on.
+        predictor: figures of the accuracy predictor; ``None``: none was made.
+        skipped: names of images that could not be read.
+    """
 
     folder: Path
     record: SupernetRecord
+    images: TrainingImages
     predictor: PredictorMade | None
     skipped: tuple[str, ...]
 
@@ -120,11 +129,8 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     """
     log = log or (lambda line: None)
     _check(request)
-    base = get_space(request.space)
     make_folder(request.output)
-    found = look_at(request.images)
-    sizes = request.image_sizes or image_sizes_for(base, found.median_side)
-    space = with_classes(base, len(found.classes), sizes)
+    space = space_for(request)
     images = read_images(request.images, space, request.validation)
     counts = np.bincount(images.training.labels, minlength=space.classes)
     log(
@@ -151,7 +157,19 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
         record = load_supernet_record(request.output)
     first = images.validation.first
     skipped = images.training.skipped if images.own_split else (*images.training.skipped, *first.skipped)
-    return Trained(folder=request.output, record=record, predictor=made, skipped=skipped)
+    return Trained(folder=request.output, record=record, images=images, predictor=made, skipped=skipped)
+
+
+def space_for(request: TrainRequest) -> Space:
+    """The space of a request: the classes of its images, at its image sizes.
+
+    Raises:
+        ImagesError, UnknownSpaceError: see :func:`train`.
+    """
+    base = get_space(request.space)
+    found = look_at(request.images)
+    sizes = request.image_sizes or image_sizes_for(base, found.median_side)
+    return with_classes(base, len(found.classes), sizes)
 
 
 def _check(request: TrainRequest) -> None:
