@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deploy_nas.training.sandwich import Recipe, Trainer
 from torch import nn
 
-from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.recipe import Augmentation, Recipe
+from deploy_nas.training.loop import Trainer
 from deploy_nas.training.muon import normalised_pointwise
 from deploy_nas.training.passes import Elastic
 
@@ -21,7 +22,7 @@ RECIPE = Recipe(
     statistics_batches=4,
     batch_size=32,
     warmup_steps=4,
-    cutout_pixels=4,
+    augmentation=Augmentation(cutout_pixels=4),
 )
 
 
@@ -164,9 +165,11 @@ def test_the_last_phase_sees_whole_pictures(tmp_path):
     seen = []
     step = one.passes.learn
 
-    def seeing(x, target, architecture):
+    one.measure_steps = dict
+
+    def seeing(x, target, labels, architecture):
         seen.append((one.phase(), bool((x == 0).any())))
-        return step(x, target, architecture)
+        return step(x, target, labels, architecture)
 
     one.passes.learn = seeing
     one.run()
@@ -185,3 +188,81 @@ def test_a_checkpoint_cut_short_is_named(tmp_path):
     (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-100])
     with pytest.raises(RecordError, match=r"a\.pt: is not a checkpoint, or is cut short"):
         trainer(tmp_path / "a.pt").run()
+
+
+FINE = replace(
+    RECIPE, muon_lr=0.0, head_lr_factor=5.0, every_size=True, balance=0.5, largest_epochs=2, sandwich_epochs=2
+)
+
+
+def test_without_muon_and_with_a_quicker_classifier_it_learns_at_every_size(tmp_path):
+    one = trainer(tmp_path / "a.pt", recipe=FINE)
+    assert one.muon is None
+    rates = {group["lr_factor"] for group in one.optimizer.param_groups}
+    head = [g for g in one.optimizer.param_groups if g["lr_factor"] == 5.0]
+    assert rates == {1.0, 5.0} and sum(len(g["params"]) for g in head) == 2
+    seen = []
+    learn = one.passes.learn
+    one.passes.learn = lambda *a: seen.append(a[3]["image_size"]) or learn(*a)
+    one.run()
+    assert {12, 16} == set(seen) and 0.3 < np.mean(np.array(seen) == 12) < 0.7
+    images, labels = data()
+    assert one.accuracy(one.elastic.largest, images, labels) > 90
+
+
+def test_time_left_is_known_from_the_first_step_and_falls(tmp_path):
+    left = []
+    one = trainer(tmp_path / "a.pt", on_step=left.append)
+    one.run()
+    total = sum(one.phase_steps.values())
+    assert [s.done for s in left] == list(range(1, total + 1)) and {s.total for s in left} == {total}
+    assert left[0].remaining_s > left[-1].remaining_s == 0.0
+
+
+def test_measuring_steps_leaves_the_run_as_it_was(tmp_path):
+    measured = trainer(tmp_path / "a.pt")
+    measured.measure_steps()
+    unmeasured = trainer(tmp_path / "b.pt")
+    unmeasured.measure_steps = dict
+    one, other = measured.run(), unmeasured.run()
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert all(value > 0 for value in measured.step_s.values())
+
+
+def test_the_curve_is_kept_with_the_checkpoint(tmp_path):
+    one = trainer(tmp_path / "a.pt")
+    one.run()
+    assert [p.step for p in one.curve] == list(range(1, sum(one.phase_steps.values()) + 1))
+    assert one.curve[-1].loss < one.curve[0].loss and one.curve[-1].phase == "frozen"
+    again = trainer(tmp_path / "a.pt")
+    again.resume()
+    assert again.curve == one.curve and again.elapsed_s == one.elapsed_s
+
+
+def test_ctrl_c_keeps_the_last_step(tmp_path):
+    one = trainer(tmp_path / "a.pt")
+    step, count = one.train_step, [0]
+
+    def stopping(phase):
+        count[0] += 1
+        if count[0] == 12:
+            raise KeyboardInterrupt
+        return step(phase)
+
+    one.train_step = stopping
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    again = trainer(tmp_path / "a.pt")
+    again.resume()
+    assert again.step == 11
+
+
+def test_too_little_memory_is_one_clear_error(tmp_path):
+    one = trainer(tmp_path / "a.pt")
+
+    def failing(phase):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
+
+    one.train_step = failing
+    with pytest.raises(OptionError, match="batch_size: 32 images need more memory than there is"):
+        one.run()

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from deploy_nas.core.recipe import Recipe
 from deploy_nas.training.passes import Elastic, Passes
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -43,7 +44,7 @@ class Answers(nn.Module):
         return x.mean((2, 3))[:, :2]
 
 
-def passes(teacher=None, device="cpu"):
+def passes(teacher=None, device="cpu", **recipe):
     torch.manual_seed(0)
     net = Toy().to(device)
     elastic = Elastic(
@@ -55,8 +56,8 @@ def passes(teacher=None, device="cpu"):
         image_sizes=(12, 16),
         masked=Masked(net),
     )
-    options = {"temperature": 4.0, "label_smoothing": 0.0, "written": lambda: []}
-    return Passes(elastic, device=torch.device(device), teacher=teacher, **options)
+    recipe = Recipe(temperature=4.0, label_smoothing=0.0, **recipe)
+    return Passes(elastic, device=torch.device(device), teacher=teacher, recipe=recipe, written=lambda: [])
 
 
 def test_the_loss_of_softened_answers_is_a_divergence_times_the_temperature_twice():
@@ -80,12 +81,12 @@ def test_gradients_of_subnets_add_up_and_looking_leaves_none():
     one, x, labels = passes(), torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
     one.update_statistics(x, LARGEST)
     assert one.net.conv.weight.grad is None and one.net.bn.num_batches_tracked == 1
-    one.learn(x, labels, LARGEST)
+    one.learn(x, labels, labels, LARGEST)
     largest = one.net.conv.weight.grad.clone()
-    one.learn(x, labels, SMALLEST)
+    one.learn(x, labels, labels, SMALLEST)
     both = one.net.conv.weight.grad.clone()
     one.net.zero_grad()
-    one.learn(x, labels, SMALLEST)
+    one.learn(x, labels, labels, SMALLEST)
     torch.testing.assert_close(both, largest + one.net.conv.weight.grad)
 
 
@@ -113,8 +114,18 @@ def test_recorded_passes_are_those_that_are_run():
             ends = []
             for one in (recorded, plain):
                 one.net.zero_grad(set_to_none=False)
-                loss, _ = one.learn(x, one.targets(x, labels), architecture)
+                loss, _ = one.learn(x, one.targets(x, labels), labels, architecture)
                 ends.append([loss, *(p.grad for p in one.net.parameters()), *one.net.buffers()])
             for mine, wanted in zip(*ends, strict=True):
                 torch.testing.assert_close(mine, wanted)
     assert len(recorded.replay.recorded) == 4
+
+
+def test_a_teacher_and_the_labels_share_the_loss():
+    x, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
+    losses = {}
+    for share in (0.0, 0.25, 1.0):
+        one = passes(Answers(), teacher_share=share)
+        losses[share] = float(one.learn(x, one.targets(x, labels), labels, LARGEST)[0])
+    assert losses[0.25] == pytest.approx(0.75 * losses[0.0] + 0.25 * losses[1.0], rel=1e-5)
+    assert losses[0.0] != pytest.approx(losses[1.0], rel=0.01)

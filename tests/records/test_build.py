@@ -1,0 +1,58 @@
+"""The record of a build."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy_nas.core.errors import RecordError, VersionError
+from deploy_nas.core.measured import Top1
+from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, load_build, save_build
+
+RECORD = BuildRecord(
+    space="ofa-mbv3-cifar10@6",
+    budget_ms=0.5,
+    profile="abc",
+    weights_sha256="1" * 64,
+    predictor_sha256="2" * 64,
+    seed=0,
+    promised_percent=81.5,
+    tuned=Tuned(before=Top1(right=8, images=10), after=Top1(right=9, images=10), kept=True),
+    models=(
+        BuiltModel(
+            file="best.onnx",
+            precision="fp32",
+            predicted_ms=0.4,
+            measured_ms=0.41,
+            within_budget=True,
+            validation=Top1(right=9, images=10),
+            test=Top1(right=7, images=10),
+        ),
+    ),
+    no_int8="it is slower",
+    stages_s={"train": 12.5},
+)
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    save_build(RECORD, tmp_path / "b.json")
+    assert load_build(tmp_path / "b.json") == RECORD
+
+
+def test_only_what_is_asked_makes_it_the_same_question() -> None:
+    assert RECORD.same_question(replace(RECORD, models=(), tuned=None, stages_s={}))
+    for changes in ({"budget_ms": 0.6}, {"profile": "d"}, {"weights_sha256": "3"}, {"seed": 1}):
+        assert not RECORD.same_question(replace(RECORD, **changes))
+
+
+def test_a_damaged_or_newer_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    save_build(RECORD, path)
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps(value | {"budget_ms": -1}))
+    with pytest.raises(RecordError, match=r"b\.json: 'budget_ms'"):
+        load_build(path)
+    path.write_text(json.dumps(value | {"version": 99}))
+    with pytest.raises(VersionError):
+        load_build(path)
