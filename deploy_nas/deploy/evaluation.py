@@ -55,7 +55,7 @@ def evaluate(
     """
     count = len(images.labels)
     if not count:
-        raise ImagesError("there are none to judge by", subject="images")
+        raise ImagesError("there is nothing to judge by", subject="images")
     if len(names) not in (0, count):
         raise OptionError(f"{len(names)} for {count} images", subject="names")
     if worst < 0:

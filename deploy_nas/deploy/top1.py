@@ -39,7 +39,9 @@ def predict(
     data: bytes, prepared: NDArray[np.float32], *, threads: int = 1, fused: bool = True
 ) -> NDArray[np.int64]:
     """The class of each prepared image, float32 ``[n, 3, s, s]``; ``fused`` as in ``open_session``."""
-    return _logits(open_session(data, threads=threads, fused=fused), prepared).argmax(axis=1)
+    logits = _logits(open_session(data, threads=threads, fused=fused), prepared)
+    found: NDArray[np.int64] = logits.argmax(axis=1)
+    return found
 
 
 def _logits(network: Runnable, prepared: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What an exported model answered on labelled images: right or wrong by class, and its worst mistakes."""
+"""The answers of an exported model on labelled images: by class, and its worst mistakes."""
 
 from __future__ import annotations
 

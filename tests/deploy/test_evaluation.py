@@ -91,7 +91,7 @@ def test_classes_go_by_name_in_the_models_order(given, model):
 def test_what_cannot_be_judged_is_refused(given, model):
     with pytest.raises(ImagesError, match="9 class folders"):
         evaluate(model(), dataclasses.replace(given, classes=CLASSES[:9]))
-    with pytest.raises(ImagesError, match="none to judge by"):
+    with pytest.raises(ImagesError, match="nothing to judge by"):
         evaluate(model(), Images(given.images[:0], given.labels[:0], CLASSES))
     with pytest.raises(OptionError, match="names: 2 for 40 images"):
         evaluate(model(), given, names=["a", "b"])
