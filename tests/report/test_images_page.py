@@ -174,7 +174,13 @@ def test_in_a_real_browser(browser, at, page, width, scheme):
     assert len(line.get_attribute("points").split()) == len(TRAINING.curve)
     labels = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#curve text.ink")]
     assert labels == ["1", "2", "3"]
-    ActionChains(browser).move_to_element(browser.find_element(By.ID, "curve")).perform()
+    x, y = map(float, line.get_attribute("points").split()[20].split(","))
+    chart = browser.find_element(By.ID, "curve")
+    middle = chart.size["width"] / 2, chart.size["height"] / 2
+    offset = [round(here - half) for here, half in zip((x, y), middle, strict=True)]
+    ActionChains(browser).move_to_element_with_offset(chart, *offset).perform()
+    tip = browser.find_element(By.ID, "tip").text
+    assert tip.startswith("epoch 5.2, after 21 min") and tip.endswith(HOSTILE[1])
     cells = browser.find_elements(By.CSS_SELECTOR, ".matrix td")
     assert len(cells) == 400
     shade = "return getComputedStyle(arguments[0]).backgroundColor"
