@@ -180,7 +180,7 @@ def test_in_a_real_browser(browser, at, page, width, scheme):
     offset = [round(here - half) for here, half in zip((x, y), middle, strict=True)]
     ActionChains(browser).move_to_element_with_offset(chart, *offset).perform()
     tip = browser.find_element(By.ID, "tip").text
-    assert tip.startswith("epoch 5.2, after 21 min") and tip.endswith(HOSTILE[1])
+    assert tip.startswith("epoch 5.3, after 21 min") and tip.endswith(HOSTILE[1])
     cells = browser.find_elements(By.CSS_SELECTOR, ".matrix td")
     assert len(cells) == 400
     shade = "return getComputedStyle(arguments[0]).backgroundColor"
