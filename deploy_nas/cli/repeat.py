@@ -23,7 +23,8 @@ def commands_to_repeat(
     report.
 
     Args:
-        paths: of "profile", "best", "model" and "report".
+        paths: of "profile", "best", "model" and "report"; and of "space" (a trained supernet's folder) and
+            "images", where there are any.
     """
     quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
 
@@ -37,13 +38,16 @@ def commands_to_repeat(
         ):  # otherwise another device's profile came first: another search
             find = _pareto_command if said.picked is not None else _search_command
             lines.append(" ".join([*find(said, quoted, asked), *_question_options(said, asked, profile)]))
-        weights = "" if profile.space.default_weights is not None else " --weights WEIGHTS"
-        best, model, report = quoted["best"], quoted["model"], quoted["report"]
+        given = {name: f" --{name} {quoted[name]}" for name in ("space", "images") if name in quoted}
+        space = given.get("space", "")
+        weights = space or ("" if profile.space.default_weights is not None else " --weights WEIGHTS")
+        best, model = quoted["best"], quoted["model"]
+        shown = f"--model {model}{given.get('images', '')}{space} -o {quoted['report']}"
         return [
             *lines,
             f"deploy-nas export {best} -o {model}{weights}",
             f"deploy-nas verify {model} --profile {quoted['profile']}",
-            f"deploy-nas report {best} --profile {quoted['profile']} --model {model} -o {report}",
+            f"deploy-nas report {best} --profile {quoted['profile']} {shown}",
         ]
 
     return commands

@@ -14,13 +14,18 @@ from deploy_nas.cli import show
 @click.option("--profile", required=True, type=click.Path(path_type=Path), help="Profile of the device.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="HTML page  [ARCHITECTURE.html]")
 @click.option("--model", type=click.Path(path_type=Path), help="Exported file; measured here first.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder or zip of class folders to judge the --model on; not those that it was trained on.",
+)
 @click.option("--front", type=click.Path(path_type=Path), help="Front file of pareto  [computed now]")
 @click.option(
     "--result",
     type=click.Path(path_type=Path),
     help="Result file of search  [the one beside ARCHITECTURE]",
 )
-@show.supernet_option("to report on too: its training, and what it gets wrong")
+@show.supernet_option("to report on too: its training")
 @click.option(
     "--predictor",
     metavar="PATH|pretrained|embedded",
@@ -33,6 +38,7 @@ def command(
     profile: Path,
     output: Path | None,
     model: Path | None,
+    images: Path | None,
     front: Path | None,
     result: Path | None,
     space: str | None,
@@ -43,7 +49,9 @@ def command(
     """Write one self-contained HTML page about ARCHITECTURE.
 
     It shows the front, predicted against measured latencies, the latency of each layer, a drawing of the
-    architecture, the profile's noise and validation, versions, and the commands to repeat it.
+    architecture, the profile's noise and validation, versions, and the commands to repeat it. With --images
+    it also shows the accuracy of each class, what is taken for what, and the worst mistakes; with --space,
+    the training of the supernet.
     """
     from deploy_nas.cli.repeat import commands_to_repeat
     from deploy_nas.workflows.report import ReportRequest, report
@@ -56,6 +64,7 @@ def command(
         front=front,
         result=result,
         model=model,
+        images=images,
         predictor=predictor,
         space=space,
         anchors=anchors,
@@ -67,6 +76,10 @@ def command(
         "model": model or architecture.with_suffix(".onnx"),
         "report": path,
     }
+    if space is not None:
+        paths["space"] = Path(space)
+    if images is not None:
+        paths["images"] = images
     with show.status("gathering figures"):
         report(request, commands_to_repeat(paths))
     click.echo(f"wrote {path}")

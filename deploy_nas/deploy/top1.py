@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -38,10 +39,13 @@ def predict(
     data: bytes, prepared: NDArray[np.float32], *, threads: int = 1, fused: bool = True
 ) -> NDArray[np.int64]:
     """The class of each prepared image, float32 ``[n, 3, s, s]``; ``fused`` as in ``open_session``."""
-    return _classify(open_session(data, threads=threads, fused=fused), prepared)
+    logits = _logits(open_session(data, threads=threads, fused=fused), prepared)
+    found: NDArray[np.int64] = logits.argmax(axis=1)
+    return found
 
 
-def _classify(network: Runnable, prepared: NDArray[np.float32]) -> NDArray[np.int64]:
+def _logits(network: Runnable, prepared: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits ``[n, classes]`` of prepared images, in batches of the length that the network takes."""
     length = network.inputs[0].shape[0]
     fixed = length is not None
     batch = _BATCH if length is None else length
@@ -51,7 +55,7 @@ def _classify(network: Runnable, prepared: NDArray[np.float32]) -> NDArray[np.in
         count = len(x)
         if count < batch and fixed:
             x = np.resize(x, (batch, *x.shape[1:]))
-        found.append(first_output(network, x)[:count].argmax(axis=1))
+        found.append(first_output(network, x)[:count])
     return np.concatenate(found)
 
 
@@ -62,14 +66,28 @@ def measure_top1(model: ModelFile, given: LabelledImages, *, threads: int = 1, f
         RecordError: the file does not say how its images are preprocessed.
         ImagesError: other classes than the file's.
     """
+    found = answers(model, given, threads=threads, fused=fused)
+    right = sum(int((logits.argmax(axis=1) == labels).sum()) for labels, logits in found)
+    return Top1(right=right, images=len(given.labels))
+
+
+def answers(
+    model: ModelFile, given: LabelledImages, *, threads: int = 1, fused: bool = True
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """The answers of a file on images, many at a time and in their order, with its own preprocessing.
+
+    Yields:
+        Labels in the file's numbering, int64 ``[n]``, and logits, float32 ``[n, classes]``.
+
+    Raises:
+        RecordError, ImagesError: see :func:`measure_top1`.
+    """
     how = model.metadata.prepared_as(model.subject)
     network = open_session(model.data, threads=threads, fused=fused)
     labels = labels_of(given, model, classes_of(network))
-    right = 0
     for start in range(0, len(labels), _CHUNK):
         x = images.preprocess(given.images[start : start + _CHUNK], how.image_size, how.mean, how.std)
-        right += int((_classify(network, x) == labels[start : start + _CHUNK]).sum())
-    return Top1(right=right, images=len(labels))
+        yield labels[start : start + _CHUNK], _logits(network, x)
 
 
 def classes_of(network: Runnable) -> int:

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 
 from deploy_nas.core.figures import MACS, PARAMS, PEAK_MEMORY
 from deploy_nas.core.fingerprint import Difference
+from deploy_nas.core.measured import Top1
 from deploy_nas.records.profile import Profile
 from deploy_nas.report.page import Point
 
 NOTABLE_SPEED = 0.05  # a relative change of speed that deserves a sentence
 
 
-def facts_of(winner: Point, budget_ms: float | None, verdict: str) -> list[tuple[str, str, str]]:
-    """The tiles: name, value and explanation."""
+def facts_of(
+    winner: Point, budget_ms: float | None, verdict: str, top1: Top1 | None = None
+) -> list[tuple[str, str, str]]:
+    """The tiles: name, value and explanation; ``top1`` as measured, if it was."""
     bound = "no bound: unvalidated" if winner.bound_ms is None else f"at most {winner.bound_ms:.4g} ms"
-    facts = [
-        ("predicted top-1", f"{winner.top1:.2f}%", f"at {winner.image_size} px"),
-        ("predicted latency", f"{winner.latency_ms:.4g} ms", bound),
-    ]
+    facts = [("predicted top-1", f"{winner.top1:.2f}%", f"at {winner.image_size} px")]
+    if top1 is not None:
+        said = f"95% interval {_interval(top1)}, {_images(top1)}"
+        facts.append(("measured top-1", f"{top1.percent:.2f}%", said))
+    facts.append(("predicted latency", f"{winner.latency_ms:.4g} ms", bound))
     if winner.measured_ms is not None:
         error = f"predicted {100 * (winner.latency_ms / winner.measured_ms - 1):+.1f}%"
         facts.append(("measured latency", f"{winner.measured_ms:.4g} ms", error))
@@ -28,6 +32,28 @@ def facts_of(winner: Point, budget_ms: float | None, verdict: str) -> list[tuple
     facts.append(("MACs", f"{figures[MACS.name]:.4g} M", PARAMS.shown(figures[PARAMS.name])))
     facts.append(("peak memory", PEAK_MEMORY.shown(figures[PEAK_MEMORY.name]), "activations"))
     return facts
+
+
+def _interval(top1: Top1) -> str:
+    low, high = top1.interval_percent
+    return f"{low:.1f} to {high:.1f}%"
+
+
+def _images(top1: Top1) -> str:
+    return f"{top1.images:,} image{'s' if top1.images != 1 else ''}"
+
+
+def top1_warnings(predicted_percent: float, top1: Top1 | None) -> list[str]:
+    """A sentence if the prediction lies outside the 95% interval of the measurement."""
+    if top1 is None:
+        return []
+    low, high = top1.interval_percent
+    if low <= predicted_percent <= high:
+        return []
+    return [
+        f"The predicted top-1, {predicted_percent:.2f}%, lies outside the 95% interval of the measured "
+        f"one: {_interval(top1)} on {_images(top1)}."
+    ]
 
 
 def threads_of(profile: Profile) -> str:

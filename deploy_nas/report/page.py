@@ -14,6 +14,10 @@ from deploy_nas.adapters.html import render
 from deploy_nas.core.figures import ANALYTICAL
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import Architecture, Space
+from deploy_nas.report.evaluation import EvaluationShown
+from deploy_nas.report.training import TrainingShown
+
+_SCRIPTS = ("charts.js", "training.js", "page.js")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +76,8 @@ class ReportData:
         commands: that repeat the result.
         accuracy_note: the predictor's known bias; empty for none.
         max_slots: maximum number of blocks per stage, by stage name, to draw those left out.
+        training: of the supernet that it comes from, if that is known.
+        evaluation: of the exported file on labelled images, if there was one.
     """
 
     title: str
@@ -90,6 +96,8 @@ class ReportData:
     commands: Sequence[str]
     accuracy_note: str = ""
     max_slots: dict[str, int] = field(default_factory=dict)
+    training: TrainingShown | None = None
+    evaluation: EvaluationShown | None = None
 
 
 def block_of(place: str, layer: Layer, latency_ms: float) -> Block:
@@ -127,9 +135,11 @@ def slots_by_stage(space: Space) -> dict[str, int]:
 def render_report(data: ReportData) -> str:
     """The page as HTML."""
     folder = importlib.resources.files("deploy_nas.report").joinpath("page")
-    template, style, script = (
-        folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
-    )
+
+    def text(name: str) -> str:
+        return folder.joinpath(name).read_text(encoding="utf-8")
+
+    training = data.training
     drawn = {
         "winner": asdict(data.winner),
         "front": [asdict(point) for point in data.front],
@@ -139,5 +149,12 @@ def render_report(data: ReportData) -> str:
         "budget": data.budget_ms,
         "slots": data.max_slots,
         "figures": [asdict(figure) for figure in ANALYTICAL],
+        "training": training and {"curve": training.curve, "phases": [asdict(p) for p in training.phases]},
     }
-    return render(template, {"data": data, "drawn": drawn, "style": style, "script": script})
+    values = {
+        "data": data,
+        "drawn": drawn,
+        "style": text("page.css"),
+        "script": "\n".join(map(text, _SCRIPTS)),
+    }
+    return render(text("page.html"), values, {"images.html": text("images.html")})

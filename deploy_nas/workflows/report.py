@@ -12,29 +12,28 @@ import numpy as np
 
 import deploy_nas
 from deploy_nas.accuracy.predictor import AccuracyPredictor
-from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.profile import Profile, load_profile
 from deploy_nas.records.result import Asked, SearchRecord, load_result
-from deploy_nas.report.facts import facts_of, profile_facts, threads_of, warnings_about
-from deploy_nas.report.page import Point, ReportData, block_of, render_report, run_block, slots_by_stage
-from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor
-from deploy_nas.workflows.explain import explain, shares
+from deploy_nas.records.supernet import SupernetRecord, is_supernet, load_supernet_record
+from deploy_nas.report.evaluation import evaluation_shown
+from deploy_nas.report.facts import facts_of, profile_facts, threads_of, top1_warnings, warnings_about
+from deploy_nas.report.page import ReportData, render_report, slots_by_stage
+from deploy_nas.report.training import training_shown
+from deploy_nas.workflows.explain import explain
 from deploy_nas.workflows.pareto import find_front, load_front
-from deploy_nas.workflows.question import (
-    DEFAULT_CONFIDENCE,
-    LATENCY,
-    SearchRequest,
-    predictor_for,
-    predictor_source,
-)
+from deploy_nas.workflows.question import LATENCY, SearchRequest, predictor_for, predictor_source
+from deploy_nas.workflows.report_points import point_of, random_cloud, timed_before, timed_pairs
 from deploy_nas.workflows.search import result_path
 
 if TYPE_CHECKING:
+    from deploy_nas.deploy.model_file import ModelFile
     from deploy_nas.deploy.verify import Verification
+    from deploy_nas.records.evaluation import Evaluation
 
-_FRONT_POINTS, _CLOUD, _SWAPS = 60, 500, 8
+_FRONT_POINTS, _SWAPS = 60, 8
 
 Commands = Callable[[ArchitectureRecord, Profile, Asked], Sequence[str]]
 
@@ -50,9 +49,10 @@ class ReportRequest:
         front: of ``deploy-nas pareto``; computed now unless given.
         result: of the search; the file beside the architecture unless given.
         model: the exported file, verified on this machine first.
+        images: labelled images to judge ``model`` on; the supernet must not have been trained on them.
         predictor: as in search; the search's own unless given.
         anchors: as in search.
-        space: folder of the trained supernet that it comes from, for predictor and training.
+        space: folder of the trained supernet that it comes from, for its predictor and its training.
         force: replace the output.
     """
 
@@ -62,6 +62,7 @@ class ReportRequest:
     front: Path | None = None
     result: Path | None = None
     model: Path | None = None
+    images: Path | None = None
     predictor: str | None = None
     anchors: Sequence[str] = ()
     space: str | None = None
@@ -80,6 +81,8 @@ class Findings:
         result: of the search that found it, for the candidates it timed.
         verification: of the exported file.
         asked: of the search or the front that it comes from.
+        training: of the supernet that it comes from.
+        evaluation: of the exported file on labelled images.
     """
 
     record: ArchitectureRecord
@@ -89,6 +92,8 @@ class Findings:
     result: SearchRecord | None = None
     verification: Verification | None = None
     asked: Asked = field(default_factory=Asked)
+    training: SupernetRecord | None = None
+    evaluation: Evaluation | None = None
 
 
 def report(request: ReportRequest, commands: Commands | None = None) -> None:
@@ -99,9 +104,12 @@ def report(request: ReportRequest, commands: Commands | None = None) -> None:
         commands: gives the commands that repeat it.
 
     Raises:
+        OptionError: images without a model.
         InputError: a file that cannot be used.
     """
     check_output(request.output, force=request.force)
+    if request.images is not None and request.model is None:
+        raise OptionError("are classified by an exported file: name `model`", subject="images")
     write_report(_gather(request), request.output, commands, force=request.force)
 
 
@@ -123,6 +131,7 @@ def _gather(request: ReportRequest) -> Findings:
     asked = source.asked if source is not None else Asked()
     if result is not None and _profiled(result, profile) != profile.id:
         result = None  # it timed candidates on another device
+    model = _model_of(request.model, record) if request.model is not None else None
     return Findings(
         record=record,
         profile=profile,
@@ -133,8 +142,10 @@ def _gather(request: ReportRequest) -> Findings:
         ),
         front=front,
         result=result,
-        verification=_verified(request.model, record, profile) if request.model is not None else None,
+        verification=_verified(model, profile) if model is not None else None,
         asked=asked,
+        training=_training_of(request.space),
+        evaluation=_judged(model, request.images) if model is not None and request.images else None,
     )
 
 
@@ -143,16 +154,33 @@ def _profiled(found: SearchRecord, profile: Profile) -> str:
     return found.asked.profiles.get(LATENCY, profile.id)
 
 
-def _verified(path: Path, record: ArchitectureRecord, profile: Profile) -> Verification:
+def _model_of(path: Path, record: ArchitectureRecord) -> ModelFile:
     from deploy_nas.deploy.model_file import read_model
-    from deploy_nas.workflows.verify import verify_here
 
     model = read_model(path)
     if not model.metadata.record.same_network(record):
         raise MismatchError(
             "holds another architecture than the one reported on", subject=str(path), hint="export it again"
         )
+    return model
+
+
+def _verified(model: ModelFile, profile: Profile) -> Verification:
+    from deploy_nas.workflows.verify import verify_here
+
     return verify_here(model, profile)
+
+
+def _judged(model: ModelFile, images: Path) -> Evaluation:
+    from deploy_nas.deploy.evaluation import evaluate
+    from deploy_nas.device import machine
+    from deploy_nas.workflows.verify import images_for
+
+    return evaluate(model, images_for(model, images), threads=len(machine.cores()))
+
+
+def _training_of(space: str | None) -> SupernetRecord | None:
+    return load_supernet_record(Path(space)) if space is not None and is_supernet(space) else None
 
 
 def write_report(
@@ -161,7 +189,7 @@ def write_report(
     """Write the page.
 
     Raises:
-        MismatchError: record, front or result of another space than the profile's.
+        MismatchError: record, front, result or training of another space than the profile's.
         OutputError: it cannot be written, or exists already.
     """
     check_output(output, force=force)
@@ -170,6 +198,7 @@ def write_report(
         ("architecture", findings.record),
         ("front", findings.front),
         ("result", findings.result),
+        ("training", findings.training),
     ):
         if other is not None and other.space.id != space.id:
             raise MismatchError(f"is of space {other.space.id}, the profile of {space.id}", subject=name)
@@ -181,8 +210,9 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
     """The content of the page as plain values."""
     profile, predictor, record = findings.profile, findings.predictor, findings.record
     verified = findings.verification
-    measured_ms = verified.measured.latency_ms if verified else _timed_before(findings)
-    winner = replace(_point(findings, record, "the subnet reported on"), measured_ms=measured_ms)
+    measured_ms = verified.measured.latency_ms if verified else timed_before(record, findings.result)
+    winner = point_of(profile, predictor, record, "the subnet reported on")
+    winner = replace(winner, measured_ms=measured_ms)
     budgets = latency_budgets(record, profile)
     budget_ms = budgets.get(profile.id)
     if verified is not None and searched_here(record, profile):
@@ -190,6 +220,8 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
     verdict = ""
     if budget_ms is not None and measured_ms is not None:
         verdict = "kept" if measured_ms <= budget_ms else "MISSED"
+    evaluation, training = findings.evaluation, findings.training
+    top1 = evaluation.top1 if evaluation is not None else None
     front = findings.front or _front_now(findings)
     chosen = [c.record for c in front.candidates]
     keep = sorted({round(i) for i in np.linspace(0, len(chosen) - 1, min(_FRONT_POINTS, len(chosen)))})
@@ -201,22 +233,27 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
         subtitle=f"{profile.space.summary}; {threads_of(profile)}, batch 1, {on.precision}",
         winner=winner,
         budget_ms=budget_ms,
-        front=[_point(findings, chosen[i], f"point {n + 1} of the front") for n, i in enumerate(keep)],
-        cloud=_cloud(profile, predictor),
+        front=[
+            point_of(profile, predictor, chosen[i], f"point {n + 1} of the front") for n, i in enumerate(keep)
+        ],
+        cloud=random_cloud(profile, predictor),
         pairs=[
             (p.predicted_ms, p.measured_ms, f"held-out network {n + 1}, {p.image_size} px")
             for n, p in enumerate(profile.pairs)
         ],
-        timed=_timed(findings, winner),
-        facts=facts_of(winner, budget_ms, verdict),
+        timed=timed_pairs(record, findings.result, winner),
+        facts=facts_of(winner, budget_ms, verdict, top1),
         profile_facts=profile_facts(profile),
-        warnings=warnings_about(
-            profile,
-            verdict,
-            speed=verified.speed if verified else None,
-            differences=verified.differences if verified else (),
-            foreign=profile.id not in budgets,
-        ),
+        warnings=[
+            *warnings_about(
+                profile,
+                verdict,
+                speed=verified.speed if verified else None,
+                differences=verified.differences if verified else (),
+                foreign=profile.id not in budgets,
+            ),
+            *top1_warnings(winner.top1, top1),
+        ],
         swaps=[(s.what, s.saved_ms, -points * s.lost) for s in explained.swaps[:_SWAPS]],
         versions=[
             ("deploy-nas", deploy_nas.__version__),
@@ -228,7 +265,14 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
         commands=commands,
         accuracy_note=predictor.note,
         max_slots=slots_by_stage(profile.space),
+        training=training_shown(training) if training is not None else None,
+        evaluation=evaluation_shown(evaluation, _trained_on(training)) if evaluation is not None else None,
     )
+
+
+def _trained_on(training: SupernetRecord | None) -> dict[str, int]:
+    """Number of training images by class."""
+    return dict(zip(training.labels, training.images.counts, strict=True)) if training is not None else {}
 
 
 def searched_here(record: ArchitectureRecord, profile: Profile) -> bool:
@@ -246,56 +290,3 @@ def latency_budgets(record: ArchitectureRecord, profile: Profile) -> dict[str, f
 def _front_now(findings: Findings) -> SearchRecord:
     asked = SearchRequest(budgets={}, seed=findings.record.predicted.seed or 0, allow_unstable=True)
     return find_front(findings.profile, findings.predictor, asked, evaluations=60_000)[0]
-
-
-def _point(findings: Findings, record: ArchitectureRecord, name: str) -> Point:
-    """A point predicted from this profile, so that all points are comparable."""
-    profile = findings.profile
-    layers, total = shares(profile, record)
-    encoded = profile.space.encode([record.architecture])
-    figures = AnalyticalEfficiencyPredictor(profile.space).get_efficiency(record.architecture)
-    named = dict(profile.space.layers(record.architecture))
-    blocks = [
-        block_of(s.place, named[s.place], s.latency_ms)
-        if s.place in named
-        else run_block(s.place, s.latency_ms)
-        for s in layers
-    ]
-    confidence = record.predicted.confidence or DEFAULT_CONFIDENCE
-    bound = total * profile.upper_ratio(confidence) if profile.validated else None
-    return Point(
-        name=name,
-        latency_ms=round(total, 6),
-        bound_ms=None if bound is None else round(bound, 6),
-        top1=round(float(findings.predictor.percent_encoded(encoded)[0]), 4),
-        image_size=record.image_size,
-        figures={figure: round(value, 4) for figure, value in figures.items()}
-        | dict(record.predicted.figures),  # of the search: peak memory depends on its bytes per element
-        architecture=record.architecture,
-        blocks=blocks,
-    )
-
-
-def _timed_before(findings: Findings) -> float | None:
-    """The latency that the search itself measured of the subnet."""
-    for record, timed in findings.result.timed if findings.result else ():
-        if record.same_network(findings.record):
-            return timed.latency_ms
-    return None
-
-
-def _timed(findings: Findings, winner: Point) -> list[tuple[float, float, str]]:
-    rows = [
-        (record.predicted.latency_ms, timed.latency_ms, f"candidate {number}")
-        for number, (record, timed) in enumerate(findings.result.timed if findings.result else (), start=1)
-        if record.predicted.latency_ms is not None and not record.same_network(findings.record)
-    ]
-    if winner.measured_ms is not None:
-        rows.append((winner.latency_ms, winner.measured_ms, winner.name))
-    return rows
-
-
-def _cloud(profile: Profile, predictor: AccuracyPredictor) -> list[tuple[float, float]]:
-    nets = profile.space.sample_encoded(np.random.default_rng(0), _CLOUD, profile.image_sizes)
-    pairs = zip(profile.latency_ms(nets), predictor.percent_encoded(nets), strict=True)
-    return [(round(float(ms), 5), round(float(top1), 3)) for ms, top1 in pairs]

@@ -30,3 +30,8 @@ def test_undefined_names_are_errors():
 def test_lines_of_blocks_leave_no_blank_lines():
     template = "a\n  {% for x in xs %}\n{{ x }}\n  {% endfor %}\nb"
     assert render(template, {"xs": [1, 2]}) == "a\n1\n2\nb"
+
+
+def test_an_included_part_is_escaped_too():
+    found = render("<b>{% include 'part' %}</b>", {"a": HOSTILE}, {"part": '<i title="{{ a }}">'})
+    assert found == '<b><i title="&lt;/script&gt;&lt;b&gt;&#34;&#39;&amp;"></b>'

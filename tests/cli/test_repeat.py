@@ -54,6 +54,12 @@ def test_the_whole_way_in_order(lines, made_profile):
     ]
 
 
+def test_a_trained_supernet_and_images_are_named_where_they_are_used(lines):
+    said = lines(paths={**PATHS, "space": Path("my net"), "images": Path("test.zip")})
+    assert said[2] == "deploy-nas export best -o model --space 'my net'"
+    assert said[4].endswith("--model model --images test.zip --space 'my net' -o report")
+
+
 def test_paths_are_quoted(lines):
     said = lines(paths={**PATHS, "profile": Path("my p.json"), "report": Path("a;b.html")})
     assert all("'my p.json'" in said[n] for n in (0, 1, 3, 4)) and said[4].endswith("-o 'a;b.html'")

@@ -12,6 +12,7 @@ def test_the_page_is_named_after_the_architecture(run, stand_in):
     ((request, commands), _), *_ = calls
     assert request.architecture == Path("d/a.json") and request.profile == Path("p.json")
     assert (request.front, request.result, request.model, request.predictor) == (None, None, None, None)
+    assert (request.images, request.space) == (None, None)
     assert callable(commands) and not request.force
 
 
@@ -31,8 +32,10 @@ def test_every_option_reaches_the_request(run, stand_in):
             "f.json",
         ),
         *("--result", "r.json", "--predictor", "p.onnx", "--anchor", "a=1", "--anchor", "b", "--force"),
+        *("--images", "test.zip", "--space", "supernet"),
     )
     ((request, _), _), *_ = calls
+    assert (request.images, request.space) == (Path("test.zip"), "supernet")
     assert (request.output, request.model) == (Path("x.html"), Path("m.onnx"))
     assert (request.front, request.result) == (Path("f.json"), Path("r.json"))
     assert (request.predictor, request.anchors, request.force) == ("p.onnx", ("a=1", "b"), True)

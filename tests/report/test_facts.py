@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from deploy_nas.core.fingerprint import Difference
+from deploy_nas.core.measured import Top1
 from deploy_nas.records.profile import Imported
-from deploy_nas.report.facts import facts_of, profile_facts, threads_of, warnings_about
+from deploy_nas.report.facts import facts_of, profile_facts, threads_of, top1_warnings, warnings_about
 from deploy_nas.report.page import Point
 
 POINT = Point(
@@ -36,6 +37,23 @@ def test_the_tiles_of_a_subnet_that_was_measured():
     facts = {name: (value, note) for name, value, note in tiles}
     assert facts["measured latency"] == ("1 ms", "predicted +20.0%")
     assert facts["budget"] == ("1.5 ms", "kept")
+
+
+def test_a_measured_top1_stands_beside_the_predicted_one():
+    tiles = facts_of(POINT, None, "", Top1(right=842, images=1000))
+    assert [name for name, _, _ in tiles[:3]] == ["predicted top-1", "measured top-1", "predicted latency"]
+    assert tiles[1][1:] == ("84.20%", "95% interval 81.8 to 86.3%, 1,000 images")
+
+
+def test_a_predicted_top1_outside_the_measured_interval_is_warned_of():
+    top1 = Top1(right=842, images=1000)
+    assert top1_warnings(84.0, top1) == [] and top1_warnings(10.0, None) == []
+    for wrong in (81.2, 90.0):
+        (said,) = top1_warnings(wrong, top1)
+        assert said == (
+            f"The predicted top-1, {wrong:.2f}%, lies outside the 95% interval of the measured one: "
+            "81.8 to 86.3% on 1,000 images."
+        )
 
 
 def test_without_a_bound_or_a_measurement_that_is_said():

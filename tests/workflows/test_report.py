@@ -5,15 +5,19 @@ from dataclasses import replace
 import pytest
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
-from deploy_nas.core.errors import MismatchError, OutputError
+from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.fingerprint import Difference
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.predicted import Elsewhere
+from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy.verify import Verification
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
+from deploy_nas.records.evaluation import Evaluation
+from deploy_nas.records.model import Provenance
 from deploy_nas.records.profile import save_profile
 from deploy_nas.records.result import SEARCH, Asked, Candidate, SearchRecord, Timed, save_result
+from deploy_nas.records.supernet import LossPoint, SupernetRecord, TrainedOn, save_supernet
 from deploy_nas.workflows import report as workflow
 from deploy_nas.workflows.pareto import find_front
 from deploy_nas.workflows.question import LATENCY, SearchRequest
@@ -129,6 +133,59 @@ def test_other_spaces_and_files_that_are_there_are_refused(findings, tmp_path):
     assert (tmp_path / "r.html").read_text() == "kept" and not (tmp_path / "new.html").exists()
 
 
+def evaluation(right):
+    """Of 100 images, so many right, all of the first class."""
+    rows = [[0] * 10 for _ in range(10)]
+    rows[0][:2] = right, 100 - right
+    return Evaluation(labels=SPACE.labels, confusion=tuple(map(tuple, rows)), mistakes=(), images=100)
+
+
+@pytest.fixture
+def training():
+    return SupernetRecord(
+        space=SPACE,
+        labels=SPACE.labels,
+        weights_sha256="0",
+        started_from=Provenance(source="pretrained", sha256="1", trained=True),
+        images=TrainedOn(
+            training=100,
+            validation=20,
+            counts=(1, *(11,) * 9),
+            digest="2",
+            validation_digest="3",
+            own_split=True,
+        ),
+        recipes=(Recipe(),),
+        device="cpu",
+        training_s=60.0,
+        curve=(LossPoint(epoch=1.0, phase="largest", loss=0.5, elapsed_s=60.0),),
+    )
+
+
+def test_an_evaluation_is_shown_beside_the_prediction(findings):
+    bare = report_data(findings)
+    assert bare.evaluation is None and bare.training is None
+    right = round(bare.winner.top1)
+    close = report_data(replace(findings, evaluation=evaluation(right)))
+    assert close.facts[1][:2] == ("measured top-1", f"{right:.2f}%") and close.warnings == []
+    far = report_data(replace(findings, evaluation=evaluation(20)))
+    assert "lies outside the 95% interval" in far.warnings[-1]
+    assert far.evaluation.worst[0].trained_on is None
+
+
+def test_a_training_gives_the_number_of_images_by_class(findings, training):
+    data = report_data(replace(findings, evaluation=evaluation(80), training=training))
+    assert data.training.lead == "Trained on 100 images of 10 classes, judged on 20 held out of them."
+    counts = {shown.name: shown.trained_on for shown in data.evaluation.worst}
+    assert counts == dict(zip(SPACE.labels, training.images.counts, strict=True))
+
+
+def test_the_training_of_another_space_is_refused(findings, training, tmp_path):
+    other = replace(training, space=get_space("ofa-mbv3-w1.0"))
+    with pytest.raises(MismatchError, match=r"training: is of space ofa-mbv3-w1\.0"):
+        write_report(replace(findings, training=other), tmp_path / "r.html")
+
+
 # -- from files -----------------------------------------------------------------------------------
 
 
@@ -201,3 +258,36 @@ def test_the_model_is_verified_on_this_machine_first(findings, files, model_data
     report(replace(files, model=tmp_path / "m.onnx"))
     text = files.output.read_text()
     assert "measured latency" in text and "It was measured on another device or setup: cpu: profiled" in text
+
+
+def test_images_are_classified_by_the_model(files, model_data, pictures, tmp_path, monkeypatch):
+    from deploy_nas.workflows import verify
+
+    monkeypatch.setattr(verify, "measure", lambda data, **how: measured(0.2))
+    record = ArchitectureRecord(space=SPACE, architecture=SPACE.smallest(24))
+    save_architecture(record, files.architecture, force=True)
+    (tmp_path / "m.onnx").write_bytes(model_data(labels=list(SPACE.labels)))
+    report(replace(files, model=tmp_path / "m.onnx", images=pictures))
+    text = files.output.read_text()
+    assert "measured top-1" in text and "40 images" in text and text.count("data:image/jpeg") > 3
+    assert all(part in text for part in ("Accuracy by class", "Confusion", "Worst mistakes"))
+    with pytest.raises(ImagesError, match="1 class folders"):
+        few = tmp_path / "few"
+        (few / "cat").mkdir(parents=True)
+        (few / "cat/0.png").write_bytes((pictures / "cat/0.png").read_bytes())
+        report(replace(files, model=tmp_path / "m.onnx", images=few, force=True))
+
+
+def test_images_without_a_model_are_refused_before_anything_is_read(files, tmp_path):
+    with pytest.raises(OptionError, match=r"images: .* name `model`"):
+        report(replace(files, profile=tmp_path / "absent.json", images=tmp_path))
+
+
+def test_the_folder_of_a_supernet_gives_the_training(files, training, tmp_path):
+    save_supernet(training, tmp_path)
+    report(replace(files, space=str(tmp_path), predictor="embedded"))
+    text = files.output.read_text()
+    assert 'id="training"' in text and "pretrained weights" in text
+    by_id = replace(files, space=SPACE.id, predictor="embedded", force=True)
+    report(by_id)  # which is not a folder
+    assert 'id="training"' not in files.output.read_text()
