@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import load_images
 from deploy_nas.core.errors import BudgetError, CheckFailedError, MismatchError
 from deploy_nas.core.measured import Top1
@@ -29,6 +30,7 @@ from deploy_nas.core.precision import FP32, INT8
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.space import Space
 from deploy_nas.deploy.bundle import make_bundle
+from deploy_nas.deploy.evaluation import evaluate
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.quantize import quantize_model
@@ -38,6 +40,7 @@ from deploy_nas.records.architecture import ArchitectureRecord, load_architectur
 from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, load_build, save_build
 from deploy_nas.records.files import make_folder
 from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.result import load_result
 from deploy_nas.records.supernet import supernet_space
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.workflows.bundle import certify_files
@@ -45,9 +48,10 @@ from deploy_nas.workflows.finetune import FinetuneRequest, finetune_on
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
 from deploy_nas.workflows.question import LATENCY, SearchRequest
 from deploy_nas.workflows.report import Commands, Findings, write_report
-from deploy_nas.workflows.search import search_file
+from deploy_nas.workflows.search import result_path, search_file
 from deploy_nas.workflows.train import Log, Progress, Trained, TrainRequest, space_for, train
 from deploy_nas.workflows.training_images import TrainingImages
+from deploy_nas.workflows.verify import verify_here
 
 PROFILE, SUPERNET, BUILD = "profile.json", "supernet", "build.json"
 # Half of the largest subnet's latency, if no budget is named.
@@ -399,23 +403,22 @@ class _Budget:
         begun = time.monotonic()
         paths = {
             "profile": self.request.profile or self.request.output / PROFILE,
+            "space": self.trained.folder,
             "best": self.folder / "best.json",
             "model": self.folder / "best.onnx",
             "report": self.folder / "report.html",
         }
-        from deploy_nas.accuracy.predictor import load_accuracy_predictor
-        from deploy_nas.records.result import load_result
-        from deploy_nas.workflows.search import result_path
-        from deploy_nas.workflows.verify import verify_here
-
+        model = read_model(paths["model"])
         result = load_result(result_path(paths["best"]))
         findings = Findings(
             record=winner,
             profile=self.profile,
             predictor=load_accuracy_predictor(self.profile.space, self.trained.folder),
             result=result,
-            verification=verify_here(read_model(paths["model"]), self.profile, seed=self.request.seed),
+            verification=verify_here(model, self.profile, seed=self.request.seed),
             asked=result.asked,
+            training=self.trained.record,
+            evaluation=evaluate(model, self.images.validation.by_size[winner.image_size]),
         )
         write_report(findings, paths["report"], commands(paths) if commands is not None else None, force=True)
         self._finish("report", begun)

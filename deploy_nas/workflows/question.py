@@ -20,7 +20,7 @@ from deploy_nas.core.space import IntArray
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile, load_profile
 from deploy_nas.records.result import Asked
-from deploy_nas.records.supernet import of_same_id
+from deploy_nas.records.supernet import is_supernet, of_same_id
 from deploy_nas.search.budgets import allow_at_least
 from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
 
@@ -249,8 +249,8 @@ def predictor_source(profile: Profile, predictor: str | None, space: str | None)
     Raises:
         MismatchError: ``space`` is not the profile's.
     """
-    found = of_same_id(space, profile.space)
-    return predictor if predictor is not None or found.default_predictor is None else space
+    of_same_id(space, profile.space)
+    return space if predictor is None and space is not None and is_supernet(space) else predictor
 
 
 def load_devices(

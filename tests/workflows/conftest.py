@@ -54,3 +54,43 @@ def profiles(tmp_path, made_profile):
     save_profile(made_profile(), tmp_path / "a.profile.json")
     save_profile(made_profile(speed=0.5, image_sizes=(24, 28)), tmp_path / "slow.profile.json")
     return "a.profile.json", "slow.profile.json"
+
+
+COLOURS = {"blue": (20, 40, 220), "green": (20, 200, 40), "red": (220, 30, 30)}
+
+
+@pytest.fixture(scope="session")
+def coloured(tmp_path_factory):
+    """Noise of three colours: 20 pictures of each."""
+    folder, rng = tmp_path_factory.mktemp("coloured"), np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir()
+        for number in range(20):
+            pixels = np.clip(np.array(colour) + rng.normal(0, 40, (32, 32, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def request_for():
+    """``request_for(images, output, **changes)``: a training of seconds."""
+    from dataclasses import replace
+
+    from deploy_nas.workflows.train import TrainRequest
+
+    def make(images, output, **changes):
+        tiny = {"image_sizes": (20, 24), "epochs": 3, "batch_size": 10, "subnets": 0, "workers": 1}
+        request = TrainRequest(images=images, output=output, space="ofa-mbv3-cifar10", **tiny)
+        return replace(request, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(coloured, request_for, tmp_path_factory):
+    """A supernet with its predictor."""
+    from deploy_nas.workflows.train import train
+
+    folder = tmp_path_factory.mktemp("s") / "supernet"
+    train(request_for(coloured, folder, subnets=30))
+    return folder

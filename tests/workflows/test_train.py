@@ -1,12 +1,9 @@
 """Training on one's own images, for real: a tiny supernet on a few drawn pictures."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import (
@@ -20,48 +17,12 @@ from deploy_nas.core.errors import (
 from deploy_nas.deploy.weights import load_supernet, transferred_supernet
 from deploy_nas.records.supernet import load_supernet_record, space_named
 from deploy_nas.training.plans import augmentation_for, fine_tuning
-from deploy_nas.workflows.train import TrainRequest, epochs_within, train
+from deploy_nas.workflows.train import epochs_within, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
 
-COLOURS = {"blue": (20, 40, 220), "green": (20, 200, 40), "red": (220, 30, 30)}
 
-
-@pytest.fixture(scope="module")
-def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise of three colours: 20 pictures of each."""
-    folder, rng = tmp_path_factory.mktemp("coloured"), np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir()
-        for number in range(20):
-            pixels = np.clip(np.array(colour) + rng.normal(0, 40, (32, 32, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
-    return folder
-
-
-def request_for(images: Path, output: Path, **changes: object) -> TrainRequest:
-    request = TrainRequest(
-        images=images,
-        output=output,
-        space="ofa-mbv3-cifar10",
-        image_sizes=(20, 24),
-        epochs=3,
-        batch_size=10,
-        subnets=0,
-        workers=1,
-    )
-    return replace(request, **changes)
-
-
-@pytest.fixture(scope="module")
-def trained(coloured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A supernet with its predictor."""
-    folder = tmp_path_factory.mktemp("s") / "supernet"
-    train(request_for(coloured, folder, subnets=30))
-    return folder
-
-
-def test_the_folder_holds_a_supernet_that_knows_the_classes(trained: Path) -> None:
+def test_the_folder_holds_a_supernet_that_knows_the_classes(trained):
     record = load_supernet_record(trained)
     assert record.space.id == "ofa-mbv3-cifar10@3@20+24"
     assert record.labels == ("blue", "green", "red")
@@ -72,7 +33,7 @@ def test_the_folder_holds_a_supernet_that_knows_the_classes(trained: Path) -> No
     assert {point.phase for point in record.curve} == {"largest", "sandwich", "frozen"}
 
 
-def test_every_part_of_it_is_found_by_the_folder(trained: Path) -> None:
+def test_every_part_of_it_is_found_by_the_folder(trained):
     space = space_named(str(trained))
     _, provenance = load_supernet(space)
     assert provenance.trained and provenance.sha256 == load_supernet_record(trained).weights_sha256
@@ -80,9 +41,9 @@ def test_every_part_of_it_is_found_by_the_folder(trained: Path) -> None:
     assert load_accuracy_predictor(space, trained).about.image_count == 18  # mirrored
 
 
-def test_the_same_request_again_trains_nothing_and_another_is_refused(trained: Path, coloured: Path) -> None:
+def test_the_same_request_again_trains_nothing_and_another_is_refused(trained, coloured, request_for):
     before = (trained / "supernet.safetensors").stat().st_mtime_ns
-    said: list[str] = []
+    said = []
     train(request_for(coloured, trained, subnets=30), said.append)
     assert "this supernet is trained already" in said
     assert (trained / "supernet.safetensors").stat().st_mtime_ns == before
@@ -90,7 +51,7 @@ def test_the_same_request_again_trains_nothing_and_another_is_refused(trained: P
         train(request_for(coloured, trained, epochs=2))
 
 
-def test_the_same_seed_gives_the_same_weights(trained: Path, coloured: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights(trained, coloured, tmp_path, request_for):
     train(request_for(coloured, tmp_path / "again"))
     again = load_supernet_record(tmp_path / "again")
     assert again.weights_sha256 == load_supernet_record(trained).weights_sha256
@@ -98,21 +59,21 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, coloured: Path, tmp
     assert load_supernet_record(tmp_path / "again").weights_sha256 != again.weights_sha256
 
 
-def test_a_stopped_training_goes_on(trained: Path, coloured: Path, tmp_path: Path) -> None:
-    def stop(what: str, done: int, total: int, left_s: float | None) -> None:
+def test_a_stopped_training_goes_on(trained, coloured, tmp_path, request_for):
+    def stop(what, done, total, left_s):
         if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(request_for(coloured, tmp_path / "s"), progress=stop)
-    said: list[str] = []
+    said = []
     train(request_for(coloured, tmp_path / "s"), said.append)
     assert any(line.startswith("resumed at step 7") for line in said)
     ends = [load_supernet_record(folder).weights_sha256 for folder in (trained, tmp_path / "s")]
     assert ends[0] == ends[1]
 
 
-def test_weights_of_a_supernet_begin_another_with_other_classes(trained: Path) -> None:
+def test_weights_of_a_supernet_begin_another_with_other_classes(trained):
     from deploy_nas.core.spaces import get_space
 
     _, provenance = transferred_supernet(get_space("ofa-mbv3-cifar10@4@20+24"), str(trained), seed=0)
@@ -121,7 +82,7 @@ def test_weights_of_a_supernet_begin_another_with_other_classes(trained: Path) -
         transferred_supernet(get_space("ofa-mbv3-w1.0@3"), str(trained), seed=0)
 
 
-def test_the_body_is_the_donors_and_the_classifier_is_new() -> None:
+def test_the_body_is_the_donors_and_the_classifier_is_new():
     import torch
 
     from deploy_nas.core.spaces import get_space
@@ -134,7 +95,7 @@ def test_the_body_is_the_donors_and_the_classifier_is_new() -> None:
     assert all(torch.equal(own[name], given[name]) for name in own if name not in other)
 
 
-def test_weights_of_one_kind_do_not_fit_another(coloured: Path, tmp_path: Path) -> None:
+def test_weights_of_one_kind_do_not_fit_another(coloured, tmp_path, request_for):
     from deploy_nas.core.spaces import get_space
 
     weights = get_space("ofa-mbv3-cifar10").default_weights.path
@@ -146,7 +107,7 @@ def test_weights_of_one_kind_do_not_fit_another(coloured: Path, tmp_path: Path) 
         )
 
 
-def test_a_supernet_that_was_changed_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_a_supernet_that_was_changed_is_refused(trained, tmp_path):
     import shutil
 
     copy = tmp_path / "copy"
@@ -162,8 +123,8 @@ def test_a_supernet_that_was_changed_is_refused(trained: Path, tmp_path: Path) -
         load_supernet(space_named(str(copy)))
 
 
-def test_minutes_choose_the_epochs_once(coloured: Path, tmp_path: Path) -> None:
-    said: list[str] = []
+def test_minutes_choose_the_epochs_once(coloured, tmp_path, request_for):
+    said = []
     asked = request_for(coloured, tmp_path / "s", epochs=None, minutes=0.05)
     train(asked, said.append)
     assert any("epochs fit into 0.05 minutes" in line for line in said)
@@ -175,7 +136,7 @@ def test_minutes_choose_the_epochs_once(coloured: Path, tmp_path: Path) -> None:
     assert recipe.largest_epochs + recipe.sandwich_epochs == pytest.approx(epochs)
 
 
-def test_epochs_within_a_time() -> None:
+def test_epochs_within_a_time():
     one = fine_tuning(images=100, epochs=1, batch_size=10, augmentation=augmentation_for(24))
     steps_s = {"largest": 1.0, "sandwich": 2.0, "frozen": 2.0}
     fixed_s = 10 * 2.0 + 100 * 0.5
@@ -199,15 +160,13 @@ def test_epochs_within_a_time() -> None:
         ({"validation": Path("gone")}, ImagesError, "does not exist"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_training(
-    coloured: Path, tmp_path: Path, changes: dict[str, object], error: type[Exception], said: str
-) -> None:
+def test_what_cannot_be_done_is_said_before_training(coloured, tmp_path, changes, error, said, request_for):
     with pytest.raises(error, match=said):
         train(request_for(coloured, tmp_path / "s", **changes))
     assert not (tmp_path / "s/work/stretch-1/checkpoint.pt").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(coloured: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(coloured, tmp_path, request_for):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
         train(request_for(coloured, tmp_path / "file/s"))
