@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -185,19 +185,20 @@ def fit_file(
     settings: FitSettings | None = None,
     *,
     plot: Path | None = None,
+    note: str = "",
     force: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> HeldOut:
     """Fit a predictor to a file of measured subnets and save it; returns its held-out figures.
 
-    ``plot`` names a picture of them, .svg or .png.
+    ``plot`` names a picture of them, .svg or .png; ``note`` is shown with every prediction.
     """
     check_output(output, force=force)
     if plot is not None:
         check_output(plot, force=force)
     measured = load_accuracy_data(data)
     predictor, figures = fit_accuracy(measured, settings, log=log)
-    save_accuracy_predictor(predictor, output, force=force)
+    save_accuracy_predictor(replace(predictor, note=note), output, force=force)
     if plot is not None:
         plot_figures(figures, plot, title=measured.header.space.id, force=force)
     return figures

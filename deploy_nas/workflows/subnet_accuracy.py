@@ -15,8 +15,9 @@ from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import SizedImages, with_mirrored
+from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Space
-from deploy_nas.records.accuracy import load_accuracy_data
+from deploy_nas.records.accuracy import AccuracyData, load_accuracy_data
 from deploy_nas.workflows.accuracy import fit_file, measure_subnets, promised_points
 
 _MOST_HELD_OUT_SUBNETS = 200
@@ -73,6 +74,21 @@ class PredictorMade:
     of_the_best: BestJudged | None = None
 
 
+def interval_note(data: AccuracyData, images: int) -> str:
+    """How far the accuracy of any image may be from that of the few that subnets were measured on.
+
+    Args:
+        data: the measured subnets.
+        images: number of different images; mirrored ones tell nothing new of this.
+    """
+    best = Top1(right=round(float(data.top1_percent.max()) * images / 100.0), images=images)
+    low, high = best.interval_percent
+    return (
+        f"top-1 is of {images} validation images: at {best.percent:.0f}%, the 95% interval for other images "
+        f"is {low:.1f} to {high:.1f}%"
+    )
+
+
 def make_predictor(
     space: Space,
     files: PredictorFiles,
@@ -123,7 +139,15 @@ def make_predictor(
             promised = promised_points(predictor, load_accuracy_data(files.subnets).last(more))
             log(f"best {more}: predicted minus measured {promised:+.2f} points on average")
         total += more
-    figures = fit_file(files.subnets, files.predictor, fit(total), plot=files.plot, force=True, log=log)
+    figures = fit_file(
+        files.subnets,
+        files.predictor,
+        fit(total),
+        plot=files.plot,
+        note=interval_note(load_accuracy_data(files.subnets), len(validation)),
+        force=True,
+        log=log,
+    )
     if not settings.judged:
         return PredictorMade(held_out=figures)
     predictor = load_accuracy_predictor(space, files.predictor)
