@@ -71,7 +71,7 @@ def main(
     )
     try:
         loaded = load_images(images or downloaded(work))
-        show.say_skipped(loaded.skipped)
+        show.say_reading(loaded.report)
         if only != "predictor":
             train_supernet(space, loaded, files, click.echo)
         if only != "weights":

@@ -87,9 +87,12 @@ def collect(
             update(p.done, p.total, f"{p.top1_percent:.2f}%")
 
         done = collect_accuracies(request, each)
-    show.say_skipped(done.skipped)
+    show.say_reading(*done.readings)
     if as_json:
-        show.emit_json({"path": str(output), **asdict(done)})
+        value = {"path": str(output), **asdict(done)}
+        value["skipped"] = [name for report in done.readings for name in report.skipped]
+        value["readings"] = {report.source: report.reading().to_json() for report in done.readings}
+        show.emit_json(value)
         return
     low, high = done.top1_percent
     click.echo(

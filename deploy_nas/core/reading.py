@@ -40,7 +40,7 @@ class Reading:
     by_position: bool = False
 
     def to_json(self) -> dict[str, object]:
-        """The object in files: ``used`` and ``left_out``, and of the rest whatever is not 0, false or unknown."""
+        """The object in files: ``used``, ``left_out``, and of the rest what is not 0, false or unknown."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         always = ("used", "left_out")
         return {key: held for key, held in values.items() if key in always or held}

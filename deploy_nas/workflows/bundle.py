@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deploy_nas.adapters.images import ReadingReport
 from deploy_nas.core.measured import Top1
 from deploy_nas.deploy.bundle import make_bundle
 from deploy_nas.deploy.model_file import ModelFile, certify, read_model
@@ -17,10 +18,11 @@ from deploy_nas.workflows.verify import images_for, top1_of, verify_here
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundled:
-    """A bundle, and the exported files as they are now, with their certificates."""
+    """A bundle, the exported files as they are now, with their certificates, and how images were read."""
 
     manifest: Manifest
     exported: Exported
+    readings: tuple[ReadingReport, ...] = ()
 
 
 def bundle(
@@ -50,12 +52,14 @@ def bundle(
     if quantized is not None:  # on images held out of the calibration
         known = [(exported.report.path, quantized.float_top1), (quantized.path, quantized.int8_top1)]
     certified: list[ModelFile] = []
+    readings: tuple[ReadingReport, ...] = ()
     for path, top1 in known:
         say(f"verifying {path.name}")
         model = read_model(path)
         found = verify_here(model)
         if top1 is None and request.images is not None:
-            top1 = top1_of(model, images_for(model, request.images)).top1
+            measured = top1_of(model, images_for(model, request.images))
+            top1, readings = measured.top1, (*readings, measured.report)
         certified.append(certify(path, model, certificate_of(model, found, top1)))
     say("bundling")
     manifest = make_bundle(certified, output, force=request.force)
@@ -63,4 +67,6 @@ def bundle(
     report = replace(exported.report, sha256=first.sha256, size_bytes=len(first.data))
     if quantized is not None:
         quantized = replace(quantized, model=last)
-    return Bundled(manifest=manifest, exported=Exported(report=report, quantized=quantized))
+    return Bundled(
+        manifest=manifest, exported=Exported(report=report, quantized=quantized), readings=readings
+    )

@@ -67,12 +67,12 @@ def test_collect_names_what_it_skips_and_doubts_low_figures(run, tmp_path):
     write_images(tmp_path / "set", 20)
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")
     done = run(*COLLECT, "--images", "set", "--count", 2, "--workers", 1)
-    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     assert "measured 2 subnets on 199 images" in done.output and "guessing would score 10.0%" in done.output
     for number in range(3):
         (tmp_path / f"set/dog/{number}.png").write_bytes(b"")
     refused = run(*COLLECT, "--images", "set", "-o", "x", code=2).stderr
-    assert "4 of 200 images cannot be read (cat/3.png, dog/0.png" in refused
+    assert "4 of 200 images cannot be used (cat/3.png has no format" in refused
     assert not (tmp_path / "x").exists()
 
 
@@ -197,7 +197,7 @@ def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_pa
     done = run("verify", "a.onnx", "--images", "set", "--max-latency-ms", 1000)
     assert "% on 99 images (95% interval " in done.output
     assert "predicted top-1 10.00%: within the interval" in done.output
-    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
     low, high = top1["interval_percent"]
     assert low < top1["percent"] < high and top1["predicted_percent"] == pytest.approx(10.0)
@@ -252,6 +252,6 @@ def test_export_names_the_calibration_images_it_skips(run, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
     done = run("export", "a.json", "--calibration-images", "set")
     assert "re-estimated on 99 images" in done.output
-    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     again = ("export", "a.json", "--calibration-images", "set", "--force", "--json")
     assert json.loads(run(*again).stdout)["skipped"] == ["cat/3.png"]

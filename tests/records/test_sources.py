@@ -128,9 +128,7 @@ def test_files_that_systems_add_are_not_there(tmp_path: Path) -> None:
         assert opened.files == [("a", "1.txt")] and opened.folders == [("a",)]
 
 
-def test_pipes_sockets_and_devices_are_not_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pipes_sockets_and_devices_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
     (tmp_path / "real.png").write_bytes(b"one")
