@@ -105,8 +105,8 @@ def collect(
         )
     if high < 2 * done.chance_percent:
         click.echo(
-            f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, sorted by name, "
-            "in the order the supernet was trained on?"
+            f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, numbers by "
+            "value and other names alphabetically, in the order the supernet was trained on?"
         )
 
 

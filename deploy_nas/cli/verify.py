@@ -106,8 +106,7 @@ def describe_top1(found: MeasuredTop1, where: str = "") -> str:
     """Top-1, its interval and its prediction in a line or two; ``where`` names the place."""
     low, high = found.top1.interval_percent
     reading = found.top1.reading
-    few = reading is not None and reading.model_classes not in (None, reading.classes)
-    of = f" of {reading.classes} of {reading.model_classes} classes" if reading is not None and few else ""
+    of = "" if reading is None else reading.part_of_classes
     lines = [
         f"top-1 {found.top1.percent:.2f}%{where} on {found.top1.images} images{of} "
         f"(95% interval {low:.2f} to {high:.2f})"

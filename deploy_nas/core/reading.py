@@ -39,6 +39,13 @@ class Reading:
     model_classes: int | None = None
     by_position: bool = False
 
+    @property
+    def part_of_classes(self) -> str:
+        """The words " of 3 of 10 classes", or none if the pictures are of all classes of the model."""
+        if self.model_classes is None or self.model_classes == self.classes:
+            return ""
+        return f" of {self.classes} of {self.model_classes} classes"
+
     def to_json(self) -> dict[str, object]:
         """The object in files: ``used``, ``left_out``, and of the rest what is not 0, false or unknown."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

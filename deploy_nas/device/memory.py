@@ -37,7 +37,7 @@ def is_in_memory(folder: Path, root: Path = ROOT) -> bool:
 
 
 def _cgroups(root: Path) -> Iterator[int]:
-    """What each limit on this process' cgroups leaves, in version 2 (unified) and version 1."""
+    """Memory that each limit on this process' cgroups leaves, in version 2 (unified) and version 1, bytes."""
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = line.split(":", 2)
         if number == "0" and not controllers:

@@ -34,6 +34,12 @@ def test_only_what_happened_is_written():
     assert Reading(used=5, turned=2).to_json() == {"used": 5, "left_out": 0, "turned": 2}
 
 
+def test_a_part_of_the_models_classes_is_named():
+    assert FULL.part_of_classes == " of 3 of 10 classes"
+    assert Reading(used=5, classes=10, model_classes=10).part_of_classes == ""
+    assert Reading(used=5, classes=10).part_of_classes == ""
+
+
 @pytest.mark.parametrize("change", [{"turned": -1}, {"turned": "two"}, {"numeric_order": 1}, {"used": None}])
 def test_values_that_cannot_be_are_named(change):
     with pytest.raises(RecordError, match=f"f: '{next(iter(change))}' must be"):

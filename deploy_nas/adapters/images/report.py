@@ -20,7 +20,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingReport:
-    """What became of the files of one folder or zip.
+    """How the files of one folder or zip were read.
 
     Args:
         source: the folder or zip.
@@ -70,7 +70,7 @@ class ReadingReport:
         )
 
     def lines(self) -> list[str]:
-        """What a reader should know, in no line or a few: nothing if every file was read as it is."""
+        """One line for each thing worth knowing; none if every file was read as it is."""
         of = self.used + len(self.left_out)
         said = [
             (

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters.images.pixels import UInt8Array, resize
 from deploy_nas.adapters.images.report import ReadingReport
+from deploy_nas.adapters.images.storage import room_for
+
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +57,14 @@ class ImageSet:
         return state.hexdigest()[:16]
 
     def take(self, indices: NDArray[np.int64] | Sequence[int]) -> ImageSet:
-        """The images at these indices, in this order, as a copy in memory."""
+        """The images at these indices, in this order: a copy, in a file where memory does not hold it."""
         chosen = np.asarray(indices, dtype=np.int64)
         names = tuple(self.names[index] for index in chosen.tolist()) if self.names else ()
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], names=names)
+        (images,) = room_for([(len(chosen), *self.images.shape[1:])], None, self.source)
+        for start in range(0, len(chosen), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            images[part] = self.images[chosen[part]]
+        return replace(self, images=images, labels=self.labels[chosen], names=names)
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,12 @@ def at_sizes(given: ImageSet, sizes: Iterable[int]) -> SizedImages:
 
 def with_mirrored(given: ImageSet) -> ImageSet:
     """The images followed by their mirror images: twice as many, so that accuracies are less noisy."""
+    count = len(given)
+    (images,) = room_for([(2 * count, *given.images.shape[1:])], None, given.source)
+    images[:count], images[count:] = given.images, given.images[..., ::-1]
     return replace(
         given,
-        images=np.concatenate([given.images, given.images[..., ::-1]]),
+        images=images,
         labels=np.concatenate([given.labels, given.labels]),
         names=given.names + given.names,
     )

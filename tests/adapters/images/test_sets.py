@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deploy_nas.adapters.images import storage
 from deploy_nas.adapters.images.report import LeftOut, ReadingReport
 from deploy_nas.adapters.images.sets import ImageSet, at_sizes, with_mirrored
 
@@ -44,6 +45,17 @@ def test_mirror_images_come_after_the_images(given: ImageSet) -> None:
     assert both.names == given.names * 2 and both.digest != given.digest
     np.testing.assert_array_equal(both.images[:3], given.images)
     np.testing.assert_array_equal(both.images[3:], given.images[..., ::-1])
+
+
+def test_copies_that_memory_does_not_hold_are_mapped(
+    given: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = given.take([2, 0]).digest, with_mirrored(given).digest
+    monkeypatch.setattr(storage, "available_bytes", lambda: 0)
+    monkeypatch.setattr(storage, "is_in_memory", lambda place: False)
+    part, both = given.take([2, 0]), with_mirrored(given)
+    assert isinstance(part.images, np.memmap) and isinstance(both.images, np.memmap)
+    assert (part.digest, both.digest) == plain
 
 
 def test_other_sizes_share_all_but_the_pixels(given: ImageSet) -> None:
