@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -221,6 +222,27 @@ def test_verify_cuts_pictures_as_the_bundles_own_script_does(run, tmp_path):
         said = json.loads(run("verify", "a.onnx", "--images", name, "--json").stdout)
         right.append(said["top1"]["right"])
     assert right[0] == right[1]
+
+
+@pytest.mark.slow
+def test_verify_turns_pictures_upright_and_says_so(run, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
+    run("export", "a.json")
+    plain = json.loads(
+        run("verify", "a.onnx", "--images", write_images(tmp_path / "set", 5), "--json").stdout
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (tmp_path / "set").rglob("*.png"):
+        Image.open(file).rotate(90, expand=True).save(file, exif=exif)
+    done = run("verify", "a.onnx", "--images", "set", "--json")
+    turned = json.loads(done.stdout)["top1"]
+    assert turned["right"] == plain["top1"]["right"] and turned["reading"]["turned"] == 50
+    assert "note: set: 50 pictures turned upright, as EXIF says" in done.stderr
+    for label in SPACE.labels[3:]:
+        shutil.rmtree(tmp_path / "set" / label)
+    done = run("verify", "a.onnx", "--images", "set")
+    assert "% on 15 images of 3 of 10 classes (95% interval" in done.stdout
 
 
 def test_verify_looks_at_the_images_before_it_measures(run, tmp_path, monkeypatch):

@@ -158,7 +158,9 @@ def test_int8_for_another_processor_without_labels(run, exports, int8):
 def test_a_bundle_that_misses_its_budget_exits_1(run, exports, bundles):
     exports()
     paths = bundles(True)
-    assert "wrote b; to use it: python3 infer.py IMAGE" in run("export", "a.json", "--bundle", "b").stdout
+    done = run("export", "a.json", "--bundle", "b")
+    assert "wrote b; to use it: python3 infer.py IMAGE" in done.stdout
+    assert done.stderr.count("note: c: left out: 1 of 41 pictures (x.png is empty)") == 1
     assert paths == [Path("b")]
     bundles(False)
     run("export", "a.json", "--bundle", "b", code=1)

@@ -66,7 +66,7 @@ def decode(data: bytes, sizes: Sequence[int | None]) -> Decoded:
     with warnings.catch_warnings(), _worded():
         warnings.simplefilter("ignore")
         with _opened(data) as opened:
-            side, depth, animated = min(opened.size), _depth(opened), _frames(opened) > 1
+            side, depth, animated = min(opened.size), _depth(opened), _animated(opened)
             _reduce(opened)
             turned = _orientation(opened) in _TURNS  # asked before it is loaded: PIL then turns a TIFF itself
             opened.load()
@@ -120,14 +120,14 @@ def _reduce(opened: ImageFile.ImageFile) -> None:
     raise UnfitPictureError(f"has {width}x{height} pixels, which are too many")
 
 
-def _frames(opened: ImageFile.ImageFile) -> int:
-    """Frames of an animation, or pages; other formats keep layers or depth maps as frames."""
+def _animated(opened: ImageFile.ImageFile) -> bool:
+    """True for several frames or pages; formats that are not named keep layers or depth maps as frames."""
     if opened.format not in ("GIF", "PNG", "WEBP", "AVIF", "TIFF"):
-        return 1
+        return False
     try:
-        return int(getattr(opened, "n_frames", 1))
-    except Exception:  # a later frame is damaged
-        return 2
+        return bool(getattr(opened, "is_animated", False))
+    except Exception:  # the second frame is damaged
+        return True
 
 
 def _orientation(opened: ImageFile.ImageFile) -> int:
