@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ SUFFIXES = frozenset([*_READABLE.split(), *_OTHER.split()])
 _MAX_PIXELS = 50_000_000
 _JPEG = b"\xff\xd8\xff"
 _ORIENTATION = 0x0112
+_SIXTEEN = re.compile(r"\b(?:L|LA|RGB|RGBA|RGBX|CMYK);16")  # in a BMP, BGR;16 is 16 bits for all channels
 # PIL's Image.Transpose for each orientation in EXIF; 1 is upright.
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
@@ -146,7 +148,7 @@ def _depth(opened: ImageFile.ImageFile) -> int:
     if "I;12" in stored:
         return 12
     grey = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM"))
-    return 16 if grey or ";16" in stored else 8
+    return 16 if grey or _SIXTEEN.search(stored) else 8
 
 
 def _rgb(opened: ImageFile.ImageFile, depth: int) -> tuple[Image.Image, bool]:

@@ -1,7 +1,9 @@
 """One picture from its bytes: upright, over white, 8 bits per channel, or a reason why not."""
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -143,8 +145,6 @@ def test_black_is_black_at_any_depth() -> None:
 
 def colours_of_sixteen_bits(most: int) -> bytes:
     """A PNG that PIL cannot write: RGB, 16 bits per channel."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -165,6 +165,15 @@ def test_sixteen_bits_of_colour_are_counted_and_checked_too() -> None:
     for most, bits in ((4095, 12), (200, 8)):
         with pytest.raises(UnfitPictureError, match=f"at most {bits} of its 16 bits"):
             decode(colours_of_sixteen_bits(most), [None])
+
+
+def test_a_bmp_of_16_bits_per_pixel_is_not_deep() -> None:
+    """Five bits for red, six for green, five for blue: a dark green."""
+    fields = struct.pack("<IIII", 40 + 16, 8, 8, 1 | 16 << 16) + struct.pack("<IIIIII", 3, 128, 0, 0, 0, 0)
+    masks = struct.pack("<IIII", 0xF800, 0x07E0, 0x001F, 0)
+    head = struct.pack("<2sIHHI", b"BM", 14 + 56 + 128, 0, 0, 14 + 56)
+    found = decode(head + fields + masks + struct.pack("<H", 2 << 5) * 64, [None])
+    assert not found.sixteen_bit and found.pixels[0][:, 0, 0].tolist() == [0, 8, 0]
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
