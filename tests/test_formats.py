@@ -21,6 +21,7 @@ from deploy_nas.adapters.mlp import read_mlp
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.core.predicted import Elsewhere, Predicted
+from deploy_nas.core.reading import Reading
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.bundle import make_bundle
@@ -114,7 +115,10 @@ def exported(folder: Path) -> Samples:
     int8 = int8_of(plain, noise, predicted=predicted)
     measured = Measured(latency_ms=0.21, p50_ms=0.22, p90_ms=0.3, p99_ms=0.4, runs=100)
     verified = compare(plain, promise_of(plain), measured, here())
-    certified = certify(path, plain, certificate_of(plain, verified, Top1(right=45, images=50)))
+    top1 = Top1(
+        right=45, images=50, reading=Reading(used=50, left_out=1, turned=2, classes=3, model_classes=10)
+    )
+    certified = certify(path, plain, certificate_of(plain, verified, top1))
     metadata = [model.metadata.to_json() for model in (plain, certified, int8)]
     with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": plain.data}, MeasureSettings(rounds=1)))) as kit:
         plan = json.loads(kit.read(CHECK_FILE))

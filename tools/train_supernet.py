@@ -70,7 +70,7 @@ def main(
     try:
         make_folder(work)
         loaded = load_images(images or downloaded(work))
-        show.say_skipped(loaded.skipped)
+        show.say_reading(loaded.report)
         training, held_out = held_out_split(loaded)
         given = TrainingImages(
             training=training, validation=at_sizes(held_out, space.image_sizes), own_split=True

@@ -30,6 +30,7 @@ _CORE_FILES = (
     "measured",
     "plan_arguments",
     "precision",
+    "reading",
     "settings",
     "tensors",
 )

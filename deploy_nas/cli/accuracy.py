@@ -87,9 +87,12 @@ def collect(
             update(p.done, p.total, f"{p.top1_percent:.2f}%")
 
         done = collect_accuracies(request, each)
-    show.say_skipped(done.skipped)
+    show.say_reading(*done.readings)
     if as_json:
-        show.emit_json({"path": str(output), **asdict(done)})
+        value = {"path": str(output), **asdict(done)}
+        value["skipped"] = [name for report in done.readings for name in report.skipped]
+        value["readings"] = {report.source: report.reading().to_json() for report in done.readings}
+        show.emit_json(value)
         return
     low, high = done.top1_percent
     click.echo(
@@ -102,8 +105,8 @@ def collect(
         )
     if high < 2 * done.chance_percent:
         click.echo(
-            f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, sorted by name, "
-            "in the order the supernet was trained on?"
+            f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, numbers by "
+            "value and other names alphabetically, in the order the supernet was trained on?"
         )
 
 

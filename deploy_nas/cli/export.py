@@ -129,13 +129,13 @@ def command(
     report, quantized = exported.report, exported.quantized
     if quantized is not None and not as_json:
         tell_int8(quantized)
-    skipped = (*report.skipped, *(quantized.skipped if quantized is not None else ()))
-    show.say_skipped(list(dict.fromkeys(skipped)))  # both read the same images
+    show.say_reading(*report.readings)  # INT8 uses the same images
     manifest = None
     if bundle is not None:
         with show.status("bundling", quiet=as_json) as say:
             bundled = make_bundle(request, exported, bundle, say)
         manifest, exported = bundled.manifest, bundled.exported
+        show.say_reading(*(found for found in bundled.readings if found not in report.readings))
         if not as_json:
             tell_bundle(bundle, manifest)
     if as_json:

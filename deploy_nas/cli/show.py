@@ -8,9 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from deploy_nas.adapters.images import ReadingReport
 
 
 @contextlib.contextmanager
@@ -134,11 +137,11 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def say_skipped(names: Sequence[str]) -> None:
-    """Name the images that could not be read, if any, on standard error."""
-    if names:
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        click.echo(f"note: skipped {len(names)} unreadable images ({shown})", err=True)
+def say_reading(*reports: ReadingReport) -> None:
+    """Say on standard error how pictures were read: one line for each thing worth knowing, each once."""
+    for report in dict.fromkeys(reports):
+        for line in report.lines():
+            click.echo(f"note: {report.source}: {line}", err=True)
 
 
 def emit_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,9 +69,7 @@ def command(
             click.echo(describe(result.verification))
             if result.top1 is not None:
                 click.echo(describe_top1(result.top1, " here" if target is not None else ""))
-    for result in results:
-        if result.top1 is not None:
-            show.say_skipped(result.top1.skipped)
+    show.say_reading(*(result.top1.report for result in results if result.top1 is not None))
     if any(result.verification.within_budget is False for result in results):
         raise SystemExit(1)
 
@@ -97,11 +94,10 @@ def as_value(result: Verified) -> dict[str, object]:
         value |= {"logits_apart": result.logits_apart, "device": str(result.device)}
     if result.top1 is not None:
         value["top1"] = {
-            **asdict(result.top1.top1),
-            "percent": result.top1.top1.percent,
-            "interval_percent": result.top1.top1.interval_percent,
+            "right": result.top1.top1.right,
+            **result.top1.top1.to_json(),
             "predicted_percent": result.top1.predicted_percent,
-            "skipped": result.top1.skipped,
+            "skipped": list(result.top1.report.skipped),
         }
     return value
 
@@ -109,10 +105,15 @@ def as_value(result: Verified) -> dict[str, object]:
 def describe_top1(found: MeasuredTop1, where: str = "") -> str:
     """Top-1, its interval and its prediction in a line or two; ``where`` names the place."""
     low, high = found.top1.interval_percent
+    reading = found.top1.reading
+    of = "" if reading is None else reading.part_of_classes
     lines = [
-        f"top-1 {found.top1.percent:.2f}%{where} on {found.top1.images} images "
+        f"top-1 {found.top1.percent:.2f}%{where} on {found.top1.images} images{of} "
         f"(95% interval {low:.2f} to {high:.2f})"
     ]
+    if reading is not None and reading.by_position:
+        order = "numeric" if reading.numeric_order else "alphabetic"
+        lines.append(f"note: the model does not name its classes: labels by position, in {order} order")
     if found.predicted_percent is not None:
         side = "within" if found.agrees else "outside"
         lines.append(f"predicted top-1 {found.predicted_percent:.2f}%: {side} the interval")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.reading import Reading
 
 LATENCY_QUANTILE = 0.25
 _Z_95 = 1.959964
@@ -90,10 +91,11 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Top1:
-    """``right`` of ``images`` were classified correctly."""
+    """``right`` of ``images`` were classified correctly; ``reading`` says how these were read, if known."""
 
     right: int
     images: int
+    reading: Reading | None = None
 
     @property
     def percent(self) -> float:
@@ -110,14 +112,19 @@ class Top1:
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
-        return {
+        value: dict[str, object] = {
             "percent": self.percent,
             "images": self.images,
             "interval_percent": list(self.interval_percent),
         }
+        return value if self.reading is None else value | {"reading": self.reading.to_json()}
 
     @classmethod
     def from_json(cls, fields: Fields) -> Top1:
         """From a file's object; raises :class:`RecordError` naming the key."""
         images = fields.integer("images", 1)
-        return cls(right=round(fields.number("percent") * images / 100.0), images=images)
+        return cls(
+            right=round(fields.number("percent") * images / 100.0),
+            images=images,
+            reading=Reading.from_json(fields.fields("reading")) if fields.holds("reading") else None,
+        )

@@ -67,7 +67,10 @@ def _readme(manifest: Manifest, version: str) -> str:
         certificate = model.certificate
         assert certificate is not None  # noqa: S101 - make_bundle ensures it
         top1, on = certificate.top1, certificate.measured_on
-        accuracy = f"{top1.percent:.2f}% of {top1.images} images" if top1 else "not measured"
+        accuracy = "not measured"
+        if top1 is not None:
+            part = "" if top1.reading is None else top1.reading.part_of_classes
+            accuracy = f"{top1.percent:.2f}% of {top1.images} images{part}"
         quantised = model.quantization
         precision = f"int8, for {quantised.chosen_for}" if quantised else model.precision
         latency = f"{certificate.measured.latency_ms:.4g}"

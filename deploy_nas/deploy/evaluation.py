@@ -60,11 +60,14 @@ def evaluate(
         raise OptionError(f"{len(names)} for {count} images", subject="names")
     if worst < 0:
         raise OptionError(f"must be at least 0, is {worst}", subject="worst")
+    labelling, found = answers(model, images, threads=threads)
     labels = model.metadata.labels or images.classes
+    if len(labels) != labelling.classes:  # some classes of a model that does not name them
+        labels = tuple(str(number) for number in range(labelling.classes))
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     wrong: list[_Wrong] = []
     start = 0
-    for true, logits in answers(model, images, threads=threads):
+    for true, logits in found:
         guesses = logits.argmax(axis=1)
         np.add.at(confusion, (true, guesses), 1)
         sure = softmax(logits)

@@ -62,7 +62,7 @@ class ExportReport:
         parameters, million_macs: of the subnet.
         max_difference: largest absolute difference of a logit, onnxruntime against ofa's subnet.
         allowed_difference: the largest allowed.
-        skipped: calibration images that could not be read.
+        readings: how its images were read.
     """
 
     path: Path
@@ -77,7 +77,7 @@ class ExportReport:
     million_macs: float
     max_difference: float
     allowed_difference: float
-    skipped: tuple[str, ...] = ()
+    readings: tuple[images.ReadingReport, ...] = ()
 
     @property
     def warning(self) -> str | None:
@@ -89,7 +89,12 @@ class ExportReport:
     def to_json(self) -> dict[str, object]:
         """The report as JSON values."""
         fields = asdict(self) | {"path": str(self.path), "weights": self.weights.to_json()}
-        return fields | {"warning": self.warning}
+        del fields["readings"]
+        return fields | {
+            "skipped": [name for report in self.readings for name in report.skipped],
+            "readings": {report.source: report.reading().to_json() for report in self.readings},
+            "warning": self.warning,
+        }
 
 
 def export_onnx(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ class QuantizeReport:
         float_top1, int8_top1: on held-out images; ``None`` without labelled images.
         agreement_percent: share of images that both classify alike.
         compared: number of images compared.
-        skipped: images that could not be read.
+        readings: how its images were read.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class QuantizeReport:
     int8_top1: Top1 | None
     agreement_percent: float
     compared: int
-    skipped: tuple[str, ...] = ()
+    readings: tuple[images.ReadingReport, ...] = ()
 
     @property
     def quantization(self) -> Quantization:
@@ -85,14 +85,18 @@ class QuantizeReport:
             "calibrated": self.quantization.calibration_images,
             "float_ms": self.float_ms,
             "int8_ms": self.int8_ms,
-            "float_top1": None if self.float_top1 is None else asdict(self.float_top1),
-            "int8_top1": None if self.int8_top1 is None else asdict(self.int8_top1),
+            "float_top1": None if self.float_top1 is None else _counted(self.float_top1),
+            "int8_top1": None if self.int8_top1 is None else _counted(self.int8_top1),
             "agreement_percent": self.agreement_percent,
             "compared": self.compared,
-            "skipped": list(self.skipped),
+            "skipped": [name for report in self.readings for name in report.skipped],
             "speedup": self.speedup,
             "drop_points": self.drop_points,
         }
+
+
+def _counted(top1: Top1) -> dict[str, object]:
+    return {"right": top1.right, **top1.to_json()}
 
 
 def quantize_model(

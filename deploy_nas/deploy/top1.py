@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.adapters import images
+from deploy_nas.adapters.images import ReadingReport
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.measured import Top1
 from deploy_nas.deploy.model_file import ModelFile
@@ -16,7 +20,8 @@ from deploy_nas.device.runtime import Runnable, first_output
 from deploy_nas.device.session import open_session
 
 _BATCH = 100
-_CHUNK = 1000
+_CHUNK_BYTES = 64 * 1024 * 1024  # of prepared images in memory at once
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class LabelledImages(Protocol):
@@ -33,6 +38,25 @@ class LabelledImages(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their numbers."""
+
+    @property
+    def report(self) -> ReadingReport:
+        """How they were read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelling:
+    """Images' labels in the model's numbering.
+
+    Args:
+        labels: int64 ``[n]``.
+        classes: number of the model's classes.
+        by_position: true if the model names no classes, so that the folders' numbers or their order count.
+    """
+
+    labels: NDArray[np.int64]
+    classes: int
+    by_position: bool
 
 
 def predict(
@@ -66,28 +90,36 @@ def measure_top1(model: ModelFile, given: LabelledImages, *, threads: int = 1, f
         RecordError: the file does not say how its images are preprocessed.
         ImagesError: other classes than the file's.
     """
-    found = answers(model, given, threads=threads, fused=fused)
+    labelling, found = answers(model, given, threads=threads, fused=fused)
     right = sum(int((logits.argmax(axis=1) == labels).sum()) for labels, logits in found)
-    return Top1(right=right, images=len(given.labels))
+    reading = given.report.reading(model_classes=labelling.classes, by_position=labelling.by_position)
+    return Top1(right=right, images=len(given.labels), reading=reading)
+
+
+Answers = Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""Labels in a file's numbering, int64 ``[n]``, and logits, float32 ``[n, classes]``, many at a time."""
 
 
 def answers(
     model: ModelFile, given: LabelledImages, *, threads: int = 1, fused: bool = True
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """The answers of a file on images, many at a time and in their order, with its own preprocessing.
-
-    Yields:
-        Labels in the file's numbering, int64 ``[n]``, and logits, float32 ``[n, classes]``.
+) -> tuple[Labelling, Answers]:
+    """The images' labels, and the answers of a file on them in their order, with its own preprocessing.
 
     Raises:
         RecordError, ImagesError: see :func:`measure_top1`.
     """
     how = model.metadata.prepared_as(model.subject)
     network = open_session(model.data, threads=threads, fused=fused)
-    labels = labels_of(given, model, classes_of(network))
-    for start in range(0, len(labels), _CHUNK):
-        x = images.preprocess(given.images[start : start + _CHUNK], how.image_size, how.mean, how.std)
-        yield labels[start : start + _CHUNK], _logits(network, x)
+    labelling = labels_of(given, model, classes_of(network))
+    batch = network.inputs[0].shape[0] or _BATCH
+    chunk = batch * max(1, _CHUNK_BYTES // (batch * 3 * how.image_size**2 * 4))
+
+    def answer() -> Answers:
+        for start in range(0, len(labelling.labels), chunk):
+            x = images.preprocess(given.images[start : start + chunk], how.image_size, how.mean, how.std)
+            yield labelling.labels[start : start + chunk], _logits(network, x)
+
+    return labelling, answer()
 
 
 def classes_of(network: Runnable) -> int:
@@ -95,23 +127,43 @@ def classes_of(network: Runnable) -> int:
     return network.outputs[0].single[-1]
 
 
-def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> NDArray[np.int64]:
-    """The images' labels in the model's numbering: by class name, or in order for a model without names.
+def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> Labelling:
+    """The images' labels in the model's numbering.
+
+    A model that names its classes takes the folders of any of them, by name. For a model without names,
+    folders that are numbers below ``classes`` mean the class of that number; others are numbered in their
+    order, and there have to be as many as the model has classes.
 
     Raises:
         ImagesError: other classes than the model's.
     """
-    if len(given.classes) != classes:
+    if not given.classes:
+        raise ImagesError(f"0 class folders, the model has {classes} classes", subject="images")
+    names = [_composed(name) for name in model.metadata.labels]
+    folders = [_composed(name) for name in given.classes]
+    if names:
+        if odd := [name for name in folders if name not in names]:
+            raise ImagesError(
+                f"class folder {odd[0]!r} is not one of the model's classes ({', '.join(names[:10])}"
+                f"{', ...' if len(names) > 10 else ''})",
+                subject="images",
+            )
+        numbers = [names.index(name) for name in folders]
+    elif all(_NUMBER.fullmatch(name) and int(name) < classes for name in folders):
+        numbers = [int(name) for name in folders]
+    elif len(folders) == classes:
+        numbers = list(range(classes))
+    else:
         raise ImagesError(
-            f"{len(given.classes)} class folders, the model has {classes} classes", subject="images"
-        )
-    names = model.metadata.labels
-    if not names:
-        return given.labels
-    if odd := [name for name in given.classes if name not in names]:
-        raise ImagesError(
-            f"class folder {odd[0]!r} is not one of the model's classes ({', '.join(names[:10])}"
-            f"{', ...' if len(names) > 10 else ''})",
+            f"{len(folders)} class folders, the model has {classes} classes and does not name them",
             subject="images",
+            hint="give all its classes, or name the folders by their numbers from 0",
         )
-    return np.array([names.index(name) for name in given.classes], dtype=np.int64)[given.labels]
+    return Labelling(
+        labels=np.array(numbers, dtype=np.int64)[given.labels], classes=classes, by_position=not names
+    )
+
+
+def _composed(name: str) -> str:
+    """The name in the form of Unicode that class folders are read in."""
+    return unicodedata.normalize("NFC", name)

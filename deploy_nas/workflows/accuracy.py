@@ -14,7 +14,7 @@ from deploy_nas.accuracy.evaluate import SubnetEvaluator, measuring
 from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
 from deploy_nas.accuracy.heldout import HeldOut
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
-from deploy_nas.adapters.images import SizedImages, load_images_at_sizes, with_mirrored
+from deploy_nas.adapters.images import ReadingReport, SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.adapters.pools import pool_of
 from deploy_nas.core.errors import WeightsError
@@ -50,7 +50,7 @@ class CollectRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """The outcome of a run: subnets measured now, subnets in the file, and images that could not be read.
+    """The outcome of a run: subnets measured now, subnets in the file, and how the images were read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
     ``promised_points`` is the mean of predicted minus measured accuracy of those measured now, by the
@@ -63,7 +63,7 @@ class Collected:
     top1_percent: tuple[float, float]
     chance_percent: float
     promised_points: float | None
-    skipped: tuple[str, ...]
+    readings: tuple[ReadingReport, ...] = ()
 
 
 def collect_accuracies(
@@ -119,7 +119,7 @@ def collect_accuracies(
         top1_percent=(float(top1_percent.min()), float(top1_percent.max())),
         chance_percent=100.0 / space.classes,
         promised_points=promised,
-        skipped=(*images.first.skipped, *(calibration.first.skipped if calibration is not None else ())),
+        readings=tuple(given.first.report for given in (images, calibration) if given is not None),
     )
 
 

@@ -357,7 +357,7 @@ class _Budget:
         known = known or [(path, measure_top1(read_model(path), validation))]
         self._finish("export", begun, no_int8=no_int8)
         begun = time.monotonic()
-        certified = certify_files(known, self.say)
+        certified = certify_files(known, log=self.say)
         make_bundle([one.model for one in certified], self.folder / "bundle", force=True)
         test = None
         if self.request.test is not None:
@@ -409,6 +409,7 @@ class _Budget:
             "report": self.folder / "report.html",
         }
         model = read_model(paths["model"])
+        judged = self.images.validation.by_size[winner.image_size]
         result = load_result(result_path(paths["best"]))
         findings = Findings(
             record=winner,
@@ -418,7 +419,7 @@ class _Budget:
             verification=verify_here(model, self.profile, seed=self.request.seed),
             asked=result.asked,
             training=self.trained.record,
-            evaluation=evaluate(model, self.images.validation.by_size[winner.image_size]),
+            evaluation=evaluate(model, judged, names=judged.names),
         )
         write_report(findings, paths["report"], commands(paths) if commands is not None else None, force=True)
         self._finish("report", begun)

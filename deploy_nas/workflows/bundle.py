@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deploy_nas.adapters.images import ReadingReport
 from deploy_nas.core.measured import Top1
 from deploy_nas.deploy.bundle import make_bundle
 from deploy_nas.deploy.model_file import ModelFile, certify, read_model
@@ -17,10 +18,11 @@ from deploy_nas.workflows.verify import images_for, top1_of, verify_here
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundled:
-    """A bundle, and the exported files as they are now, with their certificates."""
+    """A bundle, the exported files as they are now, with their certificates, and how images were read."""
 
     manifest: Manifest
     exported: Exported
+    readings: tuple[ReadingReport, ...] = ()
 
 
 def bundle(
@@ -48,33 +50,39 @@ def bundle(
     known: list[tuple[Path, Top1 | None]] = [(exported.report.path, None)]
     if quantized is not None:  # on images held out of the calibration
         known = [(exported.report.path, quantized.float_top1), (quantized.path, quantized.int8_top1)]
-    if request.images is not None:
-        known = [(path, top1 or _top1(path, request.images)) for path, top1 in known]
-    certified = certify_files(known, log)
+    certified = certify_files(known, request.images, log)
     (log or (lambda line: None))("bundling")
     manifest = make_bundle([one.model for one in certified], output, force=request.force)
     first, last = certified[0].model, certified[-1].model
     report = replace(exported.report, sha256=first.sha256, size_bytes=len(first.data))
     if quantized is not None:
         quantized = replace(quantized, model=last)
-    return Bundled(manifest=manifest, exported=Exported(report=report, quantized=quantized))
+    return Bundled(
+        manifest=manifest,
+        exported=Exported(report=report, quantized=quantized),
+        readings=tuple(one.reading for one in certified if one.reading is not None),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Certified:
-    """A model with its new certificate, and the verification behind that."""
+    """A model with its new certificate, the verification behind that, and how images were read for it."""
 
     model: ModelFile
     verification: Verification
+    reading: ReadingReport | None = None
 
 
 def certify_files(
-    known: Sequence[tuple[Path, Top1 | None]], log: Callable[[str], None] | None = None
+    known: Sequence[tuple[Path, Top1 | None]],
+    images: Path | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> list[Certified]:
     """Verify exported files here and write their certificates into them; raises as :func:`bundle`.
 
     Args:
         known: files, each with its top-1 if that was measured.
+        images: labelled images to measure the top-1 of the others on.
         log: called with a line at each step.
     """
     certified = []
@@ -83,12 +91,10 @@ def certify_files(
             log(f"verifying {path.name}")
         model = read_model(path)
         found = verify_here(model)
-        certified.append(
-            Certified(model=certify(path, model, certificate_of(model, found, top1)), verification=found)
-        )
+        reading = None
+        if top1 is None and images is not None:
+            measured = top1_of(model, images_for(model, images))
+            top1, reading = measured.top1, measured.report
+        made = certify(path, model, certificate_of(model, found, top1))
+        certified.append(Certified(model=made, verification=found, reading=reading))
     return certified
-
-
-def _top1(path: Path, images: Path) -> Top1:
-    model = read_model(path)
-    return top1_of(model, images_for(model, images)).top1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.adapters.images import ImageSet, load_images
+from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.precision import INT8, THIS_PROCESSOR
 from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
@@ -105,7 +106,7 @@ def export(
         seed=request.seed,
         log=log,
     )
-    report = replace(report, skipped=given.skipped)
+    report = replace(report, readings=given.readings)
     if exported is not None:
         exported(report)
     if not request.int8:
@@ -125,7 +126,7 @@ def export(
         seed=request.seed,
         log=log,
     )
-    return Exported(report=report, quantized=replace(quantized, skipped=given.skipped))
+    return Exported(report=report, quantized=replace(quantized, readings=given.readings))
 
 
 def _labels(path: Path) -> list[str]:
@@ -138,11 +139,11 @@ def _labels(path: Path) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Images:
-    """Images to calibrate on, labelled images to judge INT8 on, and the names of skipped images."""
+    """Images to calibrate on, labelled images to judge INT8 on, and how all were read."""
 
     calibration: ImageSet | None = None
     held_out: ImageSet | None = None
-    skipped: tuple[str, ...] = ()
+    readings: tuple[ReadingReport, ...] = ()
 
 
 def _images(request: ExportRequest, record: ArchitectureRecord, names: Sequence[str]) -> _Images:
@@ -156,13 +157,13 @@ def _images(request: ExportRequest, record: ArchitectureRecord, names: Sequence[
         return _Images()
     if not request.int8:
         found = load_images(source, labelled=False, limit=request.calibration_limit, size=side)
-        return _Images(calibration=found, skipped=found.skipped)
+        return _Images(calibration=found, readings=(found.report,))
     calibration, held_out = _calibration(request, source, side, names)
-    skipped = calibration.skipped
+    readings: tuple[ReadingReport, ...] = (calibration.report,)
     if request.images is not None:
         held_out = load_images(request.images, size=side)
-        skipped += held_out.skipped
-    return _Images(calibration=calibration, held_out=held_out, skipped=skipped)
+        readings += (held_out.report,)
+    return _Images(calibration=calibration, held_out=held_out, readings=readings)
 
 
 def _calibration(
@@ -181,6 +182,7 @@ def _calibration(
             f"are {found:g} pixels, the model takes {side}: enlarging them this much gives wrong ranges",
             subject=str(source),
         )
+    names = [unicodedata.normalize("NFC", name) for name in names]  # as class folders are read
     if names and loaded.classes and (odd := sorted(set(loaded.classes) - set(names))):
         raise ImagesError(f"class folder {odd[0]!r} is not one of the model's classes", subject=str(source))
     if request.images is not None or sorted(loaded.classes) != sorted(names) or not names:

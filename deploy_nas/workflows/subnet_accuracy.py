@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from deploy_nas.accuracy.best import Percent
 from deploy_nas.accuracy.collect import Progress
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
-from deploy_nas.accuracy.fit import FitSettings, fit_accuracy
+from deploy_nas.accuracy.fit import FitSettings, fit_percent
 from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters import supernets
@@ -134,9 +136,10 @@ def make_predictor(
         data = load_accuracy_data(files.subnets)
         if len(data) < total + more:
             # Not fitted to everything in the file: a resumed run would use another predictor.
-            predictor, _ = fit_accuracy(data.first(total), fit(total), log=log)
-            measure(files.subnets, total + more, settings.seed + turn, predictor.percent_encoded)
-            promised = promised_points(predictor, load_accuracy_data(files.subnets).last(more))
+            percent = fit_percent(data.first(total), fit(total))
+            measure(files.subnets, total + more, settings.seed + turn, percent)
+            new = load_accuracy_data(files.subnets).last(more)
+            promised = float(np.mean(percent(new.encoded) - new.top1_percent))
             log(f"best {more}: predicted minus measured {promised:+.2f} points on average")
         total += more
     figures = fit_file(

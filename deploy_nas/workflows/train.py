@@ -12,14 +12,17 @@ import numpy as np
 
 from deploy_nas.accuracy.collect import Progress as Collected
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
+from deploy_nas.accuracy.fit import FitSettings
+from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import SizedImages
+from deploy_nas.adapters.images import ReadingReport, SizedImages, near_duplicates
 from deploy_nas.core.errors import OptionError, OutputError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
+from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
 from deploy_nas.records.supernet import (
     PREDICTOR,
@@ -45,8 +48,12 @@ from deploy_nas.workflows.subnet_accuracy import (
 from deploy_nas.workflows.training_images import TrainingImages, image_sizes_for, look_at, read_images
 
 DEFAULT_EPOCHS = 10.0
+# Fewer architectures for the perceptron to learn from than by default: its teacher, fitted to labels from a
+# few hundred images, is uncertain by points, not by hundredths.
+OWN_IMAGES_FIT = FitSettings(taught=24_000)
 WORK = "work"
 _PLAN = "plan.json"
+_SHOWN = 3
 
 Log = Callable[[str], None]
 Progress = Callable[[str, int, int, float | None], None]
@@ -70,7 +77,9 @@ class TrainRequest:
         batch_size: images a step.
         flip: whether images may be mirrored.
         device: "cpu", "cuda" or "mps"; ``None``: a CUDA device if there is one.
-        subnets: to measure for the accuracy predictor; 0: none is made.
+        subnets: to measure for the accuracy predictor, drawn broadly, and two fifths as many of the best; 0:
+            none is made.
+        fit: of the accuracy predictor.
         workers: processes that measure them; ``None``: one per core.
         seed: of everything random.
         force: replace a finished supernet of another request.
@@ -87,7 +96,8 @@ class TrainRequest:
     batch_size: int = 32
     flip: bool = True
     device: str | None = None
-    subnets: int = 150
+    subnets: int = 100
+    fit: FitSettings = OWN_IMAGES_FIT
     workers: int | None = None
     seed: int = 0
     force: bool = False
@@ -102,14 +112,14 @@ class Trained:
         record: of the supernet.
         images: that it was trained and judged on.
         predictor: figures of the accuracy predictor; ``None``: none was made.
-        skipped: names of images that could not be read.
+        readings: how the images were read.
     """
 
     folder: Path
     record: SupernetRecord
     images: TrainingImages
     predictor: PredictorMade | None
-    skipped: tuple[str, ...]
+    readings: tuple[ReadingReport, ...]
 
 
 def train(request: TrainRequest, log: Log | None = None, progress: Progress | None = None) -> Trained:
@@ -137,6 +147,7 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
         f"{space.id}: {len(images.training)} images to train on, {len(images.validation)} to judge by, "
         f"{space.classes} classes of {counts.min()} to {counts.max()} images"
     )
+    _say_duplicates(images, log)
     if request.force:
         _cleared(request.output)
     plan = _plan(request, space, images, log)
@@ -152,12 +163,21 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     )
     made = None
     if request.subnets:
-        settings = PredictorSettings(subnets=request.subnets, seed=request.seed, workers=request.workers)
+        settings = PredictorSettings(
+            subnets=request.subnets,
+            best=tuple([round(request.subnets / 5)] * 2),
+            seed=request.seed,
+            workers=request.workers,
+            fit=request.fit,
+        )
         made = fit_predictor(space, images, request.output, settings, log=log, progress=progress)
         record = load_supernet_record(request.output)
-    first = images.validation.first
-    skipped = images.training.skipped if images.own_split else (*images.training.skipped, *first.skipped)
-    return Trained(folder=request.output, record=record, images=images, predictor=made, skipped=skipped)
+    readings = [images.training.report]
+    if not images.own_split:
+        readings.append(images.validation.first.report)
+    return Trained(
+        folder=request.output, record=record, images=images, predictor=made, readings=tuple(readings)
+    )
 
 
 def space_for(request: TrainRequest) -> Space:
@@ -170,6 +190,17 @@ def space_for(request: TrainRequest) -> Space:
     found = look_at(request.images)
     sizes = request.image_sizes or image_sizes_for(base, found.median_side)
     return with_classes(base, len(found.classes), sizes)
+
+
+def _say_duplicates(images: TrainingImages, log: Log) -> None:
+    """Name images that are both trained on and judged by: accuracies of those are too good."""
+    found = near_duplicates(images.training, images.validation.first)
+    if found:
+        shown = "; ".join(f"{one} and {other}" for one, other in found[:_SHOWN])
+        log(
+            f"note: {len(found)} of the images to judge by look like one to train on ({shown}"
+            f"{'; ...' if len(found) > _SHOWN else ''}): the accuracies measured are too good"
+        )
 
 
 def _check(request: TrainRequest) -> None:
@@ -356,7 +387,13 @@ def fit_predictor(
     log: Log | None = None,
     progress: Progress | None = None,
 ) -> PredictorMade:
-    """Make the accuracy predictor of a trained supernet, and note it in the supernet's record."""
+    """Make the accuracy predictor of a trained supernet, and note it in the supernet's record.
+
+    One that was made with these settings is not made again.
+    """
+    total = settings.subnets + sum(settings.best)
+    if (held := _predictor_of(space, folder, total)) is not None:
+        return held
 
     def on_subnet(done: Collected) -> None:
         if progress is not None:
@@ -376,6 +413,18 @@ def fit_predictor(
     digest = hashlib.sha256(files.predictor.read_bytes()).hexdigest()
     save_supernet(replace(record, predictor_sha256=digest), folder)
     return made
+
+
+def _predictor_of(space: Space, folder: Path, subnets: int) -> PredictorMade | None:
+    """The predictor of the folder, if it was fitted to as many subnets."""
+    record = load_supernet_record(folder)
+    if record.predictor_sha256 is None or not (folder / PREDICTOR).is_file():
+        return None
+    found = load_accuracy_predictor(record.space, folder)
+    held_out = found.about.held_out
+    if held_out is None or len(load_accuracy_data(folder / SUBNETS)) != subnets:
+        return None
+    return PredictorMade(held_out=held_out)
 
 
 def _cleared(folder: Path) -> None:

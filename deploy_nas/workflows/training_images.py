@@ -19,6 +19,7 @@ _SPLIT_SEED = 20261127
 _EMBEDDED_SEED = 20261124
 # Of the images' median side: larger image sizes take much more time for little more accuracy.
 _LARGEST_SHARE = 0.85
+_MOST_SIZES = 5  # a profile times each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +45,9 @@ def look_at(source: Path) -> ImageSet:
 
 def image_sizes_for(base: Space, median_side: float) -> tuple[int, ...]:
     """The image sizes to train for images of this shorter side, pixels."""
-    fit = [size for size in base.profile_image_sizes if size <= _LARGEST_SHARE * median_side]
-    return tuple(fit) or base.profile_image_sizes[:1]
+    fit = [size for size in base.image_sizes if size <= _LARGEST_SHARE * median_side] or [base.image_sizes[0]]
+    spread = np.linspace(0, len(fit) - 1, min(_MOST_SIZES, len(fit)))
+    return tuple(fit[round(place)] for place in spread)
 
 
 def read_images(source: Path, space: Space, validation: Path | None = None) -> TrainingImages:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.adapters.images import ImageSet, load_images
+from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.adapters.kits import make_check_kit
 from deploy_nas.adapters.targets import target_of
 from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
@@ -57,11 +57,11 @@ class VerifyRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredTop1:
-    """Top-1 of a model, the prediction in its file if any, and the images that were skipped."""
+    """Top-1 of a model, the prediction in its file if any, and how the images were read."""
 
     top1: Top1
     predicted_percent: float | None
-    skipped: tuple[str, ...]
+    report: ReadingReport = field(default_factory=ReadingReport)
 
     @property
     def agrees(self) -> bool | None:
@@ -196,7 +196,7 @@ def top1_of(model: ModelFile, images: ImageSet) -> MeasuredTop1:
     return MeasuredTop1(
         top1=measure_top1(model, images, threads=len(machine.cores())),
         predicted_percent=model.metadata.predicted.accuracy_percent,
-        skipped=images.skipped,
+        report=images.report,
     )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -67,12 +68,12 @@ def test_collect_names_what_it_skips_and_doubts_low_figures(run, tmp_path):
     write_images(tmp_path / "set", 20)
     (tmp_path / "set/cat/3.png").write_bytes(b"cut")
     done = run(*COLLECT, "--images", "set", "--count", 2, "--workers", 1)
-    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     assert "measured 2 subnets on 199 images" in done.output and "guessing would score 10.0%" in done.output
     for number in range(3):
         (tmp_path / f"set/dog/{number}.png").write_bytes(b"")
     refused = run(*COLLECT, "--images", "set", "-o", "x", code=2).stderr
-    assert "4 of 200 images cannot be read (cat/3.png, dog/0.png" in refused
+    assert "4 of 200 images cannot be used (cat/3.png has no format" in refused
     assert not (tmp_path / "x").exists()
 
 
@@ -197,7 +198,7 @@ def test_verify_measures_top1_with_an_interval_beside_the_prediction(run, tmp_pa
     done = run("verify", "a.onnx", "--images", "set", "--max-latency-ms", 1000)
     assert "% on 99 images (95% interval " in done.output
     assert "predicted top-1 10.00%: within the interval" in done.output
-    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     top1 = json.loads(run("verify", "a.onnx", "--images", "set", "--json").stdout)["top1"]
     low, high = top1["interval_percent"]
     assert low < top1["percent"] < high and top1["predicted_percent"] == pytest.approx(10.0)
@@ -221,6 +222,27 @@ def test_verify_cuts_pictures_as_the_bundles_own_script_does(run, tmp_path):
         said = json.loads(run("verify", "a.onnx", "--images", name, "--json").stdout)
         right.append(said["top1"]["right"])
     assert right[0] == right[1]
+
+
+@pytest.mark.slow
+def test_verify_turns_pictures_upright_and_says_so(run, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
+    run("export", "a.json")
+    plain = json.loads(
+        run("verify", "a.onnx", "--images", write_images(tmp_path / "set", 5), "--json").stdout
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (tmp_path / "set").rglob("*.png"):
+        Image.open(file).rotate(90, expand=True).save(file, exif=exif)
+    done = run("verify", "a.onnx", "--images", "set", "--json")
+    turned = json.loads(done.stdout)["top1"]
+    assert turned["right"] == plain["top1"]["right"] and turned["reading"]["turned"] == 50
+    assert "note: set: 50 pictures turned upright, as EXIF says" in done.stderr
+    for label in SPACE.labels[3:]:
+        shutil.rmtree(tmp_path / "set" / label)
+    done = run("verify", "a.onnx", "--images", "set")
+    assert "% on 15 images of 3 of 10 classes (95% interval" in done.stdout
 
 
 def test_verify_looks_at_the_images_before_it_measures(run, tmp_path, monkeypatch):
@@ -252,6 +274,6 @@ def test_export_names_the_calibration_images_it_skips(run, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"space": SPACE.id, **SPACE.smallest(24)}))
     done = run("export", "a.json", "--calibration-images", "set")
     assert "re-estimated on 99 images" in done.output
-    assert "skipped 1 unreadable images (cat/3.png)" in done.stderr
+    assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     again = ("export", "a.json", "--calibration-images", "set", "--force", "--json")
     assert json.loads(run(*again).stdout)["skipped"] == ["cat/3.png"]

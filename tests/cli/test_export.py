@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from deploy_nas.adapters.images import LeftOut, ReadingReport
 from deploy_nas.core.errors import CheckFailedError, OptionError
 from deploy_nas.core.measured import Top1
 from deploy_nas.deploy.export import ExportReport
@@ -32,6 +33,9 @@ REPORT = ExportReport(
 )
 
 
+READ = ReadingReport(source="c", used=40, left_out=(LeftOut("x.png", "is empty"),))
+
+
 class Int8(SimpleNamespace):
     """A quantisation's report."""
 
@@ -55,7 +59,6 @@ def int8():
         int8_top1=Top1(right=89, images=100),
         agreement_percent=97.5,
         compared=40,
-        skipped=(),
     )
 
 
@@ -88,7 +91,7 @@ def bundles(monkeypatch):
 
         def bundle(request, exported, path, log=None):
             paths.append(path)
-            return SimpleNamespace(manifest=manifest, exported=exported)
+            return SimpleNamespace(manifest=manifest, exported=exported, readings=(READ,))
 
         monkeypatch.setattr(bundling, "bundle", bundle)
         return paths
@@ -126,9 +129,10 @@ def test_every_option_reaches_the_request(run, exports, int8):
 
 
 def test_untrained_and_recalibrated_weights_are_named(run, exports):
-    exports(replace(REPORT, weights=RANDOM, skipped=("x.png",)))
+    exports(replace(REPORT, weights=RANDOM, readings=(READ,)))
     done = run("export", "a.json")
-    assert "UNTRAINED" in done.stderr and "skipped 1 unreadable images (x.png)" in done.stderr
+    assert "UNTRAINED" in done.stderr
+    assert "note: c: left out: 1 of 41 pictures (x.png is empty)" in done.stderr
     exports(replace(REPORT, weights=replace(REPORT.weights, recalibrated=300)))
     assert "batch-norm statistics re-estimated on 300 images" in run("export", "a.json").stdout
 
@@ -154,7 +158,9 @@ def test_int8_for_another_processor_without_labels(run, exports, int8):
 def test_a_bundle_that_misses_its_budget_exits_1(run, exports, bundles):
     exports()
     paths = bundles(True)
-    assert "wrote b; to use it: python3 infer.py IMAGE" in run("export", "a.json", "--bundle", "b").stdout
+    done = run("export", "a.json", "--bundle", "b")
+    assert "wrote b; to use it: python3 infer.py IMAGE" in done.stdout
+    assert done.stderr.count("note: c: left out: 1 of 41 pictures (x.png is empty)") == 1
     assert paths == [Path("b")]
     bundles(False)
     run("export", "a.json", "--bundle", "b", code=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
+from deploy_nas.adapters.images import LeftOut, ReadingReport
 from deploy_nas.cli import show
 
 
@@ -61,11 +62,15 @@ def test_a_table_aligns_numbers_right_and_text_left():
     ]
 
 
-def test_skipped_images_are_counted_and_five_named(capsys):
-    show.say_skipped([])
+def test_a_reading_is_said_once_and_only_where_something_happened(capsys):
+    show.say_reading(ReadingReport(source="s", used=5))
     assert capsys.readouterr().err == ""
-    show.say_skipped(list("abcdef"))
-    assert capsys.readouterr().err == "note: skipped 6 unreadable images (a, b, c, d, e, ...)\n"
+    report = ReadingReport(source="s", used=99, left_out=(LeftOut("a.png", "is empty"),), turned=2)
+    show.say_reading(report, report)
+    assert capsys.readouterr().err.splitlines() == [
+        "note: s: left out: 1 of 100 pictures (a.png is empty)",
+        "note: s: 2 pictures turned upright, as EXIF says",
+    ]
 
 
 def test_json_is_one_value_without_nan(capsys):

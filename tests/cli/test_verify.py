@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy_nas.adapters.images import LeftOut, ReadingReport
 from deploy_nas.cli.verify import describe
 from deploy_nas.core.errors import CheckFailedError, OptionError
 from deploy_nas.core.fingerprint import Difference, Fingerprint
@@ -17,7 +18,12 @@ from deploy_nas.workflows.verify import MeasuredTop1, Verified
 
 MEASURED = Measured(latency_ms=0.5, p50_ms=0.52, p90_ms=0.6, p99_ms=0.9, runs=100)
 FOUND = Verification(measured=MEASURED, predicted_ms=0.45, bound_ms=0.48, budget_ms=0.6, sha256="f" * 64)
-TOP1 = MeasuredTop1(top1=Top1(right=90, images=100), predicted_percent=91.0, skipped=("x.png",))
+REPORT = ReadingReport(source="i", used=100, left_out=(LeftOut("x.png", "is empty"),), turned=3, classes=3)
+TOP1 = MeasuredTop1(
+    top1=Top1(right=90, images=100, reading=REPORT.reading(model_classes=10)),
+    predicted_percent=91.0,
+    report=REPORT,
+)
 DEVICE = Fingerprint(
     cpu="phone", machine="arm64", os="o", runtime_version="1", governor="g", cores=4, threads=1, pinned=True
 )
@@ -66,11 +72,21 @@ def test_any_missed_budget_exits_1(run, verifies):
 def test_top1_is_judged_by_its_interval(run, verifies):
     verifies(Verified(name="m", verification=FOUND, top1=TOP1))
     done = run("verify", "m.onnx", "--images", "i")
-    assert "top-1 90.00% on 100 images" in done.stdout
+    assert "top-1 90.00% on 100 images of 3 of 10 classes (95% interval" in done.stdout
     assert "predicted top-1 91.00%: within the interval" in done.stdout
-    assert "skipped 1 unreadable images (x.png)" in done.stderr
+    assert "note: i: left out: 1 of 101 pictures (x.png is empty)" in done.stderr
+    assert "note: i: 3 pictures turned upright" in done.stderr
     verifies(Verified(name="m", verification=FOUND, top1=replace(TOP1, predicted_percent=99.9)))
     assert "outside the interval" in run("verify", "m.onnx", "--images", "i").stdout
+
+
+def test_labels_by_position_are_said(run, verifies):
+    reading = replace(REPORT, classes=10, numeric_order=True).reading(model_classes=10, by_position=True)
+    found = replace(TOP1, top1=replace(TOP1.top1, reading=reading))
+    verifies(Verified(name="m", verification=FOUND, top1=found))
+    said = run("verify", "m.onnx", "--images", "i").stdout
+    assert "top-1 90.00% on 100 images (95% interval" in said
+    assert "the model does not name its classes: labels by position, in numeric order" in said
 
 
 def test_a_device_elsewhere_is_named(run, verifies):
@@ -97,6 +113,8 @@ def test_json(run, verifies):
     assert found["measured"]["latency_ms"] == 0.5 and found["within_budget"] is True
     assert found["error_percent"] == pytest.approx(-10) and found["certificate"] is None
     assert found["top1"]["percent"] == 90.0 and found["top1"]["skipped"] == ["x.png"]
+    reading = {"used": 100, "left_out": 1, "turned": 3, "classes": 3, "model_classes": 10}
+    assert found["top1"]["reading"] == reading and found["top1"]["right"] == 90
     assert "device" not in found
 
 

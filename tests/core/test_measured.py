@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.measured import Measured, Top1, latency_of
+from deploy_nas.core.reading import Reading
 
 POINTS = [1.0, 2.0, 3.0, 4.0, 5.0]
 
@@ -37,4 +40,6 @@ def test_top1_and_its_interval() -> None:
     low, high = top1.interval_percent  # Wilson's interval of 75 in 100
     assert (low, high) == (pytest.approx(65.7, abs=0.1), pytest.approx(82.5, abs=0.1))
     assert Top1(right=0, images=10).interval_percent[0] == pytest.approx(0.0, abs=1e-9)
-    assert Top1.from_json(Fields(top1.to_json(), "f")) == top1
+    assert Top1.from_json(Fields(top1.to_json(), "f")) == top1  # as files of before, without a reading
+    read = replace(top1, reading=Reading(used=100, turned=3))
+    assert Top1.from_json(Fields(read.to_json(), "f")) == read

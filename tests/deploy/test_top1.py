@@ -1,20 +1,24 @@
 """Top-1 of a file on labelled images: every image once, classes by name, and what a file must say."""
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pytest
 
-from deploy_nas.adapters.images import preprocess
+from deploy_nas.adapters import images
+from deploy_nas.adapters.images import ReadingReport, preprocess
 from deploy_nas.core.errors import ImagesError, MismatchError, RecordError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.spaces import embedded_space
+from deploy_nas.deploy import top1
 from deploy_nas.deploy.model_file import parse_model_file
-from deploy_nas.deploy.top1 import measure_top1, predict
+from deploy_nas.deploy.top1 import labels_of, measure_top1, predict
 from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 
 SPACE = embedded_space()
+REPORT = ReadingReport(used=30, turned=2, classes=10)
 
 
 @dataclasses.dataclass
@@ -22,6 +26,7 @@ class Images:
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    report: ReadingReport = REPORT
 
 
 @pytest.fixture
@@ -54,8 +59,10 @@ def test_classes_of_prepared_images_are_those_of_the_logits(given, model_data):
 
 
 def test_other_classes_are_refused(given, model):
-    with pytest.raises(ImagesError, match="images: 9 class folders"):
+    with pytest.raises(ImagesError, match=r"images: 9 class folders, the model has 10 .* does not name them"):
         measure_top1(model(1), dataclasses.replace(given, classes=tuple("abcdefghi")))
+    with pytest.raises(ImagesError, match="images: 0 class folders"):
+        measure_top1(model(1), dataclasses.replace(given, classes=()))
     with pytest.raises(ImagesError, match="'b' is not one of the model's classes"):
         measure_top1(model(1, labels=list("axcdefghij")), given)
     assert measure_top1(model(1, labels=list("abcdefghij")), given).right == 27
@@ -64,6 +71,58 @@ def test_other_classes_are_refused(given, model):
 def test_classes_go_by_name_whatever_the_models_order(given, model):
     backwards = dataclasses.replace(given, labels=9 - given.labels)
     assert measure_top1(model(1, labels=list("jihgfedcba")), backwards).right == 27
+
+
+def test_some_of_the_models_classes_are_enough_if_it_names_them(given, model):
+    some = given.labels < 3
+    part = Images(given.images[some], given.labels[some], tuple("abc"), ReadingReport(classes=3))
+    found = measure_top1(model(1, labels=list("abcdefghij")), part)
+    assert found.images == some.sum()
+    assert (found.reading.classes, found.reading.model_classes, found.reading.by_position) == (3, 10, False)
+
+
+@pytest.mark.parametrize(
+    ("folders", "numbers"),
+    [
+        (["0", "3", "7"], [0, 3, 7]),
+        (["007", "008"], [7, 8]),
+        ([str(number) for number in range(10)], list(range(10))),
+        ([str(number) for number in range(1, 11)], list(range(10))),  # from 1: by their order
+        (list("abcdefghij"), list(range(10))),
+    ],
+)
+def test_a_model_without_names_takes_numbers_or_all_classes(model, folders, numbers):
+    given = Images(np.zeros((len(folders), 3, 8, 8), np.uint8), np.arange(len(folders)), tuple(folders))
+    found = labels_of(given, model(1), 10)
+    assert found.labels.tolist() == numbers and found.by_position and found.classes == 10
+
+
+def test_numbers_beyond_the_models_classes_are_refused(model):
+    given = Images(np.zeros((2, 3, 8, 8), np.uint8), np.arange(2), ("3", "10"))
+    with pytest.raises(ImagesError, match=r"2 class folders, .*; give all its classes, or name the folders"):
+        labels_of(given, model(1), 10)
+
+
+def test_names_are_compared_in_one_form_of_unicode(given, model):
+    decomposed, composed = (unicodedata.normalize(form, "\u00e9") for form in ("NFD", "NFC"))
+    labels = [decomposed, *"bcdefghij"]
+    classes = (composed, *"bcdefghij")
+    assert measure_top1(model(1, labels=labels), dataclasses.replace(given, classes=classes)).right == 27
+
+
+def test_images_are_prepared_in_parts(given, model, monkeypatch):
+    seen = []
+    prepare = images.preprocess
+    monkeypatch.setattr(images, "preprocess", lambda x, *how: seen.append(len(x)) or prepare(x, *how))
+    monkeypatch.setattr(top1, "_CHUNK_BYTES", 24 * 24 * 3 * 4 * 15)
+    for batch, parts in ((1, [15, 15]), (7, [14, 14, 2]), (None, [30])):
+        assert measure_top1(model(batch), given).right == 27 and seen == parts
+        seen.clear()
+
+
+def test_how_the_images_were_read_is_kept_beside_the_figure(given, model):
+    reading = measure_top1(model(1), given).reading
+    assert reading.turned == 2 and reading.by_position and reading.model_classes == 10
 
 
 def test_a_file_that_does_not_say_how_its_images_are_prepared_is_refused(given, model):

@@ -76,10 +76,12 @@ def request_for():
     """``request_for(images, output, **changes)``: a training of seconds."""
     from dataclasses import replace
 
+    from deploy_nas.accuracy.fit import FitSettings
     from deploy_nas.workflows.train import TrainRequest
 
     def make(images, output, **changes):
         tiny = {"image_sizes": (20, 24), "epochs": 3, "batch_size": 10, "subnets": 0, "workers": 1}
+        tiny["fit"] = FitSettings(hidden=(16, 16), taught=100, epochs=2)
         request = TrainRequest(images=images, output=output, space="ofa-mbv3-cifar10", **tiny)
         return replace(request, **changes)
 

@@ -68,18 +68,28 @@ def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures)
     """numpy, onnxruntime and pillow only; its answer is the pipeline's own."""
     folder = tmp_path / "carried"
     shutil.copytree(made[2], folder)
-    assert len((folder / "infer.py").read_text().splitlines()) <= 40
+    assert len((folder / "infer.py").read_text().splitlines()) <= 65
     picture = tmp_path / "wide.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 64, 3), np.uint8)).save(picture)
     deep = tmp_path / "sixteen-bits.png"
     Image.fromarray((np.arange(576).reshape(24, 24) << 6).astype(np.uint16)).save(deep)
     flat = tmp_path / "eight-bits.png"
     Image.fromarray((np.arange(576).reshape(24, 24) >> 2).astype(np.uint8)).save(flat)
-    command = [bare_python, folder / "infer.py", picture, pictures / "cat/0.png", deep, flat]
+    turned, clear, white = (tmp_path / name for name in ("turned.png", "clear.png", "white.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(picture).rotate(90, expand=True).save(turned, exif=exif)
+    Image.new("RGBA", (30, 30), (255, 0, 0, 0)).save(clear)
+    Image.new("RGB", (30, 30), "white").save(white)
+    given = [picture, pictures / "cat/0.png", deep, flat, clear, white, turned]
+    command = [bare_python, folder / "infer.py", *given]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first = done.stdout.splitlines()[0].split()
-    assert len({line.split(maxsplit=1)[1] for line in done.stdout.splitlines()[2:]}) == 1
+    said = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()]
+    assert said[2] == said[3]  # 16 bits are scaled to 8
+    assert said[4] == said[5]  # what transparent pixels hide is not seen
+    assert said[6] == said[0]  # EXIF turns it upright
 
     from deploy_nas.adapters.images import load_images, preprocess
     from deploy_nas.deploy.top1 import predict
@@ -90,6 +100,9 @@ def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures)
     x = preprocess(load_images(alone, labelled=False, size=24).images, 24, SPACE.mean, SPACE.std)
     expected = predict((folder / "model.int8.onnx").read_bytes(), x)[0]
     assert first[1] == made[3].manifest.shared.labels[expected]
+    Image.fromarray(np.arange(576, dtype=np.uint16).reshape(24, 24)).save(deep)
+    dark = subprocess.run([bare_python, folder / "infer.py", deep], capture_output=True, text=True)
+    assert dark.returncode == 1 and "at most 12 of its 16 bits" in dark.stderr
     missing = subprocess.run([bare_python, folder / "infer.py", "gone.png"], capture_output=True, text=True)
     assert missing.returncode == 1 and "gone.png" in missing.stderr and "Traceback" not in missing.stderr
 

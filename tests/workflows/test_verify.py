@@ -183,7 +183,7 @@ def test_top1_stands_beside_what_was_predicted(model, pictures, asked):
 
 def test_a_prediction_agrees_within_the_interval_alone():
     def agrees(predicted):
-        return MeasuredTop1(top1=Top1(right=80, images=100), predicted_percent=predicted, skipped=()).agrees
+        return MeasuredTop1(top1=Top1(right=80, images=100), predicted_percent=predicted).agrees
 
     assert [agrees(p) for p in (80.0, 72.0, 60.0, 95.0, None)] == [True, True, False, False, None]
 

@@ -1,26 +1,27 @@
-"""Folders and zips of images: what is read, what is skipped, what is refused."""
+"""Folders and zips of images: what is read, what is left out and said, what is refused."""
 
 import io
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from deploy_nas.adapters.images import (
     at_sizes,
     load_images,
     load_images_at_sizes,
-    normalise,
     preprocess,
     resize,
+    storage,
     with_mirrored,
 )
 from deploy_nas.core.errors import ImagesError, OptionError
 
-DATA = Path(os.environ.get("DEPLOY_NAS_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("DEPLOY_NAS_DATA", Path(__file__).resolve().parents[3] / "../shared/data"))
 
 
 def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
@@ -62,25 +63,15 @@ def test_class_folders_sorted_with_labels(tmp_path: Path, kind: str, leading: st
     assert found.images.shape == (3, 3, 8, 8) and found.images.dtype == np.uint8
     assert found.images[:, 0, 0, 0].tolist() == [9, 1, 2]
     assert found.images[:, 2, 0, 0].tolist() == [246, 254, 253]
-    assert found.skipped_count == 0 and found.source == str(source)
+    assert found.source == found.report.source == str(source)
+    assert found.names == tuple(leading + name for name in ("ant/9.png", "cat/1.png", "cat/2.png"))
+    assert found.report.lines() == [] and found.report.used == 3 and found.report.classes == 2
 
 
 def test_folder_and_zip_have_one_digest_and_other_pixels_another(tmp_path: Path) -> None:
     folder = load_images(write_folder(tmp_path / "a", TWO_CLASSES))
     assert folder.digest == load_images(write_zip(tmp_path / "a.zip", TWO_CLASSES)).digest
     assert folder.digest != folder.take([0, 1]).digest
-
-
-def test_dotfiles_other_files_and_macosx_are_left_out(tmp_path: Path) -> None:
-    files = {
-        **TWO_CLASSES,
-        ".DS_Store": b"x",
-        "cat/.hidden.png": b"x",
-        "cat/readme.txt": b"x",
-        "__MACOSX/cat/._1.png": b"x",
-    }
-    assert len(load_images(write_zip(tmp_path / "m.zip", files))) == 3
-    assert len(load_images(write_folder(tmp_path / "m", files))) == 3
 
 
 @pytest.mark.parametrize(
@@ -92,18 +83,6 @@ def test_zip_with_outside_names_is_refused_and_writes_nothing(tmp_path: Path, na
     with pytest.raises(ImagesError, match="outside the archive"):
         load_images(source)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_few_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
-    files = {f"cat/{i:03d}.png": png(i % 256) for i in range(199)} | {"dog/0.png": png(3)}
-    files["cat/050.png"] = files["cat/050.png"][:40]
-    files["cat/051.png"] = b"no image"
-    found = load_images(write_zip(tmp_path / "s.zip", files))
-    assert found.skipped == ("cat/050.png", "cat/051.png")
-    assert len(found) == len(found.images) == 198
-    files["cat/052.png"] = b""
-    with pytest.raises(ImagesError, match=r"3 of 200 images cannot be read \(cat/050.png, .*052.png\)"):
-        load_images(write_folder(tmp_path / "t", files))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +97,7 @@ def test_few_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
             {"cat/1.png": png(1), "dog/1.png": png(1, side=9)},
             "dog/1.png: is 9x9 pixels, the images before it are 8x8",
         ),
-        ({"cat/1.png": b"x"}, "1 of 1 images cannot be read"),
+        ({"cat/1.png": b"x"}, r"1 of 1 images cannot be used \(cat/1.png has no format that can be read"),
         ({"cat/more/deep/1.png": png(1)}, "cat/more/deep/1.png: is not in a class folder"),
     ],
 )
@@ -152,7 +131,7 @@ def test_encrypted_entries_are_unreadable(tmp_path: Path) -> None:
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     source.write_bytes(data)
-    with pytest.raises(ImagesError, match="cannot be read"):
+    with pytest.raises(ImagesError, match=r"used \(cat/1.png cannot be read from its folder or zip"):
         load_images(source)
 
 
@@ -196,42 +175,6 @@ def test_size_brings_the_centre_square_to_one_side(tmp_path: Path) -> None:
     assert as_they_are.images.shape == (1, 3, 8, 16) and (resize(as_they_are.images, 4) == 200).all()
 
 
-def test_mirror_images_come_after_the_images(tmp_path: Path) -> None:
-    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
-    pixels[:, :2] = 200
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    given = load_images(write_folder(tmp_path / "s", {"a/1.png": file.getvalue(), "b/1.png": png(7)}))
-    both = with_mirrored(given)
-    assert both.labels.tolist() == [0, 1, 0, 1] and both.classes == ("a", "b")
-    np.testing.assert_array_equal(both.images[:2], given.images)
-    assert both.images[2, 0, 0].tolist() == [0] * 6 + [200] * 2
-    assert both.digest != given.digest
-
-
-def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
-    files = {}
-    for number, mode in enumerate(("L", "RGBA", "P", "1")):
-        file = io.BytesIO()
-        Image.new(mode, (8, 8), 1).save(file, "PNG")
-        files[f"a/{number}.png"] = file.getvalue()
-    assert load_images(write_folder(tmp_path / "s", files)).images.shape == (4, 3, 8, 8)
-
-
-def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
-    files = {f"{n}.{kind}": encoded(Image.fromarray(ramp), kind) for n, kind in enumerate(("PNG", "TIFF"))}
-    found = load_images(write_folder(tmp_path / "s", files), labelled=False).images
-    np.testing.assert_array_equal(found, np.broadcast_to(ramp >> 8, (2, 3, 8, 8)))
-
-
-@pytest.mark.parametrize("kind", [np.int32, np.float32])
-def test_pixels_of_unknown_range_are_no_image(tmp_path: Path, kind: type) -> None:
-    data = encoded(Image.fromarray(np.ones((8, 8), kind)), "TIFF")
-    with pytest.raises(ImagesError, match=r"1 of 1 images cannot be read \(1\.tif has 32 bits per pixel"):
-        load_images(write_folder(tmp_path / "s", {"1.tif": data}), labelled=False)
-
-
 def test_all_sizes_are_made_of_the_picture_as_it_lies(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = {
@@ -252,41 +195,6 @@ def test_all_sizes_are_made_of_the_picture_as_it_lies(tmp_path: Path) -> None:
         load_images_at_sizes(source, (8, 0))
 
 
-def test_images_that_memory_does_not_hold_are_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = write_folder(tmp_path / "s", {f"a/{n}.png": png(n) for n in range(9)})
-
-    def full(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        raise MemoryError
-
-    monkeypatch.setattr(np, "empty", full)
-    with pytest.raises(ImagesError, match=r"s: 9 images need .* GiB of memory"):
-        load_images(source)
-
-
-def test_preprocess_scales_and_normalises() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
-    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
-    out = preprocess(images, 8, mean, std)
-    expected = (images / 255.0 - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))
-    assert out.dtype == np.float32 and out.flags.c_contiguous
-    np.testing.assert_allclose(out, expected, atol=1e-6)
-    np.testing.assert_array_equal(normalise(images, mean, std), out)
-
-
-def test_resize_is_pils_antialiased_bilinear() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 13), dtype=np.uint8)
-    out = resize(images, 6)
-    square = images[1][:, :, 2:11]  # a picture is cut, never squashed
-    picture = Image.fromarray(square.transpose(1, 2, 0)).resize((6, 6), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(out[1], np.asarray(picture).transpose(2, 0, 1))
-    assert resize(images[..., :9], 9).shape == (2, 3, 9, 9)
-    checker = np.zeros((1, 3, 8, 8), dtype=np.uint8)
-    checker[..., ::2] = 255  # without antialiasing this would stay black or white
-    assert np.all(np.abs(resize(checker, 4).astype(int) - 128) < 40)
-
-
 def test_cifar10_test_images() -> None:
     source = DATA / "cifar10/test.zip"
     if not source.exists():
@@ -296,3 +204,117 @@ def test_cifar10_test_images() -> None:
     assert np.bincount(found.labels).tolist() == [50] * 10
     out = preprocess(found.images, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
     assert abs(float(out.mean())) < 0.1 and abs(float(out.std()) - 1.0) < 0.1
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+def test_files_that_are_not_pictures_are_counted_and_named(tmp_path: Path) -> None:
+    files = {
+        **TWO_CLASSES,
+        ".DS_Store": b"x",
+        "cat/.hidden.png": b"x",
+        "cat/Thumbs.db": b"x",
+        "cat/readme.txt": b"x",
+        "notes": b"x",
+        "__MACOSX/cat/._1.png": b"x",
+    }
+    for source in (write_zip(tmp_path / "m.zip", files), write_folder(tmp_path / "m", files)):
+        found = load_images(source)
+        assert len(found) == 3
+        assert found.report.lines() == ["left out: 2 files that are not pictures (cat/readme.txt, notes)"]
+    assert load_images(tmp_path / "m", labelled=False).report.not_pictures == 2
+
+
+def test_few_pictures_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> None:
+    files = {f"cat/{i:03d}.png": png(i % 256) for i in range(199)} | {"dog/0.png": png(3)}
+    files["cat/050.png"] = files["cat/050.png"][:40]
+    files["cat/051.png"] = b"no image"
+    found = load_images(write_zip(tmp_path / "s.zip", files))
+    assert found.skipped == ("cat/050.png", "cat/051.png")
+    assert len(found) == len(found.images) == len(found.names) == 198
+    assert found.names[50] == "cat/052.png" and found.images[50, 0, 0, 0] == 52
+    (line,) = found.report.lines()
+    assert line.startswith("left out: 2 of 200 pictures (cat/050.png has no format that can be read")
+    files["cat/052.png"] = b""
+    message = r"3 of 200 images cannot be used \(cat/050.png .*052.png is empty\)"
+    with pytest.raises(ImagesError, match=message):
+        load_images(write_folder(tmp_path / "t", files))
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".jfif", "JPEG"), (".JPE", "JPEG"), (".avif", "AVIF")])
+def test_pictures_of_every_suffix_that_pil_reads_are_read(tmp_path: Path, suffix: str, kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this PIL has no codec for AVIF")
+    data = encoded(Image.new("RGB", (8, 8), (9, 0, 0)), kind)
+    found = load_images(write_folder(tmp_path / "s", {"a/1.png": png(1), f"a/2{suffix}": data}))
+    assert len(found) == 2 and found.report.lines() == []
+
+
+def test_a_picture_in_a_format_that_pil_does_not_read_is_not_left_out_silently(tmp_path: Path) -> None:
+    files = {f"a/{n:03d}.png": png(n) for n in range(100)} | {"a/x.heic": b"\0\0\0\x18ftypheic" + bytes(40)}
+    found = load_images(write_folder(tmp_path / "s", files))
+    assert found.report.left_out == (("a/x.heic", "has no format that can be read here"),)
+    with pytest.raises(ImagesError, match=r"2 of 102 images cannot be used \(a/x.heic"):
+        load_images(write_folder(tmp_path / "s", {"a/y.HEIC": files["a/x.heic"]}))
+
+
+def test_a_pipe_in_place_of_a_picture_is_left_out(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "s", {f"a/{n:03d}.png": png(n) for n in range(100)})
+    os.mkfifo(source / "a/x.png")
+    assert load_images(source).report.left_out == (("a/x.png", "is not a regular file"),)
+
+
+def test_what_was_done_to_pictures_is_counted(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, moving = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (9, 20)).save(turned, "JPEG", exif=exif)
+    white = Image.new("RGB", (9, 9), "white")
+    Image.new("RGB", (9, 9)).save(moving, "GIF", save_all=True, append_images=[white])
+    deep = np.full((9, 9), 65535, np.uint16)
+    files = {
+        "1/turned.jpg": turned.getvalue(),
+        "2/clear.png": encoded(Image.new("RGBA", (9, 9), (0, 0, 0, 0))),
+        "10/deep.png": encoded(Image.fromarray(deep)),
+        "10/moving.gif": moving.getvalue(),
+        "10/small.png": png(1, side=7),
+    }
+    found = load_images_at_sizes(write_folder(tmp_path / "s", files), (4, 8)).first
+    assert found.classes == ("1", "2", "10") and found.labels.tolist() == [0, 1, 2, 2, 2]
+    assert found.report.lines() == [
+        "1 picture turned upright, as EXIF says",
+        "1 transparent picture laid over white",
+        "1 picture of depth 16 reduced to 8",
+        "1 picture with several frames: the first was used",
+        "1 picture smaller than 8 px enlarged",
+        "classes in numeric order",
+    ]
+
+
+# -- room ------------------------------------------------------------------------------------------
+
+
+def test_a_store_keeps_the_arrays_in_files(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "s", TWO_CLASSES)
+    plain = load_images_at_sizes(source, (4, 8))
+    stored = load_images_at_sizes(source, (4, 8), store=tmp_path / "new/store")
+    assert sorted(p.name for p in (tmp_path / "new/store").iterdir()) == ["images-4.npy", "images-8.npy"]
+    assert isinstance(stored.first.images, np.memmap) and stored.digest == plain.digest
+    assert np.load(tmp_path / "new/store/images-8.npy").tolist() == plain.by_size[8].images.tolist()
+
+
+def test_images_that_memory_does_not_hold_go_into_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_folder(tmp_path / "s", {f"a/{n}.png": png(n) for n in range(9)})
+    plain = load_images(source)
+    monkeypatch.setattr(storage, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(storage, "is_in_memory", lambda place: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    found = load_images(source)
+    assert isinstance(found.images, np.memmap) and found.digest == plain.digest
+    monkeypatch.setattr(storage, "is_in_memory", lambda place: True)
+    with pytest.raises(ImagesError, match=r"s: 9 images need .* GiB, more than there is: 0.0 GiB of memory"):
+        load_images(source)
