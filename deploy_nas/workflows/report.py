@@ -176,7 +176,8 @@ def _judged(model: ModelFile, images: Path) -> Evaluation:
     from deploy_nas.device import machine
     from deploy_nas.workflows.verify import images_for
 
-    return evaluate(model, images_for(model, images), threads=len(machine.cores()))
+    given = images_for(model, images)
+    return evaluate(model, given, names=given.names, threads=len(machine.cores()))
 
 
 def _training_of(space: str | None) -> SupernetRecord | None:

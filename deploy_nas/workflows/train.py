@@ -230,7 +230,7 @@ def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log)
         )
 
     if request.minutes is None:
-        return plan(request.epochs or DEFAULT_EPOCHS)
+        return plan(DEFAULT_EPOCHS if request.epochs is None else request.epochs)
     kept = request.output / WORK / _PLAN
     asked = {"minutes": request.minutes, "images": images.training.digest, "space": space.id}
     if kept.is_file():

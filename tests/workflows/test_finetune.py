@@ -27,7 +27,7 @@ def asked(trained, coloured, tmp_path):
 
     def make(**changes):
         values = {"images": coloured, "output": tmp_path / "t.safetensors", "epochs": 1, "batch_size": 10}
-        return FinetuneRequest(architecture=path, space=trained, **{**values, **changes})
+        return replace(FinetuneRequest(architecture=path, space=trained, **values), **changes)
 
     return make
 

@@ -47,7 +47,7 @@ def test_image_sizes_follow_the_images() -> None:
     base = get_space("efficientnet-lite0")
     assert image_sizes_for(base, 1000) == (96, 128, 160, 192, 224)
     assert image_sizes_for(base, 192) == (96, 112, 128, 144, 160)
-    assert image_sizes_for(base, 224) == (96, 112, 144, 160, 176)
+    assert image_sizes_for(base, 224) == (96, 112, 128, 160, 176)
     assert image_sizes_for(base, 32) == (96,)
 
 
