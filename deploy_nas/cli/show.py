@@ -59,11 +59,30 @@ def timed_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, 
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, left="")
+        left = _Left()
 
         def update(what: str, done: int, total: int, left_s: float | None) -> None:
-            bar.update(task, completed=done, total=total, description=what, left=time_left(left_s))
+            known = left(what, done, total, left_s)
+            bar.update(task, completed=done, total=total, description=what, left=time_left(known))
 
         yield update
+
+
+class _Left:
+    """Time left of what is done: the caller's estimate, or from the pace so far."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.what, self.began_s, self.before = "", 0.0, 0
+
+    def __call__(self, what: str, done: int, total: int, left_s: float | None) -> float | None:
+        """Seconds; ``None`` while they are unknown."""
+        now_s = self.clock()
+        if what != self.what:
+            self.what, self.began_s, self.before = what, now_s, done
+        if left_s is None and done > self.before:
+            return (now_s - self.began_s) / (done - self.before) * (total - done)
+        return left_s
 
 
 def time_left(seconds: float | None) -> str:
@@ -84,13 +103,14 @@ class _TimedLines:
     def __init__(self, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.every_s, self.clock = every_s, clock
         self.what, self.said_s = "", clock()
+        self.left = _Left(clock)
 
     def __call__(self, what: str, done: int, total: int, left_s: float | None) -> None:
         now_s = self.clock()
+        left = time_left(self.left(what, done, total, left_s))
         if what == self.what and now_s - self.said_s < self.every_s:
             return
         self.what, self.said_s = what, now_s
-        left = time_left(left_s)
         click.echo(f"{what}: {done}/{total}" + (f", {left}" if left else ""), err=True)
 
 
