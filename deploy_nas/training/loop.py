@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.errors import MismatchError, OptionError, OutputError, RecordError
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.training.augment import Batches, class_weights, spans
 from deploy_nas.training.muon import Muon, normalised_pointwise
@@ -201,7 +201,11 @@ class Trainer:
         return self.checkpoint.with_suffix(".steady.pt")
 
     def save(self, path: Path | None = None) -> None:
-        """Write the whole state beside the checkpoint, then replace that: the file is never incomplete."""
+        """Write the whole state beside the checkpoint, then replace that: the file is never incomplete.
+
+        Raises:
+            OutputError: the file cannot be written; the one before stays.
+        """
         path = path or self.checkpoint
         state = {
             "recipe": json.dumps(self.recipe.to_json()),
@@ -216,8 +220,15 @@ class Trainer:
             "curve": json.dumps([self.loss, [asdict(point) for point in self.curve]]),
         }
         part = path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(path)
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
+            part.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot be written ({getattr(error, 'strerror', None) or 'is the disk full?'})",
+                subject=str(path),
+            ) from error
 
     def resume(self) -> None:
         """Continue from the checkpoint, if there is one, or from the steady state of a shorter run."""

@@ -22,6 +22,7 @@ from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
+from deploy_nas.device.memory import available_bytes
 from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
 from deploy_nas.records.supernet import (
@@ -37,6 +38,7 @@ from deploy_nas.records.supernet import (
     save_supernet,
 )
 from deploy_nas.training.loop import Step, Trainer
+from deploy_nas.training.needs import check_memory, training_bytes
 from deploy_nas.training.plans import Plan, augmentation_for, balance_for, fine_tuning
 from deploy_nas.workflows.stages import Stages, check_images, elastic
 from deploy_nas.workflows.subnet_accuracy import (
@@ -151,6 +153,10 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     if request.force:
         _cleared(request.output)
     plan = _plan(request, space, images, log)
+    if request.device in (None, "cpu"):
+        needed = training_bytes(space, request.batch_size)
+        check_memory(needed, available_bytes(), request.batch_size)
+        log(f"training takes about {needed / 1e9:.1f} GB of memory beside the images")
     record = train_on(
         space,
         images,

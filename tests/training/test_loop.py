@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.errors import MismatchError, OptionError, OutputError, RecordError
 from deploy_nas.core.recipe import Augmentation, Recipe
 from deploy_nas.training.loop import Trainer
 from deploy_nas.training.muon import normalised_pointwise
@@ -266,3 +266,18 @@ def test_too_little_memory_is_one_clear_error(tmp_path):
     one.train_step = failing
     with pytest.raises(OptionError, match="batch_size: 32 images need more memory than there is"):
         one.run()
+
+
+def test_a_full_disk_is_one_clear_error_and_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    one = trainer(tmp_path / "a.pt")
+    one.save()
+    before = (tmp_path / "a.pt").read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"a\.pt: cannot be written"):
+        one.save()
+    assert (tmp_path / "a.pt").read_bytes() == before and not (tmp_path / "a.part").exists()
