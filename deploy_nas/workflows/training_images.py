@@ -69,10 +69,10 @@ def read_images(source: Path, space: Space, validation: Path | None = None) -> T
             subject=everything.source,
             hint="name `validation`",
         )
-    at_sizes = load_images_at_sizes(source, space.image_sizes)
+    names = [everything.names[index] for index in held_out]
     return TrainingImages(
         training=everything.take(training),
-        validation=SizedImages({size: given.take(held_out) for size, given in at_sizes.by_size.items()}),
+        validation=load_images_at_sizes(source, space.image_sizes, only=names),
         own_split=True,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -64,9 +64,14 @@ def load_images_at_sizes(
     limit_per_class: int | None = None,
     labelled: bool = True,
     store: Path | None = None,
+    only: Collection[str] | None = None,
 ) -> SizedImages:
-    """Read a folder or a zip of images once and resize each to every size, as :func:`load_images` does."""
-    found = _load(source, limit_per_class, None, sizes, labelled, store)
+    """Read a folder or a zip of images once and resize each to every size, as :func:`load_images` does.
+
+    ``only`` are names, as an :class:`ImageSet` has them, of the pictures to read; the classes stay those of
+    all.
+    """
+    found = _load(source, limit_per_class, None, sizes, labelled, store, only)
     return SizedImages(dict(zip(sizes, found, strict=True)))
 
 
@@ -77,6 +82,7 @@ def _load(
     sizes: Sequence[int | None],
     labelled: bool,
     store: Path | None,
+    only: Collection[str] | None = None,
 ) -> list[ImageSet]:
     values = [("limit_per_class", limit_per_class), ("limit", limit), *(("size", size) for size in sizes)]
     for name, value in values:
@@ -98,6 +104,9 @@ def _load(
             for label, found in enumerate(groups.files.values())
             for parts in _spread(found, min(each, default=None))
         ]
+        if only is not None:
+            wanted = frozenset(only)
+            chosen = [(parts, label) for parts, label in chosen if "/".join(parts) in wanted]
         read = _Reading(source, _spread(chosen, limit), sizes, store)
         read.run(reader)
         others = sorted("/".join(parts) for parts in reader.files if not _is_picture(parts))

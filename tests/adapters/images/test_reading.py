@@ -318,3 +318,12 @@ def test_images_that_memory_does_not_hold_go_into_a_temporary_file(
     monkeypatch.setattr(storage, "is_in_memory", lambda place: True)
     with pytest.raises(ImagesError, match=r"s: 9 images need .* GiB, more than there is: 0.0 GiB of memory"):
         load_images(source)
+
+
+def test_only_the_named_pictures_are_read_with_the_classes_of_all(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "s", TWO_CLASSES)
+    found = load_images_at_sizes(folder, [4, 8], only=["cat/2.png"])
+    assert found.first.names == ("cat/2.png",) and found.first.classes == ("ant", "cat")
+    assert found.first.labels.tolist() == [1]
+    whole = load_images_at_sizes(folder, [4, 8])
+    assert np.array_equal(found.by_size[8].images[0], whole.by_size[8].images[2])
