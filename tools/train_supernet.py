@@ -23,8 +23,8 @@ from deploy_nas.records.files import make_folder, write_json
 from deploy_nas.records.supernet import PREDICTOR, WEIGHTS
 from deploy_nas.training.memory import keep_memory
 from deploy_nas.training.plans import EMBEDDED
-from deploy_nas.workflows.subnet_accuracy import PredictorSettings
-from deploy_nas.workflows.train import fit_predictor, train_on
+from deploy_nas.workflows.subnet_accuracy import PredictorSettings, fit_predictor
+from deploy_nas.workflows.train import train_on
 from deploy_nas.workflows.training_images import TrainingImages, held_out_split
 
 PACKAGE_DATA = Path(__file__).resolve().parents[1] / "deploy_nas" / "data"

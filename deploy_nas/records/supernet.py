@@ -27,6 +27,7 @@ from deploy_nas.records.model import Provenance
 
 FORMAT = "deploy-nas supernet"
 VERSION = 1
+WORK = "work"
 RECORD, WEIGHTS, PREDICTOR, SUBNETS = (
     "supernet.json",
     "supernet.safetensors",

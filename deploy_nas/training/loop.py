@@ -27,10 +27,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from deploy_nas.core.errors import MismatchError, OptionError, OutputError, RecordError
+from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.training.augment import Batches, class_weights, spans
+from deploy_nas.training.checkpoint import read_state, write_state
 from deploy_nas.training.muon import Muon, normalised_pointwise
 from deploy_nas.training.passes import Elastic, Passes
+from deploy_nas.training.progress import CurvePoint, Step, StepTimes
 
 _CLIPPED_NORM = 5.0
 _STATISTICS_MOMENTUM = 0.03
@@ -50,35 +51,6 @@ _SMOOTHED = 0.98  # share of the earlier losses in the curve's
 _CURVE_POINTS = 200
 _LOG_EVERY = 50
 PHASES = ("largest", "sandwich", "frozen")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurvePoint:
-    """The state of a run after a step.
-
-    Args:
-        step: steps taken.
-        phase: of that step.
-        loss: of the largest subnet, averaged over the last steps.
-        learning_rate: of the next step.
-        elapsed_s: time of training so far.
-    """
-
-    step: int
-    phase: str
-    loss: float
-    learning_rate: float
-    elapsed_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One more step: how many are done, of how many, and the time left; ``None`` while it is unknown."""
-
-    done: int
-    total: int
-    phase: str
-    remaining_s: float | None
 
 
 class Trainer:
@@ -147,7 +119,7 @@ class Trainer:
         self.elapsed_s = 0.0
         self.loss: float | None = None
         self.curve: list[CurvePoint] = []
-        self.step_s: dict[str, float] = {}
+        self.times = StepTimes(self.phase_steps)
         self.joint_steps = self.phase_steps["largest"] + self.phase_steps["sandwich"]
         self.decay_start = max(0, self.joint_steps - round(recipe.decay_epochs * steps))
         self.pointwise = normalised_pointwise(self.net) if recipe.muon_lr else []
@@ -206,7 +178,6 @@ class Trainer:
         Raises:
             OutputError: the file cannot be written; the one before stays.
         """
-        path = path or self.checkpoint
         state = {
             "recipe": json.dumps(self.recipe.to_json()),
             "origin": self.origin,
@@ -219,16 +190,7 @@ class Trainer:
             "muon": {} if self.muon is None else self.muon.optimizer.state_dict(),
             "curve": json.dumps([self.loss, [asdict(point) for point in self.curve]]),
         }
-        part = path.with_suffix(".part")
-        try:
-            torch.save(state, part)
-            part.replace(path)
-        except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
-            part.unlink(missing_ok=True)
-            raise OutputError(
-                f"cannot be written ({getattr(error, 'strerror', None) or 'is the disk full?'})",
-                subject=str(path),
-            ) from error
+        write_state(path or self.checkpoint, state)
 
     def resume(self) -> None:
         """Continue from the checkpoint, if there is one, or from the steady state of a shorter run."""
@@ -267,19 +229,7 @@ class Trainer:
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read a state that :meth:`save` wrote, of the same origin."""
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise RecordError(
-                "is not a checkpoint, or is cut short", subject=str(path), hint="remove it to start over"
-            ) from error
-        if state.get("origin", self.origin) != self.origin:
-            raise MismatchError(
-                "began with other weights, other images or another teacher",
-                subject=str(path),
-                hint="name another folder, or remove it",
-            )
-        return state
+        return read_state(path, self.origin, self.device)
 
     # -- phases --------------------------------------------------------------------------------
 
@@ -393,7 +343,9 @@ class Trainer:
         try:
             if self.step < sum(self.phase_steps.values()):
                 self.measure_steps()
-                self.log(f"about {max(1.0, (self.remaining_s() or 0.0) / 60):.0f} min of training")
+                self.log(
+                    f"about {max(1.0, (self.times.remaining_s(self.step) or 0.0) / 60):.0f} min of training"
+                )
             self._run()
         except KeyboardInterrupt:
             self.save()
@@ -424,10 +376,10 @@ class Trainer:
             self.step += 1
             now = time.monotonic()
             self.elapsed_s += now - began
-            self._timed(phase, now - began)
+            self.times.note(phase, now - began)
             if self.step % every == 0 or self.step == total or self.device.type == "cpu":
                 self._noted(phase, float(loss), curve=self.step % every == 0 or self.step == total)
-            left = self.remaining_s()
+            left = self.times.remaining_s(self.step)
             self.on_step(Step(done=self.step, total=total, phase=phase, remaining_s=left))
             if self.step % _LOG_EVERY == 0 or self.step == total:
                 self.log(
@@ -450,13 +402,6 @@ class Trainer:
                     elapsed_s=self.elapsed_s,
                 )
             )
-
-    # -- time ----------------------------------------------------------------------------------
-
-    def _timed(self, phase: str, seconds: float) -> None:
-        """Take a step's time into the estimate; the first of all also loads libraries."""
-        known = self.step_s.get(phase)
-        self.step_s[phase] = seconds if known is None else 0.9 * known + 0.1 * seconds
 
     def measure_steps(self) -> dict[str, float]:
         """Time of a step in each phase that has any, seconds, without training anything.
@@ -496,20 +441,8 @@ class Trainer:
             joint = drawn[sizes[-1]][0] + others
         else:
             joint = largest + others
-        self.step_s = {"largest": largest, "sandwich": joint, "frozen": joint}
-        return dict(self.step_s)
-
-    def remaining_s(self) -> float | None:
-        """Estimated time of the steps that are left; ``None`` before any was timed."""
-        if not self.step_s:
-            return None
-        slowest = max(self.step_s.values())
-        left, begin = 0.0, 0
-        for phase, steps in self.phase_steps.items():
-            end = begin + steps
-            left += max(0, end - max(begin, self.step)) * self.step_s.get(phase, slowest)
-            begin = end
-        return left
+        self.times.step_s = {"largest": largest, "sandwich": joint, "frozen": joint}
+        return dict(self.times.step_s)
 
     # -- evaluating -------------------------------------------------------------------------------
 

@@ -19,11 +19,12 @@ from deploy_nas.core.space import Architecture, Space
 from deploy_nas.deploy.weights import load_supernet, save_tuned
 from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, make_folder
-from deploy_nas.records.supernet import load_supernet_record, of_same_id
-from deploy_nas.training.loop import Step, Trainer
+from deploy_nas.records.supernet import WORK, load_supernet_record, of_same_id
+from deploy_nas.training.loop import Trainer
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.plans import augmentation_for, balance_for, tuning
-from deploy_nas.workflows.train import WORK, Log, Progress
+from deploy_nas.training.progress import Step
+from deploy_nas.workflows.stages import Log, Progress
 from deploy_nas.workflows.training_images import TrainingImages, read_images
 
 if TYPE_CHECKING:

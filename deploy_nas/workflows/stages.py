@@ -18,9 +18,10 @@ from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.records.files import read_json, write_json
 from deploy_nas.records.model import Provenance
 from deploy_nas.records.supernet import LossPoint
-from deploy_nas.training.loop import Step, Trainer
+from deploy_nas.training.loop import Trainer
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.plans import Plan
+from deploy_nas.training.progress import Step
 from deploy_nas.training.teacher import teacher_net
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _WEIGHTS, _RECORD, _CHECKPOINT = "weights.safetensors", "stretch.json", "checkpoint.pt"
 
 Log = Callable[[str], None]
+Progress = Callable[[str, int, int, float | None], None]
+"""Called with what is done, how many of how many, and the estimated seconds left; ``None``: unknown."""
 Origin = Mapping[str, str | None]
 
 

@@ -1,4 +1,7 @@
-"""An accuracy predictor for a supernet that was just trained: subnets in rounds, each nearer to the best."""
+"""Accuracies of a supernet that was just trained: of some subnets, and a predictor for all.
+
+The predictor is fitted to subnets in rounds, each nearer to the best.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,23 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import SizedImages, with_mirrored
 from deploy_nas.core.measured import Top1
-from deploy_nas.core.space import Space
+from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.records.accuracy import AccuracyData, load_accuracy_data
+from deploy_nas.records.supernet import (
+    PREDICTOR,
+    SUBNETS,
+    WEIGHTS,
+    WORK,
+    JudgedSubnet,
+    load_supernet_record,
+    save_supernet,
+)
 from deploy_nas.workflows.accuracy import fit_file, measure_subnets, promised_points
+from deploy_nas.workflows.stages import Log
+from deploy_nas.workflows.stages import Progress as Said
+from deploy_nas.workflows.training_images import TrainingImages
 
 _MOST_HELD_OUT_SUBNETS = 200
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,3 +177,82 @@ def make_predictor(
         mae_points=round(held_out_figures(predictor, data).mae_points, 3),
     )
     return PredictorMade(held_out=figures, of_the_best=judged)
+
+
+# -- in a supernet's folder ----------------------------------------------------------------------
+
+
+def fit_predictor(
+    space: Space,
+    images: TrainingImages,
+    folder: Path,
+    settings: PredictorSettings,
+    *,
+    log: Log | None = None,
+    progress: Said | None = None,
+) -> PredictorMade:
+    """Make the accuracy predictor of a trained supernet, and note it in the supernet's record.
+
+    One that was made with these settings is not made again.
+    """
+    total = settings.subnets + sum(settings.best)
+    if (held := _predictor_of(space, folder, total)) is not None:
+        return held
+
+    def on_subnet(done: Progress) -> None:
+        if progress is not None:
+            progress("measuring subnets", done.done, done.total, done.remaining_s)
+
+    files = PredictorFiles(
+        weights=folder / WEIGHTS,
+        predictor=folder / PREDICTOR,
+        subnets=folder / SUBNETS,
+        plot=folder / WORK / "accuracy.svg",
+        judged=folder / WORK,
+    )
+    made = make_predictor(
+        space, files, images.validation, settings, log=log or (lambda line: None), on_subnet=on_subnet
+    )
+    record = load_supernet_record(folder)
+    digest = hashlib.sha256(files.predictor.read_bytes()).hexdigest()
+    save_supernet(replace(record, predictor_sha256=digest), folder)
+    return made
+
+
+def _predictor_of(space: Space, folder: Path, subnets: int) -> PredictorMade | None:
+    """The predictor of the folder, if it was fitted to as many subnets."""
+    record = load_supernet_record(folder)
+    if record.predictor_sha256 is None or not (folder / PREDICTOR).is_file():
+        return None
+    found = load_accuracy_predictor(record.space, folder)
+    held_out = found.about.held_out
+    if held_out is None or len(load_accuracy_data(folder / SUBNETS)) != subnets:
+        return None
+    return PredictorMade(held_out=held_out)
+
+
+def judge(
+    space: Space, weights: Path, validation: SizedImages, progress: Said | None = None
+) -> tuple[JudgedSubnet, ...]:
+    """Top-1 of the smallest, a middle and the largest subnet, the last at every image size."""
+    net = supernets.build_supernet(space)
+    supernets.load_weights(net, space, weights)
+    evaluator = SubnetEvaluator(space, net, validation)
+    middle = space.decode(space.canonical(space.choice_counts[None] // 2))[0]
+    chosen: list[tuple[str, Architecture]] = [("smallest", space.smallest()), ("middle", middle)]
+    chosen += [("largest", space.largest(size)) for size in space.image_sizes]
+    judged = []
+    for number, (name, architecture) in enumerate(chosen):
+        if progress is not None:
+            progress("measuring the supernet", number, len(chosen), None)
+        right = round(evaluator.top1_percent(architecture) * len(validation) / 100.0)
+        macs = sum(layer.macs for _, layer in space.layers(architecture))
+        judged.append(
+            JudgedSubnet(
+                name=f"{name}, {image_size_of(architecture)} px",
+                architecture=architecture,
+                million_macs=macs / 1e6,
+                top1=Top1(right=right, images=len(validation)),
+            )
+        )
+    return tuple(judged)

@@ -4,48 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.accuracy.collect import Progress as Collected
-from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.accuracy.fit import FitSettings
-from deploy_nas.accuracy.predictor import load_accuracy_predictor
-from deploy_nas.adapters import supernets
-from deploy_nas.adapters.images import ReadingReport, SizedImages, near_duplicates
+from deploy_nas.adapters.images import ReadingReport, near_duplicates
 from deploy_nas.core.errors import OptionError, OutputError
-from deploy_nas.core.measured import Top1
 from deploy_nas.core.own_classes import with_classes
-from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.device.memory import available_bytes
-from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
 from deploy_nas.records.supernet import (
     PREDICTOR,
     RECORD,
     SUBNETS,
     WEIGHTS,
-    JudgedSubnet,
+    WORK,
     SupernetRecord,
     TrainedOn,
     is_supernet,
     load_supernet_record,
     save_supernet,
 )
-from deploy_nas.training.loop import Step, Trainer
+from deploy_nas.training.loop import Trainer
 from deploy_nas.training.needs import check_memory, training_bytes
 from deploy_nas.training.plans import Plan, augmentation_for, balance_for, fine_tuning
-from deploy_nas.workflows.stages import Stages, check_images, elastic
+from deploy_nas.training.progress import Step
+from deploy_nas.workflows.stages import Log, Progress, Stages, check_images, elastic
 from deploy_nas.workflows.subnet_accuracy import (
-    PredictorFiles,
     PredictorMade,
     PredictorSettings,
-    make_predictor,
+    fit_predictor,
+    judge,
 )
 from deploy_nas.workflows.training_images import TrainingImages, image_sizes_for, look_at, read_images
 
@@ -53,13 +48,8 @@ DEFAULT_EPOCHS = 10.0
 # Fewer architectures for the perceptron to learn from than by default: its teacher, fitted to labels from a
 # few hundred images, is uncertain by points, not by hundredths.
 OWN_IMAGES_FIT = FitSettings(taught=24_000)
-WORK = "work"
 _PLAN = "plan.json"
 _SHOWN = 3
-
-Log = Callable[[str], None]
-Progress = Callable[[str, int, int, float | None], None]
-"""Called with what is done, how many of how many, and the estimated seconds left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -355,82 +345,6 @@ def train_on(
     )
     save_supernet(record, folder)
     return record
-
-
-def judge(
-    space: Space, weights: Path, validation: SizedImages, progress: Progress | None = None
-) -> tuple[JudgedSubnet, ...]:
-    """Top-1 of the smallest, a middle and the largest subnet, the last at every image size."""
-    net = supernets.build_supernet(space)
-    supernets.load_weights(net, space, weights)
-    evaluator = SubnetEvaluator(space, net, validation)
-    middle = space.decode(space.canonical(space.choice_counts[None] // 2))[0]
-    chosen: list[tuple[str, Architecture]] = [("smallest", space.smallest()), ("middle", middle)]
-    chosen += [("largest", space.largest(size)) for size in space.image_sizes]
-    judged = []
-    for number, (name, architecture) in enumerate(chosen):
-        if progress is not None:
-            progress("measuring the supernet", number, len(chosen), None)
-        right = round(evaluator.top1_percent(architecture) * len(validation) / 100.0)
-        macs = sum(layer.macs for _, layer in space.layers(architecture))
-        judged.append(
-            JudgedSubnet(
-                name=f"{name}, {image_size_of(architecture)} px",
-                architecture=architecture,
-                million_macs=macs / 1e6,
-                top1=Top1(right=right, images=len(validation)),
-            )
-        )
-    return tuple(judged)
-
-
-def fit_predictor(
-    space: Space,
-    images: TrainingImages,
-    folder: Path,
-    settings: PredictorSettings,
-    *,
-    log: Log | None = None,
-    progress: Progress | None = None,
-) -> PredictorMade:
-    """Make the accuracy predictor of a trained supernet, and note it in the supernet's record.
-
-    One that was made with these settings is not made again.
-    """
-    total = settings.subnets + sum(settings.best)
-    if (held := _predictor_of(space, folder, total)) is not None:
-        return held
-
-    def on_subnet(done: Collected) -> None:
-        if progress is not None:
-            progress("measuring subnets", done.done, done.total, done.remaining_s)
-
-    files = PredictorFiles(
-        weights=folder / WEIGHTS,
-        predictor=folder / PREDICTOR,
-        subnets=folder / SUBNETS,
-        plot=folder / WORK / "accuracy.svg",
-        judged=folder / WORK,
-    )
-    made = make_predictor(
-        space, files, images.validation, settings, log=log or (lambda line: None), on_subnet=on_subnet
-    )
-    record = load_supernet_record(folder)
-    digest = hashlib.sha256(files.predictor.read_bytes()).hexdigest()
-    save_supernet(replace(record, predictor_sha256=digest), folder)
-    return made
-
-
-def _predictor_of(space: Space, folder: Path, subnets: int) -> PredictorMade | None:
-    """The predictor of the folder, if it was fitted to as many subnets."""
-    record = load_supernet_record(folder)
-    if record.predictor_sha256 is None or not (folder / PREDICTOR).is_file():
-        return None
-    found = load_accuracy_predictor(record.space, folder)
-    held_out = found.about.held_out
-    if held_out is None or len(load_accuracy_data(folder / SUBNETS)) != subnets:
-        return None
-    return PredictorMade(held_out=held_out)
 
 
 def _cleared(folder: Path) -> None:
