@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--profile", type=click.Path(path_type=Path), help="Profile of the device  [this machine is profiled]"
 )
+@show.target_options("measure the files of --profile")
 @click.option("--threads", default=1, show_default=True, help="Intra-op threads of the profile.")
 @click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
 @click.option(
@@ -57,6 +58,8 @@ def command(
     output: Path,
     max_latency_ms: tuple[float, ...],
     profile: Path | None,
+    target: str | None,
+    ssh_option: tuple[str, ...],
     threads: int,
     quick: bool,
     test: Path | None,
@@ -87,6 +90,8 @@ def command(
         training=training_for(output, train.request_of(images, output, seed=seed, force=force, **training)),
         budgets_ms=max_latency_ms,
         profile=profile,
+        target=target,
+        ssh_options=ssh_option,
         threads=threads,
         quick=quick,
         finetune_epochs=finetune_epochs,
@@ -108,8 +113,11 @@ def command(
         )
     else:
         click.echo(summary(done))
-    if not all(b.within_budget for b in done):
+    if any(b.within_budget is False for b in done):
         raise SystemExit(1)
+
+
+_KEPT = {True: "kept", False: "MISSED", None: "unknown"}
 
 
 def summary(done: list[Built]) -> str:
@@ -125,11 +133,16 @@ def summary(done: list[Built]) -> str:
                     one.record.budget_ms,
                     model.predicted_ms,
                     model.measured_ms,
-                    "kept" if model.within_budget else "MISSED",
+                    _KEPT[model.within_budget],
                     f"{model.validation.percent:.1f} ({low:.1f} to {high:.1f})",
                     None if test is None else test.percent,
                     str(one.folder / model.file),
                 ]
+            )
+        if one.within_budget is None:
+            lines.append(
+                f"{one.folder}: not measured, for the profile is of another device: give its --target, or "
+                "measure there with deploy-nas verify"
             )
         if one.record.no_int8:
             lines.append(f"{one.folder}: no INT8 file, because {one.record.no_int8}")

@@ -44,8 +44,9 @@ class BuiltModel:
         file: its name.
         precision: "fp32" or "int8".
         predicted_ms: its predicted latency; ``None`` for INT8, which the profile does not predict.
-        measured_ms: its latency as verified.
-        within_budget: whether that keeps the budget.
+        measured_ms: its latency as verified on the device of the profile; ``None``: it was not measured
+            there.
+        within_budget: whether that keeps the budget; ``None``: unknown.
         validation: top-1 on the validation images.
         test: top-1 on test images; ``None`` without any.
     """
@@ -53,8 +54,8 @@ class BuiltModel:
     file: str
     precision: str
     predicted_ms: float | None
-    measured_ms: float
-    within_budget: bool
+    measured_ms: float | None
+    within_budget: bool | None
     validation: Top1
     test: Top1 | None = None
 
@@ -77,8 +78,8 @@ class BuiltModel:
             file=value.text("file"),
             precision=value.text("precision"),
             predicted_ms=value.optional_number("predicted_ms", positive=True),
-            measured_ms=value.number("measured_ms", positive=True),
-            within_budget=value.boolean("within_budget"),
+            measured_ms=value.optional_number("measured_ms", positive=True),
+            within_budget=value.optional_boolean("within_budget"),
             validation=Top1.from_json(value.fields("validation")),
             test=Top1.from_json(value.fields("test")) if value.holds("test") else None,
         )

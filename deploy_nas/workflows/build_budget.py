@@ -21,6 +21,7 @@ from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.quantize import quantize_model
 from deploy_nas.deploy.top1 import measure_top1
+from deploy_nas.deploy.verify import Verification
 from deploy_nas.device import machine
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
 from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, load_build, save_build
@@ -36,7 +37,7 @@ from deploy_nas.workflows.search import result_path, search_file
 from deploy_nas.workflows.stages import Log, Progress
 from deploy_nas.workflows.train import Trained, TrainRequest
 from deploy_nas.workflows.training_images import TrainingImages
-from deploy_nas.workflows.verify import verify_here
+from deploy_nas.workflows.verify import VerifyRequest, verify, verify_here
 
 PROFILE, BUILD = "profile.json", "build.json"
 _MEASURED = 8
@@ -51,7 +52,10 @@ class BuildRequest:
         output: folder for everything.
         training: of the supernet; its ``output`` is the folder ``supernet`` in it.
         budgets_ms: latency budgets, each with a network of its own; empty: half of the largest subnet's.
-        profile: of this device; made unless given.
+        profile: of the device; this one is profiled unless given.
+        target: address of the device of that profile, to measure the files on; ``None``: they are measured if
+            it is this machine.
+        ssh_options: for a target by ssh.
         threads: intra-op threads of a profile that is made.
         quick: profile fewer networks: quicker, less precise.
         finetune_epochs: of the winners; 0: they are not fine-tuned.
@@ -65,6 +69,8 @@ class BuildRequest:
     training: TrainRequest
     budgets_ms: Sequence[float] = ()
     profile: Path | None = None
+    target: str | None = None
+    ssh_options: Sequence[str] = ()
     threads: int = 1
     quick: bool = False
     finetune_epochs: float = 4.0
@@ -83,8 +89,8 @@ class Built:
     record: BuildRecord
 
     @property
-    def within_budget(self) -> bool:
-        """Whether the file to be used keeps the budget."""
+    def within_budget(self) -> bool | None:
+        """Whether the file to be used keeps the budget; ``None``: it was not measured on its device."""
         return self.record.models[-1].within_budget
 
 
@@ -159,7 +165,7 @@ class BudgetStages:
             seed=self.request.seed,
             allow_unstable=True,
         )
-        here = self._measurable()
+        here = self._is_here() and self.profile.fingerprint.precision == FP32
         found = search_file(
             self.profile,
             best,
@@ -173,10 +179,9 @@ class BudgetStages:
             "search", begun, promised_percent=found.record.predicted.accuracy_percent, tuned=None, models=()
         )
 
-    def _measurable(self) -> bool:
-        """Whether the profile is of this machine, so that candidates can be timed on it."""
-        on = self.profile.fingerprint
-        return on.precision == FP32 and not self.profile.differences(machine.fingerprint_like(on))
+    def _is_here(self) -> bool:
+        """Whether the profile is of this machine, so that candidates and files can be timed on it."""
+        return not self.profile.differences(machine.fingerprint_like(self.profile.fingerprint))
 
     def _finetune(self, winner: ArchitectureRecord) -> None:
         begun = time.monotonic()
@@ -256,20 +261,29 @@ class BudgetStages:
             test = load_images(self.request.test, size=winner.image_size)
         models = []
         for (file, top1), one in zip(known, certified, strict=True):
-            found, int8 = one.verification, one.model.metadata.precision == INT8
+            found = self._on_its_device(file, one.verification)
+            int8 = one.model.metadata.precision == INT8
+            measured_ms = None if found is None else found.measured.latency_ms
             models.append(
                 BuiltModel(
                     file=file.name,
                     precision=one.model.metadata.precision,
-                    predicted_ms=None if int8 else found.predicted_ms,
-                    measured_ms=found.measured.latency_ms,
-                    within_budget=found.measured.latency_ms <= self.budget_ms,
+                    predicted_ms=None if int8 else winner.predicted.latency_ms,
+                    measured_ms=measured_ms,
+                    within_budget=None if measured_ms is None else measured_ms <= self.budget_ms,
                     validation=top1,
                     test=None if test is None else measure_top1(one.model, test),
                 )
             )
         self._finish("verify", begun, models=tuple(models))
         return replace(winner, predicted=predicted)
+
+    def _on_its_device(self, file: Path, here: Verification) -> Verification | None:
+        """A file as measured on the device of the profile; ``None`` if that cannot be reached."""
+        if self.request.target is not None:
+            asked = VerifyRequest(path=file, target=self.request.target, ssh_options=self.request.ssh_options)
+            return verify(asked)[0].verification
+        return here if self._is_here() else None
 
     def _promise(self, predicted: Predicted) -> Predicted:
         """The prediction for the file: what fine-tuning measured replaces what the search predicted."""
