@@ -180,9 +180,7 @@ def trained(folder: Path) -> Samples:
         device="cpu",
         training_s=12.0,
         curve=(LossPoint(epoch=0.5, phase="largest", loss=1.5, elapsed_s=3.0),),
-        subnets=(
-            JudgedSubnet(name="smallest", architecture=space.smallest(), million_macs=1.5, top1=top1),
-        ),
+        subnets=(JudgedSubnet(name="smallest", architecture=space.smallest(), million_macs=1.5, top1=top1),),
     )
     scratch = Provenance(source="random", sha256=None, trained=False, seed=0)
     save_supernet(record, folder)

@@ -84,8 +84,7 @@ def test_defaults(run, builds):
 def test_the_table_says_what_was_promised_and_measured(run, builds):
     builds(RECORD)
     assert run("build", "pictures").stdout.splitlines() == [
-        "budget ms  predicted ms  measured ms  budget  top-1 % (95% interval)  test top-1 %  "
-        "model",
+        "budget ms  predicted ms  measured ms  budget  top-1 % (95% interval)  test top-1 %  model",
         "---------  ------------  -----------  ------  ----------------------  ------------  "
         "-------------------------",
         "    8.000         7.500        7.250  kept    85.0 (76.7 to 90.7)            80.00  "
