@@ -37,7 +37,17 @@ from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, save_build
+from deploy_nas.records.model import Provenance
 from deploy_nas.records.profile import Imported, save_profile
+from deploy_nas.records.supernet import (
+    JudgedSubnet,
+    LossPoint,
+    SupernetRecord,
+    TrainedOn,
+    save_supernet,
+)
+from deploy_nas.training.plans import EMBEDDED
 from deploy_nas.workflows.pareto import front_file
 from deploy_nas.workflows.question import SearchRequest
 from deploy_nas.workflows.search import result_path, search_file
@@ -159,11 +169,70 @@ def accuracies(folder: Path) -> Samples:
     }
 
 
+def trained(folder: Path) -> Samples:
+    """A supernet before and after its predictor, and a build before and after its stages."""
+    space, top1 = get_space("ofa-mbv3-cifar10@3@20+24"), Top1(right=7, images=9)
+    record = SupernetRecord(
+        space=space,
+        labels=("a", "b", "c"),
+        weights_sha256="1" * 64,
+        started_from=Provenance(source="embedded", sha256="2" * 64, trained=True),
+        images=TrainedOn(
+            training=51, validation=9, counts=(17, 17, 17), digest="d", validation_digest="v", own_split=True
+        ),
+        recipes=EMBEDDED.stretches,
+        device="cpu",
+        training_s=12.0,
+        curve=(LossPoint(epoch=0.5, phase="largest", loss=1.5, elapsed_s=3.0),),
+        subnets=(JudgedSubnet(name="smallest", architecture=space.smallest(), million_macs=1.5, top1=top1),),
+    )
+    scratch = Provenance(source="random", sha256=None, trained=False, seed=0)
+    save_supernet(record, folder)
+    build = BuildRecord(
+        space=space.id,
+        budget_ms=8.0,
+        profile="p",
+        weights_sha256="1" * 64,
+        predictor_sha256="3" * 64,
+        seed=0,
+    )
+    save_build(build, folder / "build.json")
+    model = BuiltModel(
+        file="best.onnx",
+        precision="fp32",
+        predicted_ms=7.5,
+        measured_ms=7.4,
+        within_budget=True,
+        validation=top1,
+        test=top1,
+    )
+    done = replace(
+        build,
+        promised_percent=80.0,
+        tuned=Tuned(before=top1, after=top1, kept=False),
+        models=(model, replace(model, file="best.int8.onnx", precision="int8", predicted_ms=None, test=None)),
+        stages_s={"train": 12.5},
+    )
+    return {
+        "supernet": [
+            json.loads((folder / "supernet.json").read_text(encoding="utf-8")),
+            replace(record, predictor_sha256="3" * 64, started_from=scratch).to_json(),
+        ],
+        "build": [json.loads((folder / "build.json").read_text(encoding="utf-8")), done.to_json()],
+    }
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory, made_profile: Any) -> Samples:
     """What the code writes, by format."""
     folder = tmp_path_factory.mktemp("formats")
-    return {**searched(folder, made_profile), **exported(folder), **timed(folder), **accuracies(folder)}
+    return {
+        **searched(folder, made_profile),
+        **exported(folder),
+        **timed(folder),
+        **accuracies(folder),
+        **trained(folder),
+    }
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -208,6 +277,13 @@ def test_something_else_is_refused(name: str, wrong: object) -> None:
         ("kit-plan", 0, ["settings", "rounds"], 0),
         ("check-plan", 0, ["settings", "threads"], 0),
         ("check-result", 0, ["models", "m", "logits"], []),
+        ("supernet", 0, ["labels"], ["a", "a", "b"]),
+        ("supernet", 0, ["images", "training"], 0),
+        ("supernet", 0, ["recipes", 0, "augmentation", "colour"], 1.0),
+        ("supernet", 0, ["subnets", 0, "top1", "percent"], 101.0),
+        ("build", 1, ["budget_ms"], 0.0),
+        ("build", 1, ["models", 0, "precision"], "int4"),
+        ("build", 1, ["tuned", "after"], None),
     ],
 )
 def test_a_wrong_value_is_refused(

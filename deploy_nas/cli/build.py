@@ -121,7 +121,7 @@ _KEPT = {True: "kept", False: "MISSED", None: "unknown"}
 
 
 def summary(done: list[Built]) -> str:
-    """What was promised and what was measured, in a table, and where everything is."""
+    """A table of what was promised and what was measured, and lines about where everything is."""
     rows = []
     lines = []
     for one in done:
@@ -166,7 +166,7 @@ def summary(done: list[Built]) -> str:
     last = done[-1].folder
     lines += [
         "",
-        f"report, for your browser: {shlex.quote(str(last))}/report.html",
-        f"for the device: {shlex.quote(str(last))}/bundle, with infer.py",
+        f"report, for your browser: {shlex.quote(str(last / 'report.html'))}",
+        f"for the device: {shlex.quote(str(last / 'bundle'))}, with infer.py",
     ]
     return "\n".join([show.table(head, rows), *lines])

@@ -25,7 +25,7 @@ from deploy_nas.cli import show
 )
 @click.option("--validation", type=click.Path(path_type=Path), help="As in train.")
 @click.option("--epochs", default=4.0, show_default=True, help="How often each image is seen.")
-@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images a step.")
+@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images per step.")
 @click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like.")
 @click.option(
     "--device",

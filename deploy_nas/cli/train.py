@@ -41,7 +41,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--epochs", type=float, help="How often each image is seen  [10]"),
         click.option("--minutes", type=float, help="Time for the training, instead of epochs."),
         click.option(
-            "--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images a step."
+            "--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images per step."
         ),
         click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like."),
         click.option(

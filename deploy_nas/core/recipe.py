@@ -50,7 +50,7 @@ class Recipe:
         decay_epochs: the learning rate falls over this many epochs at the end of the second phase.
         frozen_steps: steps of the third phase.
         statistics_batches: batches that the shared batch-norm statistics are gathered over.
-        batch_size: images a step.
+        batch_size: images per step.
         peak_lr: highest learning rate of SGD.
         muon_lr, muon_weight_decay: of Muon, for pointwise convolutions; 0: SGD trains those too.
         frozen_lr: highest learning rate of the third phase.

@@ -85,7 +85,7 @@ class Space:
         default_predictor: accuracy predictor that ships with it, named "embedded" in commands.
         published_weights: checkpoint published by its authors, named "pretrained" in commands.
         published_predictor: whether OFA published an accuracy predictor for exactly this space.
-        base: the space that it differs from in classes and image sizes alone; ``None``: there is none.
+        base: the space that it differs from in classes and image sizes alone; ``None`` for any other space.
     """
 
     id: str

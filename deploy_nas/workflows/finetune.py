@@ -43,7 +43,7 @@ class FinetuneRequest:
         images, validation: those that the supernet was trained on.
         output: file for the weights.
         epochs: how often each image is seen.
-        batch_size: images a step.
+        batch_size: images per step.
         flip: whether images may be mirrored.
         device: as in training.
         seed: of everything random.

@@ -66,7 +66,7 @@ class TrainRequest:
         image_sizes: some of the space's; those it profiles by default, up to the size of the images, unless
             given.
         epochs: how often each image is seen; ``minutes``: time for the training instead.
-        batch_size: images a step.
+        batch_size: images per step.
         flip: whether images may be mirrored.
         device: "cpu", "cuda" or "mps"; ``None``: a CUDA device if there is one.
         subnets: to measure for the accuracy predictor, drawn broadly, and two fifths as many of the best; 0:

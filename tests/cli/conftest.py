@@ -4,10 +4,14 @@ import json
 
 import pytest
 
+from deploy_nas.core.measured import Top1
 from deploy_nas.core.predicted import Predicted
-from deploy_nas.core.spaces import embedded_space
+from deploy_nas.core.recipe import Recipe
+from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.records.architecture import ArchitectureRecord
+from deploy_nas.records.model import Provenance
 from deploy_nas.records.profile import save_profile
+from deploy_nas.records.supernet import JudgedSubnet, SupernetRecord, TrainedOn
 
 
 @pytest.fixture
@@ -63,3 +67,26 @@ def stand_in(monkeypatch):
         return calls
 
     return replaced
+
+
+@pytest.fixture
+def supernet_record():
+    """The record of a supernet of three classes, trained on 51 images and judged by 9."""
+    space = get_space("ofa-mbv3-cifar10@3@20+24")
+    judged = [("smallest, 20 px", space.smallest(), 6), ("largest, 24 px", space.largest(24), 8)]
+    return SupernetRecord(
+        space=space,
+        labels=("blue", "green", "red"),
+        weights_sha256="1" * 64,
+        started_from=Provenance(source="embedded", sha256="2" * 64, trained=True),
+        images=TrainedOn(
+            training=51, validation=9, counts=(17, 17, 17), digest="d", validation_digest="v", own_split=True
+        ),
+        recipes=(Recipe(),),
+        device="cpu",
+        training_s=150.0,
+        subnets=tuple(
+            JudgedSubnet(name=name, architecture=subnet, million_macs=2.5, top1=Top1(right=right, images=9))
+            for name, subnet, right in judged
+        ),
+    )

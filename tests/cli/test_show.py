@@ -106,3 +106,44 @@ def test_target_options():
     assert CliRunner().invoke(command, []).output == "None ()\n"
     options = ["--target", "here", "--ssh-option", "-v", "--ssh-option", "-p1"]
     assert CliRunner().invoke(command, options).output == "here ('-v', '-p1')\n"
+
+
+def test_timed_progress_in_a_log_has_a_line_of_each_kind_and_one_a_minute(capsys):
+    now_s = [0.0]
+    update = show._TimedLines(clock=lambda: now_s[0])
+    for what, done, left_s in (
+        ("training: largest", 1, 400.0),
+        ("training: largest", 2, 350.0),
+        ("training: sandwich", 3, None),
+        ("training: sandwich", 5, 90.0),
+    ):
+        update(what, done, 9, left_s)
+        now_s[0] += 59.0
+    now_s[0] += 1.0
+    update("training: sandwich", 6, 9, 45.4)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: largest: 1/9, 7 min left",
+        "training: sandwich: 3/9",
+        "training: sandwich: 6/9, 45 s left",
+    ]
+
+
+def test_timed_progress_without_a_terminal_and_quiet(capsys):
+    with show.timed_progress() as update:
+        update("training", 1, 2, 3.0)
+        update("training", 2, 2, 0.0)
+    assert capsys.readouterr().err == "training: 1/2, 3 s left\n"
+    with show.timed_progress(quiet=True) as update:
+        update("training", 1, 2, None)
+    assert capsys.readouterr().err == ""
+
+
+def test_times_are_said_in_seconds_and_from_two_minutes_on_in_minutes():
+    assert [show.time_left(s) for s in (None, 0.2, 119.0, 120.0, 3600.0)] == [
+        "",
+        "0 s left",
+        "119 s left",
+        "2 min left",
+        "60 min left",
+    ]
+    assert [show.duration(s) for s in (0.4, 48.0, 120.0, 738.0)] == ["0 s", "48 s", "2.0 min", "12.3 min"]

@@ -1,19 +1,30 @@
 """Which weights a supernet gets, and what is said where there are none."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from deploy_nas.adapters import downloads, supernets
-from deploy_nas.core.errors import DownloadError, WeightsError
+from deploy_nas.core.errors import DownloadError, MismatchError, WeightsError
 from deploy_nas.core.resources import Download, Resource
 from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import weights
-from deploy_nas.deploy.weights import default_weights, load_supernet, published_path, weights_path
+from deploy_nas.deploy.weights import (
+    default_weights,
+    load_supernet,
+    published_path,
+    save_tuned,
+    transferred_supernet,
+    weights_path,
+)
+from deploy_nas.records.model import Provenance
+from deploy_nas.records.supernet import SupernetRecord, TrainedOn, save_supernet, space_named
 
 SPACE = embedded_space()
 OTHER = get_space("ofa-mbv3-w1.0")
+OWN = get_space(f"{SPACE.id}@3@20+24")
 
 
 def publishing(**known):
@@ -61,7 +72,7 @@ def test_other_spaces_must_be_told(tmp_path):
 
 def test_weights_that_are_missing_from_their_package():
     lost = replace(SPACE, default_weights=Resource(package="deploy_nas", name="data/gone.safetensors"))
-    with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; reinstall it"):
+    with pytest.raises(WeightsError, match=r"gone\.safetensors: .*missing; reinstall deploy-nas"):
         load_supernet(lost)
 
 
@@ -133,3 +144,103 @@ def test_a_download_that_fails_is_said(monkeypatch):
     monkeypatch.setattr(weights.downloads, "fetch", offline)
     with pytest.raises(DownloadError, match=r"download it elsewhere and name the file \(`weights` PATH\)"):
         weights_path(publishing(sha256="0" * 64), "pretrained")
+
+
+@pytest.fixture(scope="module")
+def supernet(tmp_path_factory):
+    """The folder of a supernet of three classes, with weights as nobody trained them."""
+    folder = tmp_path_factory.mktemp("s") / "supernet"
+    folder.mkdir()
+    supernets.save_weights(supernets.build_supernet(OWN, seed=7), folder / "supernet.safetensors")
+    record = SupernetRecord(
+        space=OWN,
+        labels=("a", "b", "c"),
+        weights_sha256=supernets.weights_hash(folder / "supernet.safetensors"),
+        started_from=Provenance(source="random", sha256=None, trained=False, seed=7),
+        images=TrainedOn(
+            training=9, validation=3, counts=(3, 3, 3), digest="d", validation_digest="v", own_split=True
+        ),
+        recipes=(),
+        device="cpu",
+        training_s=1.0,
+    )
+    save_supernet(record, folder)
+    return folder
+
+
+def differing(net, other):
+    """Names of the tensors in which two nets differ."""
+    theirs = other.state_dict()
+    return [
+        name
+        for name, tensor in net.state_dict().items()
+        if tensor.shape != theirs[name].shape or not np.array_equal(tensor, theirs[name])
+    ]
+
+
+HEAD = ["classifier.linear.weight", "classifier.linear.bias"]
+
+
+def test_weights_that_come_with_a_package_are_pretrained_without_a_download(fetched):
+    assert weights_path(SPACE, "pretrained") == SPACE.default_weights.path
+    _, said = load_supernet(SPACE, "pretrained")
+    assert (said.source, said.trained) == ("pretrained", True) and not fetched
+    with pytest.raises(WeightsError, match="no published weights"):
+        weights_path(OWN, "pretrained")
+
+
+def test_the_folder_of_a_supernet_is_a_name_of_weights(supernet):
+    path = supernet / "supernet.safetensors"
+    assert default_weights(OWN, supernet) == supernet
+    assert weights_path(OWN, supernet) == path
+    _, said = load_supernet(OWN, str(supernet))
+    assert said.sha256 == supernets.weights_hash(path)
+    with pytest.raises(MismatchError, match=rf"is of space {re.escape(OWN.id)}, not {SPACE.id}"):
+        weights_path(SPACE, supernet)
+
+
+def test_the_space_of_a_folder_has_its_weights_as_default(supernet):
+    space = space_named(str(supernet))
+    assert default_weights(space, None) == "embedded"
+    net, said = load_supernet(space)
+    assert said.sha256 == supernets.weights_hash(supernet / "supernet.safetensors")
+    assert not differing(net, supernets.build_supernet(OWN, seed=7))
+
+
+def test_a_transfer_keeps_all_but_the_classifier(tmp_path):
+    donor, own = load_supernet(SPACE)
+    for weights_of in (None, "embedded", "pretrained", str(SPACE.default_weights.path)):
+        net, said = transferred_supernet(OWN, weights_of, seed=0)
+        assert differing(net, donor) == HEAD and said.sha256 == own.sha256
+    again, _ = transferred_supernet(OWN, None, seed=0)
+    other, _ = transferred_supernet(OWN, None, seed=1)
+    assert not differing(again, net) and differing(other, net) == HEAD
+
+
+def test_a_transfer_between_supernets_keeps_the_classifier_where_the_classes_are_as_many(supernet):
+    given = supernets.build_supernet(OWN, seed=7)
+    as_many, said = transferred_supernet(OWN, str(supernet), seed=0)
+    assert not differing(as_many, given) and said.trained
+    more, _ = transferred_supernet(get_space(f"{SPACE.id}@5"), supernet, seed=0)
+    assert differing(more, given) == HEAD
+    file = supernet / "supernet.safetensors"  # of another number of classes than space or base
+    more, said = transferred_supernet(get_space(f"{SPACE.id}@5"), str(file), seed=0)
+    assert differing(more, given) == HEAD and said.source == file.name
+    with pytest.raises(WeightsError, match=rf"are of {re.escape(OWN.id)}, not of {OTHER.id}"):
+        transferred_supernet(get_space(f"{OTHER.id}@3"), supernet, seed=0)
+
+
+def test_a_transfer_of_random_weights_says_so():
+    net, said = transferred_supernet(OWN, "random", seed=3)
+    assert (said.source, said.trained, said.seed) == ("random", False, 3)
+    assert not differing(net, supernets.build_supernet(OWN, seed=3))
+
+
+def test_tuned_weights_are_of_one_subnet_alone(tmp_path):
+    net, path = supernets.build_supernet(OWN, seed=1), tmp_path / "tuned.safetensors"
+    save_tuned(net, OWN, OWN.smallest(), path)
+    loaded, _ = load_supernet(OWN, path, architecture=OWN.smallest())
+    assert not differing(loaded, net)
+    for other in (None, OWN.largest(), OWN.smallest(24)):
+        with pytest.raises(MismatchError, match="were fine-tuned for one subnet, which is not this one"):
+            load_supernet(OWN, path, architecture=other)

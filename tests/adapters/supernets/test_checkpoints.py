@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from deploy_nas.adapters import supernets
-from deploy_nas.adapters.supernets.checkpoints import canonical_key
+from deploy_nas.adapters.supernets.checkpoints import (
+    canonical_key,
+    copy_body,
+    head_name,
+    stored_classes,
+    weights_notes,
+)
 from deploy_nas.core.errors import OutputError, WeightsError
 from deploy_nas.core.spaces import get_space
 
@@ -189,3 +195,63 @@ def test_other_nets_are_refused_naming_the_first_key(tmp_path, small, big):
     refused(path, "floating-point")
     torch.save({**state, key: state[key] * float("nan")}, path)
     refused(path, "infinities or NaNs")
+
+
+def test_notes_are_carried_by_the_file(tmp_path, small):
+    plain, noted = tmp_path / "plain.safetensors", tmp_path / "noted.safetensors"
+    supernets.save_weights(small, plain)
+    supernets.save_weights(small, noted, notes={"about": "für mich"})
+    assert weights_notes(noted) == {"about": "für mich"} and weights_notes(plain) == {}
+    assert weights_notes(tmp_path / "any.pth") == {}
+    net = supernets.build_supernet(SMALL, seed=9)
+    supernets.load_weights(net, SMALL, noted)
+    assert same_weights(net, small)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(noted.read_bytes()[:100])
+    for path in (cut, tmp_path / "gone.safetensors"):
+        with pytest.raises(WeightsError, match="is not a safetensors file, or is cut short"):
+            weights_notes(path)
+
+
+@pytest.mark.parametrize(
+    ("id", "head"),
+    [
+        ("ofa-mbv3-cifar10", "classifier.linear"),
+        ("ofa-resnet50", "classifier.linear.linear"),
+        ("efficientnet-lite0", "classifier.linear.linear"),
+    ],
+)
+def test_the_classifier_is_the_last_linear_layer(id, head):
+    net = supernets.build_supernet(get_space(f"{id}@3"))
+    assert head_name(net) == head
+    assert net.state_dict()[f"{head}.weight"].shape[0] == 3
+
+
+@pytest.mark.parametrize("container", [True, False])
+def test_classes_of_a_checkpoint_are_counted_whatever_its_names(tmp_path, small, container):
+    torch.save(published(small, container), tmp_path / "published.pth")
+    supernets.save_weights(supernets.build_supernet(get_space(f"{SMALL.id}@7")), tmp_path / "7.safetensors")
+    assert stored_classes(small, tmp_path / "published.pth") == 10
+    assert stored_classes(small, tmp_path / "7.safetensors") == 7
+
+
+def test_classes_of_published_weights_are_counted_through_the_nets_own_names():
+    space = get_space("efficientnet-lite0")
+    assert stored_classes(supernets.build_supernet(space), space.default_weights.path) == 1000
+
+
+def test_a_file_without_a_classifier_is_refused(tmp_path, small):
+    state = {k: v for k, v in small.state_dict().items() if not k.startswith("classifier")}
+    torch.save(state, tmp_path / "body.pth")
+    with pytest.raises(WeightsError, match="holds no classifier of this supernet"):
+        stored_classes(small, tmp_path / "body.pth")
+
+
+def test_a_body_is_copied_and_the_classifier_left(small):
+    net = supernets.build_supernet(get_space(f"{SMALL.id}@3"), seed=4)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    copy_body(small, net)
+    given = small.state_dict()
+    for name, tensor in net.state_dict().items():
+        own = name.startswith("classifier.")
+        assert torch.equal(tensor, before[name] if own else given[name]), name
