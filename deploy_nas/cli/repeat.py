@@ -40,7 +40,8 @@ def commands_to_repeat(
             lines.append(" ".join([*find(said, quoted, asked), *_question_options(said, asked, profile)]))
         given = {name: f" --{name} {quoted[name]}" for name in ("space", "images") if name in quoted}
         space = given.get("space", "")
-        weights = space or ("" if profile.space.default_weights is not None else " --weights WEIGHTS")
+        tuned = f" --weights {quoted['weights']}" if "weights" in quoted else ""
+        weights = space + tuned or ("" if profile.space.default_weights is not None else " --weights WEIGHTS")
         best, model = quoted["best"], quoted["model"]
         shown = f"--model {model}{given.get('images', '')}{space} -o {quoted['report']}"
         return [

@@ -117,8 +117,12 @@ def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
     click.echo(
         "\nnext:\n"
         f"  deploy-nas profile --space {folder} -o my.profile.json\n"
-        f"  deploy-nas search --space {folder} --profile my.profile.json --max-latency-ms MS -o best.json\n"
-        f"  deploy-nas export best.json --space {folder}"
+        + (
+            f"  deploy-nas search --space {folder} --profile my.profile.json --max-latency-ms MS\n"
+            f"  deploy-nas export best.json --space {folder}"
+            if done.predictor is not None
+            else f"  deploy-nas accuracy collect --space {folder} --images VALIDATION_IMAGES"
+        )
     )
 
 

@@ -67,6 +67,10 @@ def with_classes(space: Space, classes: int, image_sizes: Sequence[int] | None =
             subject=name,
             hint=f"it has {', '.join(map(str, space.image_sizes))}",
         )
+    if space.base is not None:
+        raise UnknownSpaceError(
+            "is of classes of your own already", subject=space.id, hint=f"name {space.base.id}"
+        )
     *first, last = space.slots
     return replace(
         space,

@@ -208,7 +208,7 @@ def published_path(space: Space, *, progress: downloads.Progress | None = None) 
         raise WeightsError(
             "this space has no published weights to download",
             subject=space.id,
-            hint=f"{have} have; for others name a checkpoint (`weights` PATH)",
+            hint=f"{have} have; for others name a checkpoint (`weights` PATH), or random",
         )
     if published.sha256 is None and published.git_blob_id is None:
         raise WeightsError(

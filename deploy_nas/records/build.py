@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy_nas.core.fields import Fields, check_format
@@ -96,6 +96,9 @@ class BuildRecord:
         weights_sha256: of the supernet.
         predictor_sha256: of the accuracy predictor.
         seed: of search and fine-tuning.
+        finetune_epochs: of the winner.
+        int8: whether INT8 is tried, and how many points of top-1 it may lose; ``None``: it is not tried.
+        test: the test images, as they were named.
         promised_percent: top-1 that the search predicted; ``None`` before it ran.
         tuned: of the winner; ``None``: not done, or not asked for.
         models: the finished files, the last of which is to be used; empty until they are verified.
@@ -109,15 +112,26 @@ class BuildRecord:
     weights_sha256: str
     predictor_sha256: str | None
     seed: int
+    finetune_epochs: float = 0.0
+    int8: float | None = None
+    test: str | None = None
     promised_percent: float | None = None
     tuned: Tuned | None = None
     models: tuple[BuiltModel, ...] = ()
     no_int8: str = ""
     stages_s: Mapping[str, float] = field(default_factory=dict)
 
-    def same_question(self, other: BuildRecord) -> bool:
-        """Whether both ask for the same, so that one goes on with the other's work."""
-        return self._question == other._question
+    def going_on(self, asked: BuildRecord) -> BuildRecord:
+        """``asked`` with what is done of it here, as far as the stages were asked for alike."""
+        if self._question != asked._question:
+            return asked
+        done = replace(asked, promised_percent=self.promised_percent, stages_s=self.stages_s)
+        if self.finetune_epochs != asked.finetune_epochs:
+            return done
+        done = replace(done, tuned=self.tuned)
+        if (self.int8, self.test) != (asked.int8, asked.test):
+            return done
+        return replace(done, models=self.models, no_int8=self.no_int8)
 
     @property
     def _question(self) -> tuple[object, ...]:
@@ -141,6 +155,9 @@ class BuildRecord:
             "weights_sha256": self.weights_sha256,
             "predictor_sha256": self.predictor_sha256,
             "seed": self.seed,
+            "finetune_epochs": self.finetune_epochs,
+            "int8": self.int8,
+            "test": self.test,
             "promised_percent": self.promised_percent,
             "tuned": None if self.tuned is None else self.tuned.to_json(),
             "models": [model.to_json() for model in self.models],
@@ -165,6 +182,9 @@ def load_build(path: Path) -> BuildRecord:
         weights_sha256=value.text("weights_sha256"),
         predictor_sha256=value.optional_text("predictor_sha256"),
         seed=value.integer("seed", 0),
+        finetune_epochs=value.number("finetune_epochs"),
+        int8=value.optional_number("int8"),
+        test=value.optional_text("test"),
         promised_percent=value.optional_number("promised_percent"),
         tuned=Tuned.from_json(value.fields("tuned")) if value.holds("tuned") else None,
         models=tuple(BuiltModel.from_json(model) for model in value.objects("models")),

@@ -53,6 +53,21 @@ _LOG_EVERY = 50
 PHASES = ("largest", "sandwich", "frozen")
 
 
+def usable_device(name: str | None) -> torch.device:
+    """The device of that name; ``None``: a CUDA device if there is one, else the CPU.
+
+    Raises:
+        OptionError: this machine, or this build of torch, has no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not have.get(name, False):
+        usable = ", ".join(kind for kind, there in have.items() if there)
+        raise OptionError(f"{name} cannot be used here", subject="device", hint=f"usable are {usable}")
+    return torch.device(name)
+
+
 class Trainer:
     """Runs the three phases; :meth:`run` returns the trained state dict.
 
@@ -94,7 +109,7 @@ class Trainer:
         self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
         self.origin, self.checkpoint_every_s = origin, checkpoint_every_s
         self.on_step = on_step or (lambda step: None)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = usable_device(device)
         torch.backends.cudnn.deterministic = True  # no slower here
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
         self.rng = np.random.default_rng(recipe.seed)

@@ -103,7 +103,7 @@ def fine_tuning(
     Args:
         images: number of images to train on.
         epochs: of the first two phases together, above 0.
-        batch_size: images a step, at least 2.
+        batch_size: images per step, at least 2.
         augmentation, balance, seed: as of :class:`Recipe`.
 
     Raises:

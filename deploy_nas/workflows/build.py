@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deploy_nas.core.errors import BudgetError, MismatchError
+from deploy_nas.adapters.images import load_images
+from deploy_nas.core.errors import BudgetError, ImagesError, MismatchError, OptionError
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import make_folder
 from deploy_nas.records.profile import Profile, load_profile
@@ -30,7 +31,8 @@ from deploy_nas.workflows.profile import ProfileRequest, profile_device
 from deploy_nas.workflows.question import LATENCY, SearchRequest
 from deploy_nas.workflows.report import Commands
 from deploy_nas.workflows.stages import Log, Progress
-from deploy_nas.workflows.train import TrainRequest, space_for, train
+from deploy_nas.workflows.train import TrainRequest, check_training, space_for, train
+from deploy_nas.workflows.training_images import look_at
 
 __all__ = ["BuildRequest", "Built", "build", "check_budgets", "training_for"]
 
@@ -64,10 +66,11 @@ def build(
         InputError: unusable images, options or files.
     """
     say, said = log or (lambda line: None), progress or (lambda *_: None)
-    for budget_ms in request.budgets_ms:
-        parse_budgets({LATENCY: budget_ms}, [LATENCY])
+    check_request(request)
     make_folder(request.output)
     space = space_for(request.training)
+    if request.test is not None:
+        check_test_images(request.test, request.training.images)
     begun = time.monotonic()
     profile = _profile(request, space, say, said)
     budgets_ms = [*request.budgets_ms] or [_default_budget_ms(profile)]
@@ -80,6 +83,33 @@ def build(
         BudgetStages(request, trained, profile, budget_ms, say, said).build(stages, commands)
         for budget_ms in budgets_ms
     ]
+
+
+def check_request(request: BuildRequest) -> None:
+    """Raise for an option out of range, before anything is read or timed.
+
+    Raises:
+        BudgetError: an invalid budget.
+        OptionError: another option.
+    """
+    for budget_ms in request.budgets_ms:
+        parse_budgets({LATENCY: budget_ms}, [LATENCY])
+    check_training(request.training)
+    if not request.training.subnets:
+        raise OptionError("must be at least 30: the search needs an accuracy predictor", subject="subnets")
+    if not 0 <= request.finetune_epochs < 1e4:
+        raise OptionError(f"must be 0 to 10,000, is {request.finetune_epochs}", subject="finetune_epochs")
+    if not 0 <= request.max_accuracy_drop <= 100:
+        raise OptionError(
+            f"must be from 0 to 100, is {request.max_accuracy_drop}", subject="max_accuracy_drop"
+        )
+
+
+def check_test_images(test: Path, images: Path) -> None:
+    """Raise :class:`ImagesError` unless the test images are of classes that are trained."""
+    classes = look_at(images).classes
+    if odd := sorted(set(load_images(test, limit_per_class=1, size=32).classes) - set(classes)):
+        raise ImagesError(f"class {odd[0]!r} is not in the training images", subject=str(test))
 
 
 def _profile(request: BuildRequest, space: Space, say: Log, said: Progress) -> Profile:

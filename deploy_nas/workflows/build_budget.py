@@ -124,10 +124,13 @@ class BudgetStages:
             weights_sha256=held.weights_sha256,
             predictor_sha256=held.predictor_sha256,
             seed=self.request.seed,
+            finetune_epochs=self.request.finetune_epochs,
+            int8=self.request.max_accuracy_drop if self.request.int8 else None,
+            test=None if self.request.test is None else str(self.request.test),
         )
         path = self.folder / BUILD
-        if path.is_file() and (old := load_build(path)).same_question(new):
-            return old
+        if path.is_file():
+            new = load_build(path).going_on(new)
         save_build(new, path)
         return new
 
@@ -310,6 +313,7 @@ class BudgetStages:
         paths = {
             "profile": self.request.profile or self.request.output / PROFILE,
             "space": self.trained.folder,
+            **({} if self._weights is None else {"weights": self._weights}),
             "best": self.folder / "best.json",
             "model": self.folder / "best.onnx",
             "report": self.folder / "report.html",

@@ -14,7 +14,6 @@ from deploy_nas.core.errors import ImagesError, MismatchError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.space import Space
-from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.records.files import read_json, write_json
 from deploy_nas.records.model import Provenance
 from deploy_nas.records.supernet import LossPoint
@@ -159,16 +158,8 @@ class Stages:
         self.space, self.training, self.work = space, training, work
         self.device, self.log, self.on_step = device, log, on_step
 
-    def run(self, plan: Plan, weights: str | None) -> Stretches:
-        """Train by a plan, from ``weights`` as :func:`transferred_supernet` takes them."""
-        begun: list[Provenance] = []
-
-        def first() -> nn.Module:
-            net, provenance = transferred_supernet(self.space, weights, seed=plan.stretches[0].seed)
-            begun.append(provenance)
-            return net
-
-        net = first()
+    def run(self, plan: Plan, net: nn.Module, started_from: Provenance) -> Stretches:
+        """Train by a plan, from a net as :func:`~deploy_nas.deploy.weights.transferred_supernet` gives it."""
         stages: list[Stage] = []
         teacher = None
         if plan.teacher is not None:
@@ -191,11 +182,11 @@ class Stages:
             folder = self.work / f"stretch-{number}"
             begin: dict[str, str | None] = origin(self.training, start, teacher)
             if start is None:
-                begin["started_from_sha256"] = begun[0].sha256
+                begin["started_from_sha256"] = started_from.sha256
             stages.append(self._stage(folder, recipe, begin, self._net(start, net), plan.half, teacher))
             start = folder / _WEIGHTS
         assert start is not None  # noqa: S101 - a plan has at least one stretch
-        return Stretches(weights=start, started_from=begun[0], stages=tuple(stages))
+        return Stretches(weights=start, started_from=started_from, stages=tuple(stages))
 
     def _net(self, start: Path | None, net: nn.Module) -> Callable[[], Elastic]:
         def build() -> Elastic:

@@ -12,13 +12,14 @@ import numpy as np
 
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters.images import ReadingReport, near_duplicates
-from deploy_nas.core.errors import OptionError, OutputError
+from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.device.memory import available_bytes
 from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
+from deploy_nas.records.model import Provenance
 from deploy_nas.records.supernet import (
     PREDICTOR,
     RECORD,
@@ -31,7 +32,7 @@ from deploy_nas.records.supernet import (
     load_supernet_record,
     save_supernet,
 )
-from deploy_nas.training.loop import Trainer
+from deploy_nas.training.loop import Trainer, usable_device
 from deploy_nas.training.needs import check_memory, training_bytes
 from deploy_nas.training.plans import Plan, augmentation_for, balance_for, fine_tuning
 from deploy_nas.training.progress import Step
@@ -48,7 +49,6 @@ DEFAULT_EPOCHS = 10.0
 # Fewer architectures for the perceptron to learn from than by default: its teacher, fitted to labels from a
 # few hundred images, is uncertain by points, not by hundredths.
 OWN_IMAGES_FIT = FitSettings(taught=24_000)
-_PLAN = "plan.json"
 _SHOWN = 3
 
 
@@ -130,7 +130,7 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
         WeightsError, UnknownSpaceError: of the space to start from.
     """
     log = log or (lambda line: None)
-    _check(request)
+    check_training(request)
     make_folder(request.output)
     space = space_for(request)
     images = read_images(request.images, space, request.validation)
@@ -140,8 +140,6 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
         f"{space.classes} classes of {counts.min()} to {counts.max()} images"
     )
     _say_duplicates(images, log)
-    if request.force:
-        _cleared(request.output)
     plan = _plan(request, space, images, log)
     if request.device in (None, "cpu"):
         needed = training_bytes(space, request.batch_size)
@@ -154,6 +152,7 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
         plan,
         weights=request.weights,
         device=request.device,
+        force=request.force,
         log=log,
         progress=progress,
     )
@@ -182,10 +181,24 @@ def space_for(request: TrainRequest) -> Space:
     Raises:
         ImagesError, UnknownSpaceError: see :func:`train`.
     """
+    if is_supernet(request.space):
+        raise OptionError(
+            f"{request.space} is the folder of a trained supernet",
+            subject="space",
+            hint="name it as `weights`",
+        )
     base = get_space(request.space)
     found = look_at(request.images)
-    sizes = request.image_sizes or image_sizes_for(base, found.median_side)
-    return with_classes(base, len(found.classes), sizes)
+    if base.base is None:
+        sizes = request.image_sizes or image_sizes_for(base, found.median_side)
+        return with_classes(base, len(found.classes), sizes)
+    if base.classes != len(found.classes):
+        raise ImagesError(
+            f"{len(found.classes)} class folders, {base.id} has {base.classes} classes",
+            subject=str(request.images),
+            hint=f"name {base.base.id}, which takes any number",
+        )
+    return base if request.image_sizes is None else with_classes(base.base, base.classes, request.image_sizes)
 
 
 def _say_duplicates(images: TrainingImages, log: Log) -> None:
@@ -199,13 +212,15 @@ def _say_duplicates(images: TrainingImages, log: Log) -> None:
         )
 
 
-def _check(request: TrainRequest) -> None:
+def check_training(request: TrainRequest) -> None:
+    """Raise :class:`OptionError` for an option out of range, before anything is read."""
     if request.epochs is not None and request.minutes is not None:
         raise OptionError("or a number of epochs, not both", subject="minutes")
     if request.minutes is not None and not 0 < request.minutes < 1e5:
         raise OptionError(f"must be above 0, is {request.minutes}", subject="minutes")
     if request.subnets and request.subnets < 30:
         raise OptionError(f"must be 0 or at least 30, is {request.subnets}", subject="subnets")
+    usable_device(request.device)
 
 
 # -- the plan --------------------------------------------------------------------------------------
@@ -227,12 +242,19 @@ def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log)
 
     if request.minutes is None:
         return plan(DEFAULT_EPOCHS if request.epochs is None else request.epochs)
-    kept = request.output / WORK / _PLAN
-    asked = {"minutes": request.minutes, "images": images.training.digest, "space": space.id}
+    asked = {
+        "minutes": request.minutes,
+        "images": images.training.digest,
+        "space": space.id,
+        "weights": request.weights,
+        "batch_size": request.batch_size,
+        "device": request.device,
+        "seed": request.seed,
+    }
+    name = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
+    kept = request.output / WORK / f"epochs-{name}.json"
     if kept.is_file():
-        held = read_json(kept)
-        if all(held.value.get(key) == value for key, value in asked.items()):
-            return plan(held.number("epochs", positive=True))
+        return plan(read_json(kept).number("epochs", positive=True))
     one = plan(1.0)
     seconds = _step_s(request, space, images, one)
     epochs = epochs_within(60.0 * request.minutes, one, len(images.training), seconds)
@@ -290,12 +312,14 @@ def train_on(
     *,
     weights: str | None = None,
     device: str | None = None,
+    force: bool = False,
     log: Log | None = None,
     progress: Progress | None = None,
 ) -> SupernetRecord:
     """Train a space's supernet by a plan, and write it with its record into a folder.
 
-    What ``folder/work`` holds of this training is not trained again.
+    What ``folder/work`` holds of this training is not trained again. With ``force``, what the folder holds of
+    another training is removed, once this one can begin.
 
     Raises:
         MismatchError: the folder holds another training.
@@ -305,23 +329,32 @@ def train_on(
     """
     log, said = log or (lambda line: None), progress or (lambda *_: None)
     check_images(space, images.training)
+    net, started_from = transferred_supernet(space, weights, seed=plan.stretches[0].seed)
     if is_supernet(folder):
         held = load_supernet_record(folder)
-        same = (held.space.id, held.images.digest, held.recipes)
-        if same == (space.id, images.training.digest, plan.stretches):
+        if _same_training(held, space, images, plan, started_from):
             log("this supernet is trained already")
             return held
-        raise OutputError(
-            "holds a supernet of another training",
-            subject=str(folder),
-            hint="name another `output`, or use `force` to replace it",
-        )
+        if not force:
+            raise OutputError(
+                "holds a supernet of another training",
+                subject=str(folder),
+                hint="name another `output`, or use `force` to replace it",
+            )
+        _cleared(folder)
 
     def on_step(step: Step) -> None:
         said(f"training: {step.phase}", step.done, step.total, step.remaining_s)
 
     stages = Stages(space, images.training, folder / WORK, device=device, log=log, on_step=on_step)
-    done = stages.run(plan, weights)
+    try:
+        done = stages.run(plan, net, started_from)
+    except MismatchError:
+        if not force:
+            raise
+        _cleared(folder)
+        net, started_from = transferred_supernet(space, weights, seed=plan.stretches[0].seed)
+        done = stages.run(plan, net, started_from)
     data = done.weights.read_bytes()
     write_atomic(folder / WEIGHTS, data, force=True)
     record = SupernetRecord(
@@ -347,8 +380,18 @@ def train_on(
     return record
 
 
+def _same_training(
+    held: SupernetRecord, space: Space, images: TrainingImages, plan: Plan, started_from: Provenance
+) -> bool:
+    """Whether a finished supernet is what this training would make."""
+    then = (held.space.id, held.recipes, held.images.digest, held.images.validation_digest)
+    now = (space.id, plan.stretches, images.training.digest, images.validation.digest)
+    return then == now and held.started_from.sha256 == started_from.sha256
+
+
 def _cleared(folder: Path) -> None:
     """Remove a supernet that is to be replaced; files of others stay."""
     for name in (RECORD, WEIGHTS, PREDICTOR, SUBNETS):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
+    for stage in (folder / WORK).glob("*/"):  # the epochs chosen for a time stay
+        shutil.rmtree(stage, ignore_errors=True)

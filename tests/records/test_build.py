@@ -41,9 +41,18 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
 
 
 def test_only_what_is_asked_makes_it_the_same_question() -> None:
-    assert RECORD.same_question(replace(RECORD, models=(), tuned=None, stages_s={}))
+    asked = replace(RECORD, promised_percent=None, models=(), tuned=None, stages_s={}, no_int8="")
+    assert RECORD.going_on(asked) == RECORD
     for changes in ({"budget_ms": 0.6}, {"profile": "d"}, {"weights_sha256": "3"}, {"seed": 1}):
-        assert not RECORD.same_question(replace(RECORD, **changes))
+        assert RECORD.going_on(replace(asked, **changes)) == replace(asked, **changes)
+
+
+def test_a_stage_counts_if_it_and_those_before_were_asked_for_alike() -> None:
+    asked = replace(RECORD, promised_percent=None, models=(), tuned=None, stages_s={}, no_int8="")
+    longer = RECORD.going_on(replace(asked, finetune_epochs=9.0))
+    assert longer.promised_percent == 81.5 and longer.tuned is None and not longer.models
+    tested = RECORD.going_on(replace(asked, test="t"))
+    assert tested.tuned == RECORD.tuned and not tested.models
 
 
 def test_a_damaged_or_newer_file_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, Reco
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.spaces import get_space
+from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.training.plans import EMBEDDED, Plan
 from deploy_nas.workflows.stages import Stages, check_images
 
@@ -38,7 +39,8 @@ def images(rng):
 def train(images, work, *stretches, teacher=None):
     said: list[str] = []
     stages = Stages(SPACE, images, work, log=said.append)
-    done = stages.run(Plan(stretches=stretches, teacher=teacher, half=True), "random")
+    net, started_from = transferred_supernet(SPACE, "random", seed=stretches[0].seed)
+    done = stages.run(Plan(stretches=stretches, teacher=teacher, half=True), net, started_from)
     return done, [line for line in said if " step " in line]
 
 
