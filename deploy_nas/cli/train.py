@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.core.spaces import PHOTOGRAPHS
 
 if TYPE_CHECKING:
     from deploy_nas.workflows.train import Trained, TrainRequest
@@ -20,7 +21,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--space",
-            default="efficientnet-lite0",
+            default=PHOTOGRAPHS,
             show_default=True,
             metavar="ID",
             help="Search space to start from.",

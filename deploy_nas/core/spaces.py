@@ -25,6 +25,8 @@ from deploy_nas.core.resources import Download, Resource
 from deploy_nas.core.space import Space
 
 _EMBEDDED = "ofa-mbv3-cifar10"
+PHOTOGRAPHS = "efficientnet-lite0"
+"""The space that training starts from unless another is named: it comes with pretrained weights."""
 _CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _IMAGENET_SIZES = (128, 144, 160, 176, 192, 208, 224)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploy_nas.accuracy.heldout import HeldOut
+from deploy_nas.adapters.images import LeftOut, ReadingReport
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.workflows import train as workflow
 from deploy_nas.workflows.subnet_accuracy import PredictorMade
@@ -23,7 +24,7 @@ def trained(supernet_record):
         record=supernet_record,
         images=SimpleNamespace(),
         predictor=PredictorMade(held_out=HELD_OUT),
-        skipped=("red/3.png",),
+        readings=(ReadingReport(used=9, left_out=(LeftOut("red/3.png", "is cut short"),)),),
     )
 
 
@@ -48,7 +49,7 @@ def test_defaults(run, stand_in, trained):
     (((request, *_), _),) = calls
     assert (request.output, request.space) == (Path("supernet"), "efficientnet-lite0")
     assert (request.weights, request.image_sizes, request.epochs, request.minutes) == (None, None, None, 30.0)
-    assert (request.batch_size, request.subnets, request.seed) == (32, 150, 0)
+    assert (request.batch_size, request.subnets, request.seed) == (32, 100, 0)
     assert (request.flip, request.force) == (True, False)
 
 
@@ -68,10 +69,10 @@ def test_the_table_and_the_next_commands(run, stand_in, trained):
         "",
         "next:",
         "  deploy-nas profile --space 'my folder' -o my.profile.json",
-        "  deploy-nas search --space 'my folder' --profile my.profile.json --max-latency-ms MS -o best.json",
+        "  deploy-nas search --space 'my folder' --profile my.profile.json --max-latency-ms MS",
         "  deploy-nas export best.json --space 'my folder'",
     ]
-    assert "skipped 1 unreadable images (red/3.png)" in done.stderr
+    assert "red/3.png is cut short" in done.stderr
 
 
 def test_json(run, stand_in, trained, supernet_record):
