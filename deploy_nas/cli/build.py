@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import show, train
+from deploy_nas.report.facts import NOTABLE_SPEED
 
 if TYPE_CHECKING:
     from deploy_nas.workflows.build import Built
@@ -138,6 +139,12 @@ def summary(done: list[Built]) -> str:
                     None if test is None else test.percent,
                     str(one.folder / model.file),
                 ]
+            )
+        speeds = [model.speed for model in one.record.models if model.speed is not None]
+        if speeds and abs(speeds[0] - 1) > NOTABLE_SPEED:
+            lines.append(
+                f"{one.folder}: when the files were measured, the device ran at {speeds[0]:.2f} times the speed "
+                "of the profile"
             )
         if one.within_budget is None:
             lines.append(

@@ -47,6 +47,7 @@ class BuiltModel:
         measured_ms: its latency as verified on the device of the profile; ``None``: it was not measured
             there.
         within_budget: whether that keeps the budget; ``None``: unknown.
+        speed: of the device then, relative to its speed when profiled; ``None``: unknown.
         validation: top-1 on the validation images.
         test: top-1 on test images; ``None`` without any.
     """
@@ -58,6 +59,7 @@ class BuiltModel:
     within_budget: bool | None
     validation: Top1
     test: Top1 | None = None
+    speed: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
@@ -69,6 +71,7 @@ class BuiltModel:
             "within_budget": self.within_budget,
             "validation": self.validation.to_json(),
             "test": None if self.test is None else self.test.to_json(),
+            "speed": self.speed,
         }
 
     @classmethod
@@ -82,6 +85,7 @@ class BuiltModel:
             within_budget=value.optional_boolean("within_budget"),
             validation=Top1.from_json(value.fields("validation")),
             test=Top1.from_json(value.fields("test")) if value.holds("test") else None,
+            speed=value.optional_number("speed", positive=True),
         )
 
 

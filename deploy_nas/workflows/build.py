@@ -73,6 +73,7 @@ def build(
         check_test_images(request.test, request.training.images)
     begun = time.monotonic()
     profile = _profile(request, space, say, said)
+    say(profile_verdict(profile))
     budgets_ms = [*request.budgets_ms] or [_default_budget_ms(profile)]
     check_budgets(profile, budgets_ms)
     stages = {"profile": time.monotonic() - begun}
@@ -133,6 +134,18 @@ def _profile(request: BuildRequest, space: Space, say: Log, said: Progress) -> P
         space=space.id, output=path, threads=request.threads, quick=request.quick, seed=request.seed
     )
     return profile_device(asked, on_network)
+
+
+def profile_verdict(profile: Profile) -> str:
+    """How far the profile's predictions can be trusted, in a line."""
+    held_out = profile.validation
+    said = "profile: not validated"
+    if held_out is not None:
+        said = (
+            f"profile: mean error {held_out.mean_error_percent:.1f}% on {held_out.networks} other networks, "
+            f"worst {held_out.worst_error_percent:.1f}%"
+        )
+    return said if profile.stable else f"{said}; UNSTABLE: {'; '.join(profile.noise.faults)}"
 
 
 def _ends_ms(profile: Profile) -> tuple[float, float]:

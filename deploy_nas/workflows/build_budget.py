@@ -257,7 +257,7 @@ class BudgetStages:
         known = known or [(path, measure_top1(read_model(path), validation))]
         self._finish("export", begun, no_int8=no_int8)
         begun = time.monotonic()
-        certified = certify_files(known, log=self.say)
+        certified = certify_files(known, profile=self.profile, log=self.say)
         make_bundle([one.model for one in certified], self.folder / "bundle", force=True)
         test = None
         if self.request.test is not None:
@@ -276,6 +276,7 @@ class BudgetStages:
                     within_budget=None if measured_ms is None else measured_ms <= self.budget_ms,
                     validation=top1,
                     test=None if test is None else measure_top1(one.model, test),
+                    speed=None if found is None else found.speed,
                 )
             )
         self._finish("verify", begun, models=tuple(models))

@@ -12,6 +12,7 @@ from deploy_nas.deploy.bundle import make_bundle
 from deploy_nas.deploy.model_file import ModelFile, certify, read_model
 from deploy_nas.deploy.verify import Verification, certificate_of
 from deploy_nas.records.bundle import Manifest
+from deploy_nas.records.profile import Profile
 from deploy_nas.workflows.export import Exported, ExportRequest
 from deploy_nas.workflows.verify import images_for, top1_of, verify_here
 
@@ -50,7 +51,7 @@ def bundle(
     known: list[tuple[Path, Top1 | None]] = [(exported.report.path, None)]
     if quantized is not None:  # on images held out of the calibration
         known = [(exported.report.path, quantized.float_top1), (quantized.path, quantized.int8_top1)]
-    certified = certify_files(known, request.images, log)
+    certified = certify_files(known, request.images, log=log)
     (log or (lambda line: None))("bundling")
     manifest = make_bundle([one.model for one in certified], output, force=request.force)
     first, last = certified[0].model, certified[-1].model
@@ -76,6 +77,7 @@ class Certified:
 def certify_files(
     known: Sequence[tuple[Path, Top1 | None]],
     images: Path | None = None,
+    profile: Profile | None = None,
     log: Callable[[str], None] | None = None,
 ) -> list[Certified]:
     """Verify exported files here and write their certificates into them; raises as :func:`bundle`.
@@ -83,6 +85,7 @@ def certify_files(
     Args:
         known: files, each with its top-1 if that was measured.
         images: labelled images to measure the top-1 of the others on.
+        profile: of this device, whose sentinel tells its speed now; used for files of its precision.
         log: called with a line at each step.
     """
     certified = []
@@ -90,7 +93,8 @@ def certify_files(
         if log is not None:
             log(f"verifying {path.name}")
         model = read_model(path)
-        found = verify_here(model)
+        same = profile is not None and profile.fingerprint.precision == model.metadata.precision
+        found = verify_here(model, profile if same else None)
         reading = None
         if top1 is None and images is not None:
             measured = top1_of(model, images_for(model, images))
