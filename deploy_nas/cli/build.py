@@ -143,8 +143,8 @@ def summary(done: list[Built]) -> str:
         speeds = [model.speed for model in one.record.models if model.speed is not None]
         if speeds and abs(speeds[0] - 1) > NOTABLE_SPEED:
             lines.append(
-                f"{one.folder}: when the files were measured, the device ran at {speeds[0]:.2f} times the speed "
-                "of the profile"
+                f"{one.folder}: when the files were measured, the device ran at {speeds[0]:.2f} times the "
+                "speed of the profile"
             )
         if one.within_budget is None:
             lines.append(
