@@ -11,7 +11,7 @@ from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import save_profile
 from deploy_nas.workflows.build import BuildRequest, build, check_budgets, training_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+pytestmark = pytest.mark.slow
 
 SPACE = "ofa-mbv3-cifar10@3@20+24"
 

@@ -15,7 +15,7 @@ from deploy_nas.workflows import finetune as workflow
 from deploy_nas.workflows.export import ExportRequest, export
 from deploy_nas.workflows.finetune import FinetuneRequest, finetune
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.training.plans import EMBEDDED, Plan
 from deploy_nas.workflows.stages import Stages, check_images
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+pytestmark = pytest.mark.slow
 
 SPACE = get_space("ofa-mbv3-cifar10")
 # 20 images, 10 a batch: 2 steps an epoch.

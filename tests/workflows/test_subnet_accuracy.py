@@ -12,7 +12,7 @@ from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import load_accuracy_data
 from deploy_nas.workflows.subnet_accuracy import PredictorFiles, PredictorSettings, make_predictor
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+pytestmark = pytest.mark.slow
 
 SPACE = get_space("ofa-mbv3-cifar10")
 QUICK = FitSettings(hidden=(16, 16), taught=100, epochs=2)

@@ -19,7 +19,7 @@ from deploy_nas.records.supernet import load_supernet_record, space_named
 from deploy_nas.training.plans import augmentation_for, fine_tuning
 from deploy_nas.workflows.train import epochs_within, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared_out]
+pytestmark = pytest.mark.slow
 
 
 def test_the_folder_holds_a_supernet_that_knows_the_classes(trained):
