@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -100,17 +101,30 @@ def _by_accuracy(timed: Sequence[Candidate]) -> list[Candidate]:
     return sorted(timed, key=lambda c: -(c.record.predicted.accuracy or 0.0))
 
 
+def clear_of_noise_ms(question: Question) -> float:
+    """The budget less what the profile cannot tell apart, ms."""
+    noise = question.profile.noise.resolution_percent / 100.0
+    return question.request.budgets[LATENCY] / (1.0 + noise)
+
+
 def best_measured(
-    timed: Sequence[Candidate], fallback: ArchitectureRecord, interrupted: bool
+    timed: Sequence[Candidate],
+    fallback: ArchitectureRecord,
+    interrupted: bool,
+    clear_ms: float = math.inf,
 ) -> tuple[ArchitectureRecord, BudgetMissedError | None]:
     """The most accurate candidate within its budget, and the error if all miss it.
 
-    A run stopped before any was found returns ``fallback``, the search's own answer, unless that was timed.
+    Candidates of at most ``clear_ms`` come first (:func:`clear_of_noise_ms`): of several near the budget, the
+    one that was measured within it may have been lucky, and misses it the next time. A run stopped before any
+    was found returns ``fallback``, the search's own answer, unless that was timed.
     """
-    for candidate in timed:
-        record, measured = candidate.record, candidate.measured
-        if measured is not None and measured.within_budget:
-            return replace(record, predicted=replace(record.predicted, measured_ms=measured.latency_ms)), None
+    for most_ms in (clear_ms, math.inf):
+        for candidate in timed:
+            record, measured = candidate.record, candidate.measured
+            if measured is not None and measured.within_budget and measured.latency_ms <= most_ms:
+                known = replace(record.predicted, measured_ms=measured.latency_ms)
+                return replace(record, predicted=known), None
     if interrupted and not any(c.record.same_network(fallback) for c in timed):
         return fallback, None
     fastest = min(c.measured.latency_ms for c in timed if c.measured is not None)

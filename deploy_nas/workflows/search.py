@@ -17,6 +17,7 @@ from deploy_nas.workflows.measured_finish import (
     Say,
     best_measured,
     check_measurable,
+    clear_of_noise_ms,
     contenders,
     time_candidates,
 )
@@ -127,7 +128,9 @@ def search_file(
             except DeployNASError as error:  # raised once the result is written
                 fault = error
             else:
-                record, fault = best_measured(timed, kept[0], interrupted)
+                record, fault = best_measured(
+                    timed, kept[0], interrupted, clear_of_noise_ms(question)
+                )
                 known = [t.record.architecture for t in timed]
                 candidates = [*timed, *(c for c in candidates if c.record.architecture not in known)]
     whole = SearchRecord(

@@ -10,7 +10,12 @@ from deploy_nas.device import machine
 from deploy_nas.records.profile import Imported
 from deploy_nas.records.result import Candidate, Timed, load_result
 from deploy_nas.workflows import measured_finish
-from deploy_nas.workflows.measured_finish import best_measured, check_measurable, contenders
+from deploy_nas.workflows.measured_finish import (
+    best_measured,
+    check_measurable,
+    clear_of_noise_ms,
+    contenders,
+)
 from deploy_nas.workflows.question import LATENCY, SearchRequest, ask, predictor_for
 from deploy_nas.workflows.search import search, search_file
 
@@ -59,6 +64,20 @@ def test_the_clock_decides(here, tmp_path, monkeypatch):
     assert len(within) == 3
     best = max(float(c.record.predicted.accuracy) for c in within)
     assert found.record.predicted.accuracy == best and found.record.predicted.measured_ms <= 0.4
+
+
+def test_one_that_is_clear_of_the_noise_goes_before_one_that_was_just_within(here):
+    request = SearchRequest(budgets={LATENCY: 0.4}, hyper=QUICK)
+    predictor = predictor_for(here, None)
+    question = ask(here, predictor, request)
+    clear_ms = clear_of_noise_ms(question)
+    assert clear_ms == pytest.approx(0.4 / (1 + here.noise.resolution_percent / 100))
+    record, _ = search(here, predictor, request)
+    near = Candidate(record=record, measured=Timed(latency_ms=0.3999, within_budget=True))
+    clear = Candidate(record=record, measured=Timed(latency_ms=0.35, within_budget=True))
+    assert best_measured([near, clear], record, False, clear_ms)[0].predicted.measured_ms == 0.35
+    assert best_measured([near, clear], record, False)[0].predicted.measured_ms == 0.3999
+    assert best_measured([near], record, False, clear_ms)[0].predicted.measured_ms == 0.3999
 
 
 def test_none_within_its_budget_is_an_answer_no(here):
