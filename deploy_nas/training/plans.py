@@ -71,6 +71,7 @@ EMBEDDED = Plan(
 _LARGEST_SHARE = 0.2
 _FROZEN_EPOCHS = 1.0
 _BATCH, _LR = 32, 0.02
+_STATISTICS_BATCHES = 100
 _UNEQUAL, _BALANCE = 10.0, 0.5
 # A teacher's answers are softened less where it was trained on the same images.
 _TUNING_LR, _TUNING_TEMPERATURE, _TEACHER_SHARE = 0.5 * _LR, 2.0, 0.5
@@ -122,7 +123,7 @@ def fine_tuning(
                 sandwich_epochs=(1 - _LARGEST_SHARE) * epochs,
                 decay_epochs=epochs,
                 frozen_steps=max(1, round(_FROZEN_EPOCHS * steps)),
-                statistics_batches=100,
+                statistics_batches=min(_STATISTICS_BATCHES, 4 * steps),
                 batch_size=batch_size,
                 peak_lr=_LR * scale,
                 muon_lr=0.0,

@@ -128,9 +128,7 @@ def search_file(
             except DeployNASError as error:  # raised once the result is written
                 fault = error
             else:
-                record, fault = best_measured(
-                    timed, kept[0], interrupted, clear_of_noise_ms(question)
-                )
+                record, fault = best_measured(timed, kept[0], interrupted, clear_of_noise_ms(question))
                 known = [t.record.architecture for t in timed]
                 candidates = [*timed, *(c for c in candidates if c.record.architecture not in known)]
     whole = SearchRecord(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy_nas.adapters.images import preprocess
+from deploy_nas.adapters.images import ReadingReport, preprocess
 from deploy_nas.core.errors import ImagesError, OptionError, RecordError
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy import evaluation, top1
@@ -26,6 +26,7 @@ class Images:
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    report: ReadingReport = dataclasses.field(default_factory=ReadingReport)
 
 
 @pytest.fixture
@@ -52,16 +53,17 @@ def given(logits):
 
 @pytest.mark.parametrize("batch", [7, None])
 def test_the_counts_are_those_of_measuring_top1(given, model, batch, monkeypatch):
-    monkeypatch.setattr(top1, "_CHUNK", 15)
+    monkeypatch.setattr(top1, "_CHUNK_BYTES", 15)
     found = evaluate(model(batch), given)
-    assert found.top1 == measure_top1(model(batch), given) and found.top1.right == 30
+    measured = measure_top1(model(batch), given)
+    assert (found.top1.right, found.top1.images) == (measured.right, measured.images) == (30, 40)
     assert [sum(row) for row in found.confusion] == np.bincount(given.labels, minlength=10).tolist()
     assert (found.labels, found.images) == (CLASSES, 40)
 
 
 def test_the_mistakes_are_those_it_was_surest_of(given, logits, model, monkeypatch):
     monkeypatch.setattr(evaluation, "_OF_A_PAIR", 100)
-    monkeypatch.setattr(top1, "_CHUNK", 7)
+    monkeypatch.setattr(top1, "_CHUNK_BYTES", 7)
     names = [f"{n}.png" for n in range(40)]
     found = evaluate(model(None), given, names=names, worst=4).mistakes
     sure = softmax(logits[1])[:10].max(axis=1)

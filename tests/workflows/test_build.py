@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 
 from deploy_nas.core.errors import BudgetError, MismatchError
+from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.deploy.model_file import read_model
+from deploy_nas.device import machine
 from deploy_nas.records.build import load_build
 from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import save_profile
+from deploy_nas.workflows import build_budget
 from deploy_nas.workflows.build import BuildRequest, build, check_budgets, training_for
 
 pytestmark = pytest.mark.slow
@@ -16,11 +19,22 @@ pytestmark = pytest.mark.slow
 SPACE = "ofa-mbv3-cifar10@3@20+24"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_candidates():
+    """Two candidates are timed instead of eight."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_budget, "_MEASURED", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def profile(made_profile, tmp_path_factory):
-    """A device on which every subnet is slow: real measurements keep every budget."""
+    """This machine, but every subnet is said to be slow: real measurements keep every budget."""
     path = tmp_path_factory.mktemp("p") / "slow.profile.json"
-    save_profile(made_profile(SPACE, speed=0.02), path)
+    here = machine.fingerprint(
+        threads=1, provider=CPU_PROVIDER, provider_options={}, precision="fp32", pinned=True
+    )
+    save_profile(replace(made_profile(SPACE, speed=0.02), fingerprint=here), path)
     return path
 
 
@@ -87,12 +101,26 @@ def test_the_same_call_again_does_nothing_anew(asked):
 def test_another_budget_shares_the_training(asked):
     request, (built,) = asked
     said = []
-    first, second = build(
-        replace(request, budgets_ms=(15.0, 12.0), finetune_epochs=0, int8=False), said.append
-    )
+    first, second = build(replace(request, budgets_ms=(15.0, 12.0)), said.append)
     assert "this supernet is trained already" in said and first.record == built.record
-    assert second.folder.name == "12ms" and second.record.tuned is None
-    assert [model.precision for model in second.record.models] == ["fp32"]
+    assert second.folder.name == "12ms" and second.within_budget
+
+
+def test_nothing_of_another_device_is_measured_here(asked, made_profile, tmp_path):
+    request, _ = asked
+    save_profile(made_profile(SPACE, speed=0.02), tmp_path / "other.profile.json")
+    elsewhere = replace(
+        request,
+        budgets_ms=(13.0,),
+        profile=tmp_path / "other.profile.json",
+        finetune_epochs=0,
+        int8=False,
+        test=None,
+    )
+    (built,) = build(elsewhere)
+    (model,) = built.record.models
+    assert (model.measured_ms, built.within_budget, built.record.tuned) == (None, None, None)
+    assert model.predicted_ms == pytest.approx(built.architecture.predicted.latency_ms)
 
 
 def test_a_build_stopped_between_stages_goes_on(asked):
