@@ -10,6 +10,7 @@ import click
 
 from deploy_nas.cli import show, train
 from deploy_nas.report.facts import NOTABLE_SPEED
+from deploy_nas.training.memory import yield_cores
 
 if TYPE_CHECKING:
     from deploy_nas.workflows.build import Built
@@ -83,6 +84,7 @@ def command(
 
     Exits 1 if a network misses its budget.
     """
+    yield_cores()
     from deploy_nas.cli.repeat import commands_to_repeat
     from deploy_nas.workflows.build import BuildRequest, build, training_for
 

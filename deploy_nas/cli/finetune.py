@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.training.memory import yield_cores
 
 
 @click.command("finetune")
@@ -56,6 +57,7 @@ def command(
 
     Exits 1 if it did not become better.
     """
+    yield_cores()
     from deploy_nas.workflows.finetune import FinetuneRequest, finetune
 
     request = FinetuneRequest(

@@ -11,6 +11,7 @@ import click
 
 from deploy_nas.cli import show
 from deploy_nas.core.spaces import PHOTOGRAPHS
+from deploy_nas.training.memory import yield_cores
 
 if TYPE_CHECKING:
     from deploy_nas.workflows.train import Trained, TrainRequest
@@ -104,6 +105,7 @@ def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
 
     Ctrl-C keeps what was trained: the same command goes on. Every other command takes the folder as --space.
     """
+    yield_cores()
     from deploy_nas.workflows.train import train
 
     request = request_of(images, output, **options)

