@@ -10,7 +10,7 @@ import numpy as np
 from deploy_nas.adapters.images import ImageSet, SizedImages, load_images, load_images_at_sizes
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.space import IntArray, Space
-from deploy_nas.training.plans import augmentation_for
+from deploy_nas.training.plans import SMALL_PIXELS, augmentation_for
 
 # Training images are kept somewhat larger than the largest image size, so that cuts of them are sharp.
 _KEPT_LARGER = 1.15
@@ -45,7 +45,8 @@ def look_at(source: Path) -> ImageSet:
 
 def image_sizes_for(base: Space, median_side: float) -> tuple[int, ...]:
     """The image sizes to train for images of this shorter side, pixels."""
-    fit = [size for size in base.image_sizes if size <= _LARGEST_SHARE * median_side] or [base.image_sizes[0]]
+    most = median_side if median_side <= SMALL_PIXELS else _LARGEST_SHARE * median_side
+    fit = [size for size in base.image_sizes if size <= most] or [base.image_sizes[0]]
     spread = np.linspace(0, len(fit) - 1, min(_MOST_SIZES, len(fit)))
     return tuple(fit[round(place)] for place in spread)
 

@@ -49,6 +49,7 @@ def test_image_sizes_follow_the_images() -> None:
     assert image_sizes_for(base, 192) == (96, 112, 128, 144, 160)
     assert image_sizes_for(base, 224) == (96, 112, 128, 160, 176)
     assert image_sizes_for(base, 32) == (96,)
+    assert image_sizes_for(get_space("ofa-mbv3-cifar10"), 32) == (20, 24, 28, 32)
 
 
 def test_own_validation_images_are_out_of_training(tmp_path: Path) -> None:
