@@ -21,6 +21,7 @@ from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
 from deploy_nas.adapters.pools import Pool, SerialPool
 from deploy_nas.core.errors import ImagesError
+from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.runtime import first_output
@@ -81,6 +82,11 @@ class SubnetEvaluator:
         guesses = [first_output(network, batch).argmax(axis=1) for batch in batches]
         network.close()
         return 100.0 * float(np.mean(np.concatenate(guesses) == given.labels))
+
+    def top1(self, architecture: Mapping[str, object]) -> Top1:
+        """:meth:`top1_percent` as a count, which has an interval."""
+        count = len(self.images)
+        return Top1(right=round(self.top1_percent(architecture) * count / 100.0), images=count)
 
     def _batches(
         self, pixels: UInt8Array, batch_size: int, order: NDArray[np.int64]

@@ -450,12 +450,11 @@ class Trainer:
         self.rng.bit_generator.state, self.batches.order = state, order
         weights = self.size_weights()
         largest = sum(weight * drawn[size][0] for weight, size in zip(weights, sizes, strict=True))
-        others = float(np.mean([sum(times[1:]) for times in drawn.values()]))
-        if not self.recipe.every_size:
-            others = drawn[sizes[0]][1] + float(np.mean([times[2] for times in drawn.values()]))
-            joint = drawn[sizes[-1]][0] + others
+        joint = float(np.mean([times[2] for times in drawn.values()]))
+        if self.recipe.every_size:
+            joint += largest + float(np.mean([times[1] for times in drawn.values()]))
         else:
-            joint = largest + others
+            joint += drawn[sizes[-1]][0] + drawn[sizes[0]][1]
         self.times.step_s = {"largest": largest, "sandwich": joint, "frozen": joint}
         return dict(self.times.step_s)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deploy_nas.core.errors import OptionError
@@ -82,7 +83,7 @@ def augmentation_for(image_size: int, *, flip: bool = True) -> Augmentation:
     return replace(SMALL_IMAGES if image_size <= SMALL_PIXELS else PHOTOGRAPHS, flip=flip)
 
 
-def balance_for(counts: list[int]) -> float:
+def balance_for(counts: Sequence[int]) -> float:
     """``Recipe.balance`` for classes of these sizes: 0 unless they are very unequal."""
     return _BALANCE if max(counts) > _UNEQUAL * max(1, min(counts)) else 0.0
 

@@ -28,7 +28,7 @@ from deploy_nas.records.profile import Profile, load_profile
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.workflows.build_budget import PROFILE, BudgetStages, BuildRequest, Built
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
-from deploy_nas.workflows.question import LATENCY, SearchRequest
+from deploy_nas.workflows.question import LATENCY, SearchRequest, ends_ms
 from deploy_nas.workflows.report import Commands
 from deploy_nas.workflows.stages import Log, Progress
 from deploy_nas.workflows.train import TrainRequest, check_training, space_for, train
@@ -148,21 +148,13 @@ def profile_verdict(profile: Profile) -> str:
     return said if profile.stable else f"{said}; UNSTABLE: {'; '.join(profile.noise.faults)}"
 
 
-def _ends_ms(profile: Profile) -> tuple[float, float]:
-    """Predicted latency of the fastest and of the largest subnet, ms."""
-    space = profile.space
-    ends = [space.smallest(profile.image_sizes[0]), space.largest(profile.image_sizes[-1])]
-    low, high = profile.latency_ms(space.encode(ends))
-    return float(low), float(high)
-
-
 def _default_budget_ms(profile: Profile) -> float:
-    return float(f"{_DEFAULT_SHARE * _ends_ms(profile)[1]:.2g}")
+    return float(f"{_DEFAULT_SHARE * ends_ms(profile)[1]:.2g}")
 
 
 def check_budgets(profile: Profile, budgets_ms: Sequence[float]) -> None:
     """Raise :class:`BudgetError` for a budget that the smallest subnet does not keep by its bound."""
-    low, high = _ends_ms(profile)
+    low, high = ends_ms(profile)
     least = low * max(1.0, profile.upper_ratio(SearchRequest(budgets={}).confidence))
     for budget_ms in budgets_ms:
         if budget_ms < least:

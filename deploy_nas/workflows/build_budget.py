@@ -37,7 +37,7 @@ from deploy_nas.workflows.search import result_path, search_file
 from deploy_nas.workflows.stages import Log, Progress
 from deploy_nas.workflows.train import Trained, TrainRequest
 from deploy_nas.workflows.training_images import TrainingImages
-from deploy_nas.workflows.verify import VerifyRequest, verify, verify_here
+from deploy_nas.workflows.verify import VerifyRequest, verify
 
 PROFILE, BUILD = "profile.json", "build.json"
 _MEASURED = 8
@@ -151,8 +151,8 @@ class BudgetStages:
             self._finetune(architecture)
         if not self.record.models:
             self.record = replace(self.record, stages_s={**before_s, **self.record.stages_s})
-            architecture = self._export(architecture)
-            self._report(architecture, commands)
+            architecture, verification = self._export(architecture)
+            self._report(architecture, verification, commands)
         return Built(folder=self.folder, architecture=load_architecture(best), record=self.record)
 
     def _search(self, best: Path) -> None:
@@ -216,8 +216,8 @@ class BudgetStages:
         tuned = self.record.tuned
         return self._tuned_path if tuned is not None and tuned.kept else None
 
-    def _export(self, winner: ArchitectureRecord) -> ArchitectureRecord:
-        """Export, quantise, verify and bundle; returns the winner with what was measured of it."""
+    def _export(self, winner: ArchitectureRecord) -> tuple[ArchitectureRecord, Verification]:
+        """Export, quantise, verify and bundle; returns the winner as promised, its fp32 file as verified."""
         begun = time.monotonic()
         self.say("export: fp32, checked against PyTorch" + (", and INT8" if self.request.int8 else ""))
         predicted = self._promise(winner.predicted)
@@ -280,7 +280,7 @@ class BudgetStages:
                 )
             )
         self._finish("verify", begun, models=tuple(models))
-        return replace(winner, predicted=predicted)
+        return replace(winner, predicted=predicted), certified[0].verification
 
     def _on_its_device(self, file: Path, here: Verification) -> Verification | None:
         """A file as measured on the device of the profile; ``None`` if that cannot be reached."""
@@ -308,7 +308,10 @@ class BudgetStages:
         )
 
     def _report(
-        self, winner: ArchitectureRecord, commands: Callable[[Mapping[str, Path]], Commands] | None
+        self,
+        winner: ArchitectureRecord,
+        verification: Verification,
+        commands: Callable[[Mapping[str, Path]], Commands] | None,
     ) -> None:
         begun = time.monotonic()
         paths = {
@@ -327,7 +330,7 @@ class BudgetStages:
             profile=self.profile,
             predictor=load_accuracy_predictor(self.profile.space, self.trained.folder),
             result=result,
-            verification=verify_here(model, self.profile, seed=self.request.seed),
+            verification=verification,
             asked=result.asked,
             training=self.trained.record,
             evaluation=evaluate(model, judged, names=judged.names),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.adapters import supernets
@@ -123,13 +120,12 @@ def finetune_on(
     said = progress or (lambda *_: None)
     net, provenance = load_supernet(space)
     before = _top1(space, net, architecture, images)
-    counts = np.bincount(images.training.labels, minlength=space.classes).tolist()
     recipe = tuning(
         images=len(images.training),
         epochs=request.epochs,
         batch_size=request.batch_size,
         augmentation=augmentation_for(max(space.image_sizes), flip=request.flip),
-        balance=balance_for(counts),
+        balance=balance_for(images.counts),
         seed=request.seed,
     )
     origin = json.dumps({"weights": provenance.sha256, "architecture": architecture})
@@ -168,16 +164,7 @@ def finetune_on(
 def _only(net: nn.Module, architecture: Architecture) -> Elastic:
     """The supernet as a network with one subnet."""
     supernets.use_torch_activations(net)
-    one = Elastic.of_one(net, architecture)
-    activate: Callable[[Architecture], None] = lambda architecture: supernets.activate(net, architecture)  # noqa: E731
-    return Elastic(
-        net=net,
-        activate=activate,
-        sample=one.sample,
-        smallest=one.smallest,
-        largest=one.largest,
-        image_sizes=one.image_sizes,
-    )
+    return replace(Elastic.of_one(net, architecture), activate=lambda chosen: supernets.activate(net, chosen))
 
 
 def _largest(space: Space) -> nn.Module:
@@ -187,6 +174,4 @@ def _largest(space: Space) -> nn.Module:
 
 
 def _top1(space: Space, net: nn.Module, architecture: Architecture, images: TrainingImages) -> Top1:
-    count = len(images.validation)
-    percent = SubnetEvaluator(space, net, images.validation).top1_percent(architecture)
-    return Top1(right=round(percent * count / 100.0), images=count)
+    return SubnetEvaluator(space, net, images.validation).top1(architecture)

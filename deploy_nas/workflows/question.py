@@ -253,6 +253,14 @@ def predictor_source(profile: Profile, predictor: str | None, space: str | None)
     return space if predictor is None and space is not None and is_supernet(space) else predictor
 
 
+def ends_ms(profile: Profile) -> tuple[float, float]:
+    """Predicted latency of the smallest and of the largest subnet that was profiled, ms."""
+    space = profile.space
+    ends = [space.smallest(profile.image_sizes[0]), space.largest(profile.image_sizes[-1])]
+    low, high = profile.latency_ms(space.encode(ends))
+    return float(low), float(high)
+
+
 def load_devices(
     profiles: Sequence[Path], max_latency_ms: Sequence[float]
 ) -> tuple[Profile, float | None, tuple[OtherDevice, ...]]:

@@ -18,7 +18,7 @@ from deploy_nas.records.files import make_folder
 from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
-from deploy_nas.workflows.question import LATENCY, SearchRequest
+from deploy_nas.workflows.question import LATENCY, SearchRequest, ends_ms
 from deploy_nas.workflows.report import Commands, Findings, write_report
 from deploy_nas.workflows.search import search
 from deploy_nas.workflows.verify import verify_here
@@ -100,8 +100,7 @@ def quickstart(
     finished("profile")
     say("search")
     if max_latency_ms is None:
-        ends = [space.smallest(profile.image_sizes[0]), space.largest(profile.image_sizes[-1])]
-        low, high = profile.latency_ms(space.encode(ends))
+        low, high = ends_ms(profile)
         max_latency_ms = float(f"{low * (high / low) ** _BUDGET_POSITION:.2g}")
     # The profile's verdict is shown; a first run on a busy machine should still give an answer.
     request = SearchRequest(budgets={LATENCY: max_latency_ms}, seed=seed, allow_unstable=True)

@@ -196,7 +196,7 @@ def fit_predictor(
     One that was made with these settings is not made again.
     """
     total = settings.subnets + sum(settings.best)
-    if (held := _predictor_of(space, folder, total)) is not None:
+    if (held := _predictor_of(folder, total)) is not None:
         return held
 
     def on_subnet(done: Progress) -> None:
@@ -219,7 +219,7 @@ def fit_predictor(
     return made
 
 
-def _predictor_of(space: Space, folder: Path, subnets: int) -> PredictorMade | None:
+def _predictor_of(folder: Path, subnets: int) -> PredictorMade | None:
     """The predictor of the folder, if it was fitted to as many subnets."""
     record = load_supernet_record(folder)
     if record.predictor_sha256 is None or not (folder / PREDICTOR).is_file():
@@ -245,14 +245,13 @@ def judge(
     for number, (name, architecture) in enumerate(chosen):
         if progress is not None:
             progress("measuring the supernet", number, len(chosen), None)
-        right = round(evaluator.top1_percent(architecture) * len(validation) / 100.0)
         macs = sum(layer.macs for _, layer in space.layers(architecture))
         judged.append(
             JudgedSubnet(
                 name=f"{name}, {image_size_of(architecture)} px",
                 architecture=architecture,
                 million_macs=macs / 1e6,
-                top1=Top1(right=right, images=len(validation)),
+                top1=evaluator.top1(architecture),
             )
         )
     return tuple(judged)

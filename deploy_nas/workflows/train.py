@@ -134,10 +134,9 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     make_folder(request.output)
     space = space_for(request)
     images = read_images(request.images, space, request.validation)
-    counts = np.bincount(images.training.labels, minlength=space.classes)
     log(
         f"{space.id}: {len(images.training)} images to train on, {len(images.validation)} to judge by, "
-        f"{space.classes} classes of {counts.min()} to {counts.max()} images"
+        f"{space.classes} classes of {min(images.counts)} to {max(images.counts)} images"
     )
     _say_duplicates(images, log)
     plan = _plan(request, space, images, log)
@@ -228,7 +227,6 @@ def check_training(request: TrainRequest) -> None:
 
 def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log) -> Plan:
     """The plan of a request. With ``minutes`` it depends on the machine, so a run that goes on keeps it."""
-    counts = np.bincount(images.training.labels, minlength=space.classes).tolist()
 
     def plan(epochs: float) -> Plan:
         return fine_tuning(
@@ -236,7 +234,7 @@ def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log)
             epochs=epochs,
             batch_size=request.batch_size,
             augmentation=augmentation_for(max(space.image_sizes), flip=request.flip),
-            balance=balance_for(counts),
+            balance=balance_for(images.counts),
             seed=request.seed,
         )
 
@@ -365,7 +363,7 @@ def train_on(
         images=TrainedOn(
             training=len(images.training),
             validation=len(images.validation),
-            counts=tuple(np.bincount(images.training.labels, minlength=space.classes).tolist()),
+            counts=images.counts,
             digest=images.training.digest,
             validation_digest=images.validation.digest,
             own_split=images.own_split,

@@ -30,6 +30,12 @@ class TrainingImages:
     validation: SizedImages
     own_split: bool
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of training images of each class."""
+        classes = len(self.training.classes)
+        return tuple(np.bincount(self.training.labels, minlength=classes).tolist())
+
 
 def look_at(source: Path) -> ImageSet:
     """A few images of every class: the classes, and how large images are."""
