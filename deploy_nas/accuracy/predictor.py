@@ -18,11 +18,14 @@ from deploy_nas.accuracy.published import Published, published_for, read_publish
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format
+from deploy_nas.core.notices import notice
 from deploy_nas.core.predicted import Unit
 from deploy_nas.core.resources import Resource
+from deploy_nas.core.seals import UNSEALED
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.records.files import read_bytes, write_atomic
+from deploy_nas.records.onnx_file import check_onnx_seal
 from deploy_nas.records.supernet import is_supernet, of_same_id
 
 if TYPE_CHECKING:
@@ -121,8 +124,8 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
 
     Raises:
         RecordError: the file is unreadable, truncated or of another kind.
-        MismatchError: it is of another space or of other choices than the space has now, or the space has
-            no such predictor.
+        MismatchError: it is of another space or of other choices than the space has now, the space has no
+            such predictor, or the file was edited since it was made.
         VersionError: a newer deploy-nas wrote it.
         WeightsError: a PyTorch file that is hostile, truncated or of another net (names the first key that
             does not fit).
@@ -150,6 +153,8 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
     if path.suffix in (".pth", ".pt") or zipfile.is_zipfile(path) or data[:1] == b"\x80":
         published, layout = published_for(space)
         return _published(published, layout, path, seed)
+    if not check_onnx_seal(data, str(path), "restore it, or make it again with deploy-nas accuracy train"):
+        notice(f"{UNSEALED}: its predictions cannot be checked", subject=str(path))
     return _ours(space, data, str(path), seed)
 
 
@@ -204,6 +209,8 @@ def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor
 
 
 def _published(published: Published, layout: FeatureLayout, path: Path, seed: int) -> AccuracyPredictor:
+    if hashlib.sha256(read_bytes(path)).hexdigest() != published.sha256:
+        notice(f"is not the predictor that OFA published for {published.family}", subject=str(path))
     return AccuracyPredictor(
         space=layout.space,
         layout=layout,

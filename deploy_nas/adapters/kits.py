@@ -13,6 +13,7 @@ from typing import Protocol
 
 from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.check import CHECK_FILE, CheckedFile, CheckPlan, KitSentinel
@@ -28,9 +29,11 @@ _CORE_FILES = (
     "fingerprint",
     "locks",
     "measured",
+    "notices",
     "plan_arguments",
     "precision",
     "reading",
+    "seals",
     "settings",
     "tensors",
 )
@@ -89,6 +92,7 @@ def make_kit(plan: KitSource, settings: Settings) -> bytes:
     """A profile's kit as a zip that python3 runs; the same input gives the same bytes."""
     units = [plan.sentinel, *(u for block in plan.blocks for u in block)]
     files = {u.id: f"models/{number}.onnx" for number, u in enumerate(units)}
+    graphs = {files[unit.id]: plan.model(unit.id) for unit in units}
     value = {
         "id": plan.id,
         "arguments": plan.arguments.to_json(),
@@ -96,9 +100,10 @@ def make_kit(plan: KitSource, settings: Settings) -> bytes:
         "sentinel": plan.sentinel.to_json(),
         "blocks": [[u.to_json() for u in block] for block in plan.blocks],
         "files": files,
+        "sha256": {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()},
     }
-    entries = {PLAN_FILE: json.dumps(value).encode()}
-    return _packed("kit", entries | {files[unit.id]: plan.model(unit.id) for unit in units})
+    entries = {PLAN_FILE: json.dumps(sealed(value)).encode()}
+    return _packed("kit", entries | graphs)
 
 
 def make_check_kit(
@@ -134,7 +139,7 @@ def make_check_kit(
         provider_options=provider_options or {},
         sentinel=packed,
     )
-    return _packed("check", {CHECK_FILE: json.dumps(plan.to_json()).encode()} | entries)
+    return _packed("check", {CHECK_FILE: json.dumps(sealed(plan.to_json())).encode()} | entries)
 
 
 def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
-from deploy_nas.records.onnx_file import read_onnx
+from deploy_nas.records.onnx_file import read_onnx, sealed_onnx
 
 OPSET = 17
 IR_VERSION = 9
@@ -91,8 +91,7 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
     for key, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return sealed_onnx(model.SerializeToString(deterministic=True))
 
 
 def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, object]]:

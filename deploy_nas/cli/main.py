@@ -11,6 +11,7 @@ import click
 
 from deploy_nas.core.errors import BudgetError, BudgetMissedError, DeployNASError, OptionError
 from deploy_nas.core.figures import FIGURES
+from deploy_nas.core.notices import telling
 
 # name -> (module, summary): a command is imported when it runs, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -89,7 +90,8 @@ class LazyGroup(click.Group):
         """Run and exit: 0 success, 1 a negative result, 2 bad input, 130 stopped by Ctrl-C."""
         extra.pop("standalone_mode", None)
         try:
-            result = super().main(args, standalone_mode=False, **extra)
+            with telling(lambda text: click.echo(f"note: {with_options(text)}", err=True)):
+                result = super().main(args, standalone_mode=False, **extra)
             raise SystemExit(result if isinstance(result, int) else 0)
         except click.exceptions.Abort:
             click.echo("stopped", err=True)

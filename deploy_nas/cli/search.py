@@ -92,6 +92,8 @@ def request_of(
 def describe(record: ArchitectureRecord) -> str:
     """The predictions for an architecture in a few lines, with the predictor's known bias."""
     said = record.predicted
+    if said.latency_ms is None:
+        return "without predictions: those in the file cannot be checked"
     sign = "%" if said.accuracy_unit == "percent" else ""
     unsure = "" if said.accuracy_spread is None else f" (ensemble spread {said.accuracy_spread:.2g})"
     lines = [f"predicted accuracy {said.accuracy:.4g}{sign}{unsure}"]

@@ -29,7 +29,7 @@ Architecture = dict[str, Choice | list[Choice]]
 LayerBuilder = Callable[..., Layer | None]  # type: ignore[explicit-any]
 """``build(image_size, *values of genes)``: the layer of a slot, or ``None`` where the slot is empty."""
 
-_IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
+_IGNORED_KEYS = frozenset({"space", "predicted", "digest", "wid"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,8 +86,16 @@ def _mbv3_cifar10() -> Space:
             std=(0.2470, 0.2435, 0.2616),
         ),
         labels=_CIFAR10_LABELS,
-        default_weights=Resource(package="deploy_nas", name=f"data/{_EMBEDDED}.safetensors"),
-        default_predictor=Resource(package="deploy_nas", name=f"data/{_EMBEDDED}.accuracy.onnx"),
+        default_weights=Resource(
+            package="deploy_nas",
+            name=f"data/{_EMBEDDED}.safetensors",
+            sha256="679da500ff2c01ac0fd34148ca64337bad659e0e34986dece2b765ecc1213cf2",
+        ),
+        default_predictor=Resource(
+            package="deploy_nas",
+            name=f"data/{_EMBEDDED}.accuracy.onnx",
+            sha256="50b025dff2b7f67501274822775fe6e742ecd86e3182caae1ff720ea8d8a97b9",
+        ),
     )
 
 

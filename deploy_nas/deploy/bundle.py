@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from importlib import metadata as packages
 from importlib import resources
 from pathlib import Path
 
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.notices import notice
 from deploy_nas.deploy.model_file import ModelFile, parse_model_file
 from deploy_nas.records.bundle import Bundle, Manifest, check_manifest, read_bundle, write_bundle
 from deploy_nas.records.model import UNTRAINED, ModelMetadata
 
 INFER, README = "infer.py", "README.md"
+_EARLIER_INFER = frozenset(
+    {  # sha256 of every infer.py that bundles had before
+        "7717257a30090a624795d2bc0802a4064eda881898bc1ce3b10a706e694e43cd",
+        "487babaa9c424927f15cc561426e5db52c09d2d020666eff7f24af4bae91906c",
+        "371f9b54a4915562809c7a1235c520e73652218bbb5ac588c8f5639b685aa3a3",
+        "cadda41c7c973fdabf76bfe134427b2d627601349d39e72e3a17c6e8819bb419",
+        "3510076458a62417b6ec24b8dde821dd21f534d4c2bc721ffc3ae224112f8537",
+        "02928a7fb01e67c6ec1b3df462bbd21e813ade51efb2936b71e7350fdca487d1",
+        "72c6f127b318641cb5f4ad183753de6645d7a78f615d01470431d268e0ca9fe2",
+    }
+)
 
 _README = """# {space}, {size} pixels
 
@@ -55,10 +68,15 @@ def make_bundle(models: Sequence[ModelFile], output: Path, *, force: bool = Fals
         files[name], described[name] = model.data, model.metadata
     version = packages.version("deploy-nas")
     manifest = Manifest(made_with=f"deploy-nas {version}", models=described)
-    files[INFER] = resources.files("deploy_nas").joinpath("data/infer.py.in").read_bytes()
+    files[INFER] = _infer()
     files[README] = _readme(manifest, version).encode()
     write_bundle(output, manifest, files, force=force)
     return manifest
+
+
+def _infer() -> bytes:
+    """The program of a bundle."""
+    return resources.files("deploy_nas").joinpath("data/infer.py.in").read_bytes()
 
 
 def _readme(manifest: Manifest, version: str) -> str:
@@ -86,13 +104,22 @@ def _readme(manifest: Manifest, version: str) -> str:
 
 
 def open_bundle(path: Path) -> tuple[Bundle, list[ModelFile]]:
-    """Read a bundle and its models, checked against the manifest.
+    """Read a bundle and its models, checked against the manifest, as far as they can be believed.
 
     Raises:
         RecordError: not a bundle, cut short, or a manifest without models.
-        MismatchError: a file that has changed since it was bundled, or a manifest that contradicts a model.
+        MismatchError: a file that has changed since it was bundled, a manifest that contradicts a model, or
+            an ``infer.py`` that deploy-nas did not write.
     """
     bundle = read_bundle(path)
+    if INFER in bundle.files and (program := bundle.files[INFER]) != _infer():
+        if hashlib.sha256(program).hexdigest() not in _EARLIER_INFER:
+            raise MismatchError(
+                "is not the program that deploy-nas puts into bundles",
+                subject=f"{path}: {INFER}",
+                hint="do not run it; export the bundle again",
+            )
+        notice("is of an earlier deploy-nas", subject=f"{path}: {INFER}")
     models = [parse_model_file(bundle.files[name], f"{path}: {name}") for name in bundle.models]
     check_manifest(bundle, {name: model.metadata for name, model in zip(bundle.models, models, strict=True)})
-    return bundle, models
+    return bundle, [model.believed() for model in models]

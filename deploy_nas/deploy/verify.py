@@ -210,6 +210,7 @@ def certificate_of(model: ModelFile, found: Verification, top1: Top1 | None = No
     on, metadata = found.measured_on, model.metadata
     return Certificate(
         graph_sha256=model.graph_sha256,
+        metadata_sha256=model.metadata_sha256,
         measured=found.measured,
         measured_on=MeasuredOn(
             cpu=on.cpu,

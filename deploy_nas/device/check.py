@@ -21,6 +21,7 @@ from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
 from deploy_nas.core.measured import Measured
+from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.device import machine
 from deploy_nas.device.kit import read_entry, read_unit
 from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measure_model
@@ -154,12 +155,15 @@ class CheckResult:
 
         Raises:
             RecordError: it is not the result of a check, or a key is missing or wrong.
+            MismatchError: it was edited or damaged.
         """
         try:
             value = parse_json(data)
         except ValueError as error:
             raise RecordError("is not the result of a check", subject=subject) from error
-        return cls.from_json(Fields(value, subject))
+        fields = Fields(value, subject)
+        check_seal(fields, required=True, hint="run the kit again")
+        return cls.from_json(fields)
 
     def model(self, name: str, subject: str) -> CheckedModel:
         """The result of one model; raises :class:`RecordError` if it is missing."""
@@ -251,6 +255,6 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
     def work(reporter: Reporter) -> None:
         with zipfile.ZipFile(archive or sys.argv[0]) as opened:
             result = check_models(opened, reporter.progress)
-        output.write_text(json.dumps(result.to_json()))
+        output.write_text(json.dumps(sealed(result.to_json())))
 
     return run_program(work, asked.progress, lambda: "")

@@ -1,7 +1,8 @@
 """The journal of a profiling run: a header line, then one line per burst, appended as they happen.
 
 However a run ends (Ctrl-C, a kill), it leaves whole lines and at most one incomplete line, which is dropped
-when the file is read. The next run of the same plan goes on from there.
+when the file is read. The next run of the same plan goes on from there. Each line carries its number and a
+digest: a line that was damaged or edited is left out with a notice, and its burst is timed again.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.locks import lock
 from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.seals import check_seal, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.timing import Burst
 
 FORMAT = "deploy-nas journal"
-VERSION = 1
+VERSION = 2
+_UNSEALED_VERSION = 1  # lines without digests
 
 Bursts = dict[tuple[str, int], tuple[Burst, float]]
 """Burst, and the sentinel's latency just before it in ms, by unit and round, in order of time."""
@@ -59,7 +62,7 @@ class JournalHeader:
 
     def to_json(self) -> JsonObject:
         """The first line's object."""
-        return {
+        value: JsonObject = {
             "format": FORMAT,
             "version": VERSION,
             "plan": self.plan,
@@ -68,6 +71,7 @@ class JournalHeader:
             **({} if self.arguments is None else {"arguments": self.arguments.to_json()}),
             "created": self.created,
         }
+        return sealed(value)
 
     @classmethod
     def from_json(cls, fields: Fields) -> JournalHeader:
@@ -85,12 +89,16 @@ class JournalHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalContent:
-    """A journal's whole lines, which take ``whole_bytes``; ``duration_s`` is the time spent timing."""
+    """A journal's whole lines, which take ``whole_bytes``; ``duration_s`` is the time spent timing.
+
+    ``last_line`` is the number of the last one.
+    """
 
     header: JournalHeader
     bursts: Bursts
     whole_bytes: int
     duration_s: float
+    last_line: int = 1
 
 
 class Journal:
@@ -118,6 +126,7 @@ class Journal:
         self.header = header
         self.bursts: Bursts = {}
         self.duration_s = 0.0
+        self._last_line = 1
         self._since = time.monotonic()
         self._file = _locked(path, wait_s)
         try:
@@ -133,10 +142,11 @@ class Journal:
     def _begin(self) -> None:
         """Read the file and go on after its last whole line, or write the header."""
         if self.path.stat().st_size == 0:
-            self._append(self.header.to_json())
+            self._append(json.dumps(self.header.to_json(), separators=(",", ":")).encode() + b"\n")
             return
         found = read_journal(self.path)
         self.bursts, self.duration_s = found.bursts, found.duration_s
+        self._last_line = found.last_line
         if differing := self.header.differs_from(found.header):
             raise MismatchError(
                 f"holds another run's times ({differing} differs)",
@@ -156,9 +166,9 @@ class Journal:
         self._file.write(lines)
         self._file.flush()
 
-    def _append(self, value: JsonObject) -> None:
+    def _append(self, line: bytes) -> None:
         try:
-            self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+            self._file.write(line)
             self._file.flush()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -178,17 +188,17 @@ class Journal:
         self.duration_s += took_s
         self.bursts.pop((unit, round_number), None)  # timed again: the order is by time
         self.bursts[unit, round_number] = (burst, sentinel_ms)
-        self._append(
-            {
-                "u": unit,
-                "r": round_number,
-                "n": burst.runs,
-                "b": burst.busy,
-                "s": sentinel_ms,
-                "w": round(took_s, 4),
-                "t": list(burst.points_ms),
-            }
-        )
+        self._last_line += 1
+        value: JsonObject = {
+            "u": unit,
+            "r": round_number,
+            "n": burst.runs,
+            "b": burst.busy,
+            "s": sentinel_ms,
+            "w": round(took_s, 4),
+            "t": list(burst.points_ms),
+        }
+        self._append(sealed_line(value, self._last_line))
 
     def __enter__(self) -> Journal:
         return self
@@ -228,7 +238,8 @@ def read_journal(path: Path) -> JournalContent:
     """Read a journal; an incomplete last line is dropped.
 
     Raises:
-        RecordError: the file is not a journal, or a line is damaged; the error gives its number.
+        RecordError: the file is not a journal, or its first line is damaged.
+        MismatchError: its first line was edited.
         VersionError: written by a newer deploy-nas.
     """
     try:
@@ -250,16 +261,17 @@ def parse_journal(data: bytes, subject: str) -> JournalContent:
         raise RecordError(
             "is not a journal of deploy-nas", subject=subject, hint="remove it to start over"
         ) from error
-    if header.value.get("version") != VERSION:
-        raise VersionError(
-            f"has format version {header.value.get('version')}, this one reads {VERSION}", subject=subject
-        )
+    version = header.value.get("version")
+    if version not in (_UNSEALED_VERSION, VERSION):
+        raise VersionError(f"has format version {version}, this one reads up to {VERSION}", subject=subject)
+    check_seal(header, required=version == VERSION, hint="remove it to start over")
     content = JournalHeader.from_json(header)
     bursts: Bursts = {}
     duration_s = 0.0
-    for number, line in enumerate(lines[1:], 2):
+    found = read_lines(lines[1:], subject, all_sealed=version == VERSION)
+    faults = list(found.faults)
+    for number, fields in found.held:
         try:
-            fields = Fields(parse_json(line), subject)
             points = tuple(fields.numbers("t", positive=True))
             beside = fields.number("s", positive=True)
             took_s = fields.optional_number("w") or 0.0
@@ -267,9 +279,13 @@ def parse_journal(data: bytes, subject: str) -> JournalContent:
                 raise ValueError
             burst = Burst(runs=fields.integer("n", 1), points_ms=points, busy=fields.number("b"))
             key = (fields.text("u"), fields.integer("r", 0))
-        except (ValueError, RecordError) as error:
-            raise RecordError(f"line {number} is damaged", subject=subject) from error
+        except (ValueError, RecordError):
+            faults.append(f"line {number} holds no burst and is left out")
+            continue
         duration_s += took_s
         bursts.pop(key, None)
         bursts[key] = (burst, beside)
-    return JournalContent(header=content, bursts=bursts, whole_bytes=whole, duration_s=duration_s)
+    tell_faults(faults, subject)
+    return JournalContent(
+        header=content, bursts=bursts, whole_bytes=whole, duration_s=duration_s, last_line=found.last
+    )

@@ -16,9 +16,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy_nas.core.errors import OutputError, RecordError
+from deploy_nas.core.errors import MismatchError, OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.seals import check_seal
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.program import Reporter, program_options, run_program
@@ -27,6 +28,7 @@ from deploy_nas.device.runner import Unit
 
 PLAN_FILE = "plan.json"
 _RECENT_S = 24 * 3600.0
+_AGAIN = "make the kit again"
 
 
 class KitPlan:
@@ -42,7 +44,7 @@ class KitPlan:
         self.id = fields.text("id")
         self.arguments = PlanArguments.from_json(fields.fields("arguments"))
         self.settings = Settings.from_json(fields.fields("settings"))
-        self._files = fields.text_map("files")
+        self._files, self._digests = fields.text_map("files"), fields.text_map("sha256")
         self.sentinel = read_unit(fields.fields("sentinel"))
         self.blocks: Sequence[Sequence[Unit]] = [
             [read_unit(unit) for unit in fields.at("blocks", number).objects("value")]
@@ -50,16 +52,22 @@ class KitPlan:
         ]
 
     def model(self, unit_id: str) -> bytes:
-        """The graph of one unit."""
-        return self.archive.read(self._files[unit_id])
+        """The graph of one unit; raises :class:`MismatchError` for another than the kit was made with."""
+        name = self._files[unit_id]
+        graph = self.archive.read(name)
+        if hashlib.sha256(graph).hexdigest() != self._digests.get(name):
+            raise MismatchError("was changed since the kit was made", subject=name, hint=_AGAIN)
+        return graph
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:
-    """A kit's description; raises :class:`RecordError` if it is missing or not JSON."""
+    """A kit's description; raises :class:`RecordError` if it is missing, not JSON, or was edited."""
     try:
-        return Fields(parse_json(archive.read(name)), name)
+        fields = Fields(parse_json(archive.read(name)), name)
     except (KeyError, ValueError) as error:
         raise RecordError("cannot be read from this kit", subject=name) from error
+    check_seal(fields, required=True, hint=_AGAIN)
+    return fields
 
 
 def read_unit(fields: Fields) -> Unit:

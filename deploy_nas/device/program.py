@@ -16,6 +16,7 @@ from typing import Protocol
 
 from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.fields import JsonObject
+from deploy_nas.core.notices import telling
 
 RESULT = "deploy-nas-result.jsonl"
 STOPPED = 130
@@ -116,7 +117,8 @@ def run_program(work: Callable[[Reporter], None], progress: str, kept: Callable[
     """
     reporter: Reporter = JsonReporter() if progress == "json" else LineReporter()
     try:
-        work(reporter)
+        with telling(reporter.note):
+            work(reporter)
     except DeployNASError as error:
         reporter.error(str(error))
         return error.exit_code

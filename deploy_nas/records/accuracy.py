@@ -1,7 +1,8 @@
 """Measured subnets: the file that ``accuracy collect`` writes and ``accuracy train`` reads.
 
 JSON lines: a header, then one architecture per line with its ``top1`` in percent. Lines are only appended,
-so an interrupted run loses at most the line being written: a last line without a newline is dropped.
+so an interrupted run loses at most the line being written: a last line without a newline is dropped. Each
+line has its number and a digest: one that was damaged, edited or doubled is left out with a notice.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import IO
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
-from deploy_nas.core.fields import Fields, check_format
+from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.locks import lock
+from deploy_nas.core.seals import check_format_sealed, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import check_output, read_bytes
 
 FORMAT = "deploy-nas measured subnets"
-VERSION = 1
+VERSION = 2
+_SEALED_SINCE = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +87,12 @@ def load_accuracy_data(path: Path) -> AccuracyData:
 
     Raises:
         RecordError: a missing file, a file of another kind, or an invalid line (NaN, a top-1 outside 0 to
-            100, not an architecture of the space), which is named.
+            100, not an architecture of the space), which is named. Lines that were edited since deploy-nas
+            wrote them are left out instead.
+        MismatchError: the first line was edited.
         VersionError: a newer deploy-nas wrote it.
     """
-    return _parse(_complete(read_bytes(path)), str(path))
+    return _parse(_complete(read_bytes(path)), str(path))[0]
 
 
 def save_accuracy_data(data: AccuracyData, path: Path) -> None:
@@ -127,13 +132,13 @@ class AccuracyWriter:
     def _begin(self) -> AccuracyData:
         self._file.seek(0)
         content = self._file.read()
-        first = _line(self.header.to_json())
+        first = json.dumps(sealed(self.header.to_json()), ensure_ascii=False).encode() + b"\n"
         if first.startswith(content):
             self._file.truncate(0)
             self._write(first)
             content = first
         complete = _complete(content)
-        data = _parse(complete, str(self.path))
+        data, self._last_line = _parse(complete, str(self.path))
         for key, wanted in self.header.to_json().items():
             found = data.header.to_json()[key]
             if found != wanted:
@@ -147,9 +152,10 @@ class AccuracyWriter:
 
     def append(self, architecture: Mapping[str, object], top1_percent: float) -> None:
         """Add one subnet; it is on disk when this returns. Raises as :func:`load_accuracy_data`."""
-        line = _line({**architecture, "top1": float(top1_percent)})
-        _parse_line(line, self.header.space, str(self.path))
-        self._write(line)
+        value = {**architecture, "top1": float(top1_percent)}
+        _parse_row(Fields(value, str(self.path)), self.header.space)
+        self._write(sealed_line(value, self._last_line + 1))
+        self._last_line += 1
 
     def _write(self, line: bytes) -> None:
         try:
@@ -172,54 +178,49 @@ class AccuracyWriter:
         self.close()
 
 
-def _line(value: Mapping[str, object]) -> bytes:
-    # NaN is written as it is; the parser refuses it and names the key.
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
 def _complete(content: bytes) -> bytes:
     """The content without an incomplete last line."""
     return content[: content.rfind(b"\n") + 1]
 
 
-def _parse(content: bytes, where: str) -> AccuracyData:
+def _parse(content: bytes, where: str) -> tuple[AccuracyData, int]:
+    """The measured subnets, and the number of the last line."""
     lines = content.splitlines()
     if not lines:
         raise RecordError("is not a file of measured subnets, or is truncated", subject=where)
-    header = _parse_header(lines[0], where)
-    rows = [
-        _parse_line(line, header.space, f"{where}: line {number}")
-        for number, line in enumerate(lines[1:], start=2)
-        if line.strip()
-    ]
-    return AccuracyData(
+    header, all_sealed = _parse_header(lines[0], where)
+    found = read_lines(lines[1:], where, all_sealed=all_sealed)
+    tell_faults(found.faults, where)
+    rows = [_parse_row(fields, header.space) for _, fields in found.held]
+    data = AccuracyData(
         header=header,
         encoded=np.concatenate([r[0] for r in rows]) if rows else header.space.encode([]),
         top1_percent=np.array([r[1] for r in rows], dtype=np.float64),
     )
+    return data, found.last
 
 
-def _object(line: bytes, where: str) -> Fields:
+def _parse_header(line: bytes, where: str) -> tuple[AccuracyHeader, bool]:
+    """The first line, and whether every line after it must have a digest."""
+    where = f"{where}: line 1"
     try:
-        return Fields(json.loads(line.decode()), where)
-    except (ValueError, RecursionError) as error:
+        fields = Fields(parse_json(line), where)
+    except ValueError as error:
         raise RecordError(f"is not JSON ({error})", subject=where) from error
-
-
-def _parse_header(line: bytes, where: str) -> AccuracyHeader:
-    fields = _object(line, f"{where}: line 1")
     check_format(fields, FORMAT, VERSION)
-    return AccuracyHeader(
+    held = check_format_sealed(fields, sealed_since=_SEALED_SINCE)
+    header = AccuracyHeader(
         space=get_space(fields.text("space")),
         weights=fields.text("weights"),
         images=fields.text("images"),
         image_count=fields.integer("image_count", 1),
         calibration=fields.text("calibration"),
     )
+    return header, held
 
 
-def _parse_line(line: bytes, space: Space, where: str) -> tuple[IntArray, float]:
-    fields = _object(line, where)
+def _parse_row(fields: Fields, space: Space) -> tuple[IntArray, float]:
+    where = fields.where
     top1_percent = fields.number("top1")
     if not 0.0 <= top1_percent <= 100.0:
         raise RecordError(f"'top1' must be a percentage from 0 to 100, is {top1_percent}", subject=where)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy_nas.core.errors import ArchitectureError, RecordError, UnknownSpaceError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.notices import notice
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.seals import UNSEALED, check_seal, sealed
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import read_json, write_json
@@ -57,13 +59,24 @@ def parse_architecture(fields: Fields) -> ArchitectureRecord:
 
 
 def load_architecture(path: Path) -> ArchitectureRecord:
-    """Read an architecture file."""
+    """Read an architecture file. One without a digest may be written by hand: its predictions are left out.
+
+    Raises:
+        RecordError, ArchitectureError, UnknownSpaceError: see :func:`parse_architecture`.
+        MismatchError: it was edited since deploy-nas wrote it.
+    """
     fields = read_json(path)
     if "space" not in fields.value:
         raise RecordError("is not an architecture file: 'space' is missing", subject=str(path))
-    return parse_architecture(fields)
+    hint = "take 'digest' and 'predicted' out to use it as an architecture of your own, or make it again"
+    held = check_seal(fields, hint=hint)
+    record = parse_architecture(fields)
+    if held or not record.predicted:
+        return record
+    notice(f"{UNSEALED}: its predictions and budgets are not used", subject=str(path))
+    return replace(record, predicted=Predicted())
 
 
 def save_architecture(record: ArchitectureRecord, path: Path, *, force: bool = False) -> None:
     """Write an architecture file."""
-    write_json(path, record.to_json(), force=force)
+    write_json(path, sealed(record.to_json()), force=force)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.measured import Top1
+from deploy_nas.core.seals import check_format_sealed, sealed
 from deploy_nas.records.files import read_json, write_json
 
 FORMAT = "deploy-nas build"
-VERSION = 1
+VERSION = 2
+_SEALED_SINCE = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,13 +174,14 @@ class BuildRecord:
 
 def save_build(record: BuildRecord, path: Path) -> None:
     """Write a record; raises :class:`OutputError`."""
-    write_json(path, record.to_json(), force=True)
+    write_json(path, sealed(record.to_json()), force=True)
 
 
 def load_build(path: Path) -> BuildRecord:
     """Read a record; raises :class:`RecordError` or :class:`VersionError`."""
     value = read_json(path)
     check_format(value, FORMAT, VERSION)
+    check_format_sealed(value, sealed_since=_SEALED_SINCE, hint="remove it to build again")
     return BuildRecord(
         space=value.text("space"),
         budget_ms=value.number("budget_ms", positive=True),

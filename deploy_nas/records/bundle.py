@@ -16,12 +16,14 @@ from typing import Protocol, Self
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.seals import check_format_sealed, sealed
 from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
 
 FORMAT = "deploy-nas bundle"
-VERSION = 1
+VERSION = 2
+_SEALED_SINCE = 2
 MANIFEST = "manifest.json"
 _MOST_FILES = 64
 _MOST_BYTES = 1024**3
@@ -29,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NEW = ".new"
 _OWN_NAMES = re.compile(r"manifest\.json|infer\.py|README\.md|model(\.[a-z0-9]+)?\.onnx")
 _PART = re.compile(r"\.(.+)\.[^.]+\.part")  # of a file that was being written
+_DISTRUST = "do not trust this bundle"
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 
@@ -194,7 +197,7 @@ def write_bundle(
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
         for name, data in files.items()
     }
-    whole = {"format": FORMAT, "version": VERSION, **manifest.to_json(), "files": described}
+    whole = sealed({"format": FORMAT, "version": VERSION, **manifest.to_json(), "files": described})
     text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
     if path.suffix.lower() == ".zip":
         buffer = io.BytesIO()
@@ -228,9 +231,9 @@ def read_bundle(path: Path) -> Bundle:
     """Read a bundle and check every file against the manifest.
 
     Raises:
-        RecordError: not a bundle, cut short, a missing file, or a path outside the bundle.
+        RecordError: not a bundle, cut short, a missing file, or a file that bundles do not have.
         VersionError: written by a newer deploy-nas.
-        MismatchError: a file that has changed since it was bundled.
+        MismatchError: a file, or the manifest, that has changed since it was bundled.
     """
     found = _zip_files(path) if not path.is_dir() else _folder_files(path)
     if MANIFEST not in found:
@@ -248,6 +251,7 @@ def read_bundle(path: Path) -> Bundle:
             subject=where,
             hint="upgrade deploy-nas",
         )
+    check_format_sealed(manifest, sealed_since=_SEALED_SINCE, hint="export the bundle again")
     listed = manifest.fields("files")
     for name in listed.value:
         _check_name(name, where)
@@ -272,8 +276,14 @@ def _check_name(name: str, where: str) -> None:
         raise RecordError(
             f"names a path outside the bundle, or an invalid file name: {name[:80]!r}",
             subject=where,
-            hint="do not trust this bundle",
+            hint=_DISTRUST,
         )
+    _check_own(name, where)
+
+
+def _check_own(name: str, where: str) -> None:
+    if not _OWN_NAMES.fullmatch(name):
+        raise RecordError(f"deploy-nas puts no {name[:80]!r} into bundles", subject=where, hint=_DISTRUST)
 
 
 def _folder_files(path: Path) -> dict[str, bytes]:
@@ -283,6 +293,7 @@ def _folder_files(path: Path) -> dict[str, bytes]:
             raise RecordError(
                 "is not a regular file", subject=str(entry), hint="bundles hold only such files"
             )
+        _check_own(entry.name, str(path))
         if len(found) == _MOST_FILES:
             raise RecordError("is not a bundle: it holds too many files", subject=str(path))
         found[entry.name] = read_bytes(entry)

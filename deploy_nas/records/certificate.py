@@ -102,6 +102,8 @@ class Certificate:
 
     Args:
         graph_sha256: of the file without its metadata.
+        metadata_sha256: of its metadata but the certificate: labels, preprocessing, predictions and all
+            else; ``None`` in older files, whose certificate is of the graph alone.
         weights_sha256: of the weights it was exported with.
         profile: id of the profile its prediction comes from.
         budget_ms, predicted_ms, bound_ms, confidence: of the prediction.
@@ -124,11 +126,13 @@ class Certificate:
     within_budget: bool | None = None
     agreement: Agreement | None = None
     top1: Top1 | None = None
+    metadata_sha256: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
         return {
             "graph_sha256": self.graph_sha256,
+            "metadata_sha256": self.metadata_sha256,
             "weights_sha256": self.weights_sha256,
             "profile": self.profile,
             "budget_ms": self.budget_ms,
@@ -158,4 +162,5 @@ class Certificate:
             within_budget=fields.optional_boolean("within_budget"),
             agreement=Agreement.from_json(fields.fields("agreement")) if fields.holds("agreement") else None,
             top1=Top1.from_json(fields.fields("top1")) if fields.holds("top1") else None,
+            metadata_sha256=fields.optional_text("metadata_sha256"),
         )

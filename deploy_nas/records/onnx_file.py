@@ -1,12 +1,16 @@
-"""The tensors and the metadata of a small ONNX file, read without the onnx package.
+"""ONNX files without the onnx package: their seal, and the tensors and the metadata of small ones.
 
 A search needs only the weights of an accuracy predictor; loading the onnx package for them would take longer
 than the search's first generations. An ONNX file is a protobuf message (``onnx.proto``, protobuf encoding
 guide); its initialisers and metadata are read, and all other fields are skipped.
+
+A file that deploy-nas writes ends in a metadata entry ``digest``: sha256 of every other byte of the file.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_nas.core.errors import RecordError
+from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.seals import DIGEST
 
 # Numbers of the fields in onnx.proto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
@@ -56,10 +61,67 @@ def read_onnx(data: bytes, subject: str) -> OnnxFile:
     return OnnxFile(tensors=tensors, metadata=metadata)
 
 
+def sealed_onnx(data: bytes) -> bytes:
+    """A serialised model with its digest, as its last metadata entry."""
+    content, _ = _opened(data)
+    text = json.dumps(hashlib.sha256(content).hexdigest()).encode()
+    entry = b"".join(
+        _varint_bytes(number << 3 | 2) + _varint_bytes(len(value)) + value
+        for number, value in ((_ENTRY_KEY, DIGEST.encode()), (_ENTRY_VALUE, text))
+    )
+    return content + _varint_bytes(_MODEL_METADATA << 3 | 2) + _varint_bytes(len(entry)) + entry
+
+
+def check_onnx_seal(data: bytes, subject: str, hint: str) -> bool:
+    """True for a model with its digest, false for one without any.
+
+    Args:
+        data: a serialised model.
+        subject: names it in errors.
+        hint: what to do about one that was edited.
+
+    Raises:
+        MismatchError: the digest is of another content.
+        RecordError: not a model, or cut short.
+    """
+    try:
+        content, stated = _opened(data)
+    except (ValueError, struct.error, IndexError) as error:
+        raise RecordError("is not an ONNX file, or is cut short", subject=subject) from error
+    if not stated:
+        return False
+    if stated != [json.dumps(hashlib.sha256(content).hexdigest())]:
+        raise MismatchError(
+            "was edited or damaged: its digest does not match its content", subject=subject, hint=hint
+        )
+    return True
+
+
+def _opened(data: bytes) -> tuple[bytes, list[str]]:
+    """A serialised model without its digest, byte for byte, and the digests that it states."""
+    parts: list[bytes] = []
+    stated: list[str] = []
+    begin = 0
+    for number, value, start, end in _spans(data):
+        if number == _MODEL_METADATA:
+            entry = dict(_fields(_bytes(value)))
+            if entry.get(_ENTRY_KEY) == DIGEST.encode():
+                stated.append(_bytes(entry.get(_ENTRY_VALUE, b"")).decode("utf-8", "replace"))
+                parts.append(data[begin:start])
+                begin = end
+    return b"".join([*parts, data[begin:]]), stated
+
+
 def _fields(data: bytes) -> Iterator[_Field]:
     """Number and value of each field of a message: a whole number, or bytes."""
+    return ((number, value) for number, value, _, _ in _spans(data))
+
+
+def _spans(data: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
+    """Number, value, begin and end of each field of a message."""
     at = 0
     while at < len(data):
+        start = at
         tag, at = _varint(data, at)
         number, kind = tag >> 3, tag & 7
         value: int | bytes
@@ -75,7 +137,7 @@ def _fields(data: bytes) -> Iterator[_Field]:
             raise ValueError("a wire type that onnx does not use")
         if at > len(data) or not number:
             raise ValueError("cut short")
-        yield number, value
+        yield number, value, start, at
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -87,6 +149,14 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise ValueError("a number of more than 64 bits")
+
+
+def _varint_bytes(value: int) -> bytes:
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
 
 
 def _bytes(value: int | bytes) -> bytes:

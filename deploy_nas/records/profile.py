@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +12,7 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.fingerprint import Difference, Fingerprint
+from deploy_nas.core.seals import digest_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
@@ -148,7 +147,7 @@ class Profile:
     @cached_property
     def id(self) -> str:
         """First 12 hex digits of the sha256 of the content."""
-        return hashlib.sha256(json.dumps(self._body(), sort_keys=True).encode()).hexdigest()[:12]
+        return digest_of(self._body())[:12]
 
     @property
     def version(self) -> int:
@@ -303,7 +302,11 @@ def load_profile(path: Path | str) -> Profile:
     version = check_format(fields, FORMAT, VERSION)
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
-        raise RecordError("was edited or damaged: its id does not match its content", subject=str(path))
+        raise RecordError(
+            "was edited or damaged: its id does not match its content",
+            subject=str(path),
+            hint="restore it, or profile again",
+        )
     return profile
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from deploy_nas.core.errors import RecordError, VersionError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.seals import DIGEST, check_format_sealed, digest_of
 from deploy_nas.core.space import Space
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_space
 from deploy_nas.records.files import read_json, write_atomic
 
 FORMAT = "deploy-nas search result"
-VERSION = 1
+VERSION = 2
+_SEALED_SINCE = 2
 SEARCH, FRONT = "search", "front"
 
 
@@ -129,6 +131,7 @@ class SearchRecord:
         evaluations: accuracies predicted.
         interrupted: true if the user stopped the run.
         candidates: the architectures that were found.
+        sealed: false for a file whose numbers cannot be checked: an older one, or one that was edited.
     """
 
     kind: str
@@ -138,6 +141,7 @@ class SearchRecord:
     evaluations: int
     interrupted: bool
     candidates: Sequence[Candidate]
+    sealed: bool = True
 
     @property
     def timed(self) -> list[tuple[ArchitectureRecord, Timed]]:
@@ -157,11 +161,13 @@ def save_result(result: SearchRecord, path: Path, *, force: bool = False) -> Non
         "evaluations": result.evaluations,
         "interrupted": result.interrupted,
     }
-    lines = [
-        _dump({**c.record.to_json(), "measured": {} if c.measured is None else c.measured.to_json()})
+    candidates = [
+        {**c.record.to_json(), "measured": {} if c.measured is None else c.measured.to_json()}
         for c in result.candidates
     ]
-    text = f'{_dump(head)[:-1]}, "candidates": [\n' + ",\n".join(lines) + "\n]}\n"
+    digest = digest_of({**head, "candidates": candidates})
+    lines = ",\n".join(map(_dump, candidates))
+    text = f'{_dump(head)[:-1]}, "candidates": [\n{lines}\n], "{DIGEST}": "{digest}"}}\n'
     write_atomic(path, text.encode(), force=force)
 
 
@@ -175,6 +181,7 @@ def load_result(path: Path) -> SearchRecord:
     Raises:
         RecordError: missing, cut short, or another kind of file; names the key.
         VersionError: written by a newer deploy-nas.
+        MismatchError: it was edited since it was written.
         ArchitectureError: a candidate that does not belong to its space.
     """
     fields = read_json(path)
@@ -187,6 +194,7 @@ def load_result(path: Path) -> SearchRecord:
             subject=str(path),
             hint="upgrade deploy-nas",
         )
+    held = check_format_sealed(fields, sealed_since=_SEALED_SINCE)
     kind = fields.text("kind")
     if kind not in (SEARCH, FRONT):
         raise RecordError(f"'kind' must be {SEARCH} or {FRONT}, is {kind!r}", subject=str(path))
@@ -198,6 +206,7 @@ def load_result(path: Path) -> SearchRecord:
         evaluations=fields.integer("evaluations", 0),
         interrupted=fields.boolean("interrupted"),
         candidates=tuple(_candidate(c) for c in fields.objects("candidates")),
+        sealed=held,
     )
 
 

@@ -20,13 +20,15 @@ from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.resources import OwnFile
+from deploy_nas.core.seals import check_format_sealed, sealed
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.records.files import read_json, write_json
 from deploy_nas.records.model import Provenance
 
 FORMAT = "deploy-nas supernet"
-VERSION = 1
+VERSION = 2
+_SEALED_SINCE = 2
 WORK = "work"
 RECORD, WEIGHTS, PREDICTOR, SUBNETS = (
     "supernet.json",
@@ -174,6 +176,7 @@ def parse_supernet(value: Fields) -> SupernetRecord:
         UnknownSpaceError: its space is unknown here.
     """
     check_format(value, FORMAT, VERSION)
+    check_format_sealed(value, sealed_since=_SEALED_SINCE, hint="restore it, or train again")
     space = get_space(value.text("space"))
     labels = tuple(value.texts("labels"))
     if len(labels) != space.classes or len(set(labels)) != len(labels):
@@ -198,7 +201,7 @@ def parse_supernet(value: Fields) -> SupernetRecord:
 
 def save_supernet(record: SupernetRecord, folder: Path) -> None:
     """Write the record into its folder; raises :class:`OutputError`."""
-    write_json(folder / RECORD, record.to_json(), force=True)
+    write_json(folder / RECORD, sealed(record.to_json()), force=True)
 
 
 def load_supernet_record(folder: Path) -> SupernetRecord:

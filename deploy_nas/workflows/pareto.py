@@ -11,6 +11,7 @@ import numpy as np
 
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError, OptionError
+from deploy_nas.core.predicted import Predicted
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
@@ -97,6 +98,9 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
         front: cheapest first.
         what: "knee", or a latency budget in ms, kept by the bound that the front was made with.
 
+    Returns:
+        The architecture with its predictions; without them if the front's numbers cannot be checked.
+
     Raises:
         OptionError: ``what`` is neither.
         BudgetError: every point is slower than that; names the fastest.
@@ -107,7 +111,7 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
         latency = np.array([r.predicted.latency_ms for r in records], dtype=np.float64)
         accuracy = np.array([r.predicted.accuracy for r in records], dtype=np.float64)
         knee = records[knee_of(latency, accuracy)]
-        return replace(knee, predicted=replace(knee.predicted, picked=KNEE))
+        return _picked(front, knee, replace(knee.predicted, picked=KNEE))
     within = [record for record in records if _bound(record) <= budget_ms]
     if not within:
         raise BudgetError(
@@ -116,7 +120,11 @@ def pick(front: SearchRecord, what: str) -> ArchitectureRecord:
             hint="pick a larger budget",
         )
     best = max(within, key=lambda r: r.predicted.accuracy or 0.0)
-    return replace(best, predicted=replace(best.predicted, budget_ms=budget_ms, picked=f"{budget_ms:g}"))
+    return _picked(front, best, replace(best.predicted, budget_ms=budget_ms, picked=f"{budget_ms:g}"))
+
+
+def _picked(front: SearchRecord, record: ArchitectureRecord, said: Predicted) -> ArchitectureRecord:
+    return replace(record, predicted=said if front.sealed else Predicted())
 
 
 def picked_budget_ms(what: str) -> float | None:

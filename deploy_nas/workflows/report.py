@@ -129,8 +129,10 @@ def _gather(request: ReportRequest) -> Findings:
         )
     source = result or (front if record.predicted.picked is not None else None)
     asked = source.asked if source is not None else Asked()
-    if result is not None and _profiled(result, profile) != profile.id:
-        result = None  # it timed candidates on another device
+    if front is not None and not front.sealed:
+        front = None  # its predictions cannot be checked: they are computed now
+    if result is not None and (not result.sealed or _profiled(result, profile) != profile.id):
+        result = None  # its times cannot be checked, or are of another device
     model = _model_of(request.model, record) if request.model is not None else None
     return Findings(
         record=record,

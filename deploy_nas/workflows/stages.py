@@ -13,6 +13,7 @@ from deploy_nas.adapters.images import ImageSet
 from deploy_nas.core.errors import ImagesError, MismatchError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.recipe import Recipe
+from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import read_json, write_json
 from deploy_nas.records.model import Provenance
@@ -242,8 +243,15 @@ class Stages:
                     for point in trainer.curve
                 ],
             }
-            write_json(record, facts, force=True)
-        return Stage.from_json(read_json(record))
+            write_json(record, sealed(facts), force=True)
+        return Stage.from_json(_read(record))
+
+
+def _read(record: Path) -> Fields:
+    """The record of a stage; raises :class:`MismatchError` for an edited one."""
+    facts = read_json(record)
+    check_seal(facts, hint="remove that folder to train the stage again")
+    return facts
 
 
 def _finished(record: Path, recipe: Recipe, begun: Origin) -> bool:
@@ -254,7 +262,7 @@ def _finished(record: Path, recipe: Recipe, begun: Origin) -> bool:
     """
     if not record.exists():
         return False
-    facts = read_json(record)
+    facts = _read(record)
     if any(facts.value.get(key) != value for key, value in begun.items()):
         raise MismatchError(
             "was started with other weights or images, or another teacher",

@@ -14,6 +14,7 @@ from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters.images import ReadingReport, near_duplicates
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.own_classes import with_classes
+from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
@@ -252,13 +253,15 @@ def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log)
     name = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
     kept = request.output / WORK / f"epochs-{name}.json"
     if kept.is_file():
-        return plan(read_json(kept).number("epochs", positive=True))
+        held = read_json(kept)
+        check_seal(held, hint="remove it to time the training again")
+        return plan(held.number("epochs", positive=True))
     one = plan(1.0)
     seconds = _step_s(request, space, images, one)
     epochs = epochs_within(60.0 * request.minutes, one, len(images.training), seconds)
     log(f"{epochs:.1f} epochs fit into {request.minutes:g} minutes")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, {**asked, "epochs": epochs}, force=True)
+    write_json(kept, sealed({**asked, "epochs": epochs}), force=True)
     return plan(epochs)
 
 

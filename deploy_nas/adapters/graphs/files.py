@@ -15,6 +15,7 @@ from deploy_nas.adapters.graphs.nodes import INPUT, OUTPUT, Initializer, Node, N
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
 from deploy_nas.core.walk import NamedLayers, weight_shapes
+from deploy_nas.records.onnx_file import sealed_onnx
 
 OPSET = 17
 """ONNX Runtime's blocked layout supports Resize up to version 13 and Conv up to 11, but no later ones."""
@@ -22,6 +23,7 @@ IR_VERSION = 9
 
 # Data type numbers of onnx.proto.
 _FLOAT = 1
+_FLOATING = (_FLOAT, 10, 11)  # float32, float16, float64
 _DATA_TYPES = {"float32": _FLOAT, "uint8": 2, "int8": 3, "int32": 6}
 
 
@@ -54,8 +56,13 @@ def assemble(
         producer_name="deploy-nas",
     )
     _set_metadata(model, metadata or {})
+    return _serialised(model)
+
+
+def _serialised(model: Any) -> bytes:
+    """The model's bytes; with a new digest if it has metadata."""
     data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return sealed_onnx(data) if model.metadata_props else data
 
 
 def _node(node: Node) -> Any:
@@ -102,12 +109,14 @@ class Inspected:
         graph_sha256: digest of the model without its metadata: it identifies the computation.
         input_type: type of its only input, as numpy names it; "anything" if the file does not say.
         input_shape: dimensions, ``None`` for a dynamic one; empty unless there is exactly one input.
+        not_finite: name of a tensor that holds NaN or an infinity; empty without any.
     """
 
     metadata: dict[str, object]
     graph_sha256: str
     input_type: str
     input_shape: tuple[int | None, ...]
+    not_finite: str = ""
 
 
 def inspect_model(data: bytes, subject: str) -> Inspected:
@@ -120,7 +129,27 @@ def inspect_model(data: bytes, subject: str) -> Inspected:
     del model.metadata_props[:]
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     kind, shape = _input_of(model)
-    return Inspected(metadata=metadata, graph_sha256=digest, input_type=kind, input_shape=shape)
+    return Inspected(
+        metadata=metadata,
+        graph_sha256=digest,
+        input_type=kind,
+        input_shape=shape,
+        not_finite=_not_finite(model.graph),
+    )
+
+
+def _not_finite(graph: Any) -> str:
+    """Name of the first weight that holds NaN or an infinity; empty without any."""
+    constants = [(node.output[0], a.t) for node in graph.node for a in node.attribute if a.HasField("t")]
+    for name, tensor in [*((t.name, t) for t in graph.initializer), *constants]:
+        if tensor.data_type in _FLOATING and tensor.data_location != _onnx().TensorProto.EXTERNAL:
+            try:
+                values = _onnx().numpy_helper.to_array(tensor)
+            except Exception:  # noqa: S112 - several types; opening the model names the fault
+                continue
+            if not np.isfinite(values).all():
+                return str(name)
+    return ""
 
 
 def read_metadata(data: bytes, subject: str) -> dict[str, object]:
@@ -168,16 +197,14 @@ def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
 def with_shapes(data: bytes) -> bytes:
     """The model with the shape of every tensor recorded, for people who inspect it."""
     inferred = _onnx().shape_inference.infer_shapes(_onnx().load_from_string(data), strict_mode=True)
-    shown: bytes = inferred.SerializeToString(deterministic=True)
-    return shown
+    return _serialised(inferred)
 
 
 def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
-    """The model with these metadata keys set; everything else stays as it was, byte for byte."""
+    """The model with these metadata keys set, and its digest; all else stays as it was, byte for byte."""
     model = _onnx().load_from_string(data)
     _set_metadata(model, values)
-    changed: bytes = model.SerializeToString(deterministic=True)
-    return changed
+    return _serialised(model)
 
 
 def graph_digest(data: bytes) -> str:
