@@ -22,6 +22,7 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.reading import Reading
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.bundle import make_bundle
@@ -132,7 +133,7 @@ def exported(folder: Path) -> Samples:
     metadata = [model.metadata.to_json() for model in (plain, certified, int8)]
     with zipfile.ZipFile(io.BytesIO(make_check_kit({"m": plain.data}, MeasureSettings(rounds=1)))) as kit:
         plan = json.loads(kit.read(CHECK_FILE))
-        result = check_models(kit).to_json()
+        result = sealed(check_models(kit).to_json())
     make_bundle([certified], folder / "bundle")
     manifest = json.loads((folder / "bundle/manifest.json").read_text(encoding="utf-8"))
     return {"model": metadata, "bundle": [manifest], "check-plan": [plan], "check-result": [result]}

@@ -283,7 +283,9 @@ def _check_name(name: str, where: str) -> None:
 
 def _check_own(name: str, where: str) -> None:
     if not _OWN_NAMES.fullmatch(name):
-        raise RecordError(f"deploy-nas puts no {name[:80]!r} into bundles", subject=where, hint=_DISTRUST)
+        raise RecordError(
+            f"deploy-nas puts no {name[:80]!r} into bundles", subject=where, hint=f"remove it, or {_DISTRUST}"
+        )
 
 
 def _folder_files(path: Path) -> dict[str, bytes]:

@@ -24,7 +24,9 @@ VALUE = {"version": 2, "a": 1.5, "b": [1, 2.0, "x", None, True], "c": {"é": {"d
 
 def places(value, path=()):
     """The path of every value that is no container."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    inner = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
     return [path] if inner is None else [p for key, held in inner for p in places(held, (*path, key))]
 
 
@@ -44,7 +46,7 @@ def test_every_changed_value_is_found(path):
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = 7.25
-    with pytest.raises(MismatchError, match="^f: was edited or damaged.*make it again"):
+    with pytest.raises(MismatchError, match=r"^f: was edited or damaged.*make it again"):
         check_seal(Fields(value, "f"))
 
 
@@ -56,7 +58,7 @@ def test_added_and_removed_keys_are_found():
 
 @pytest.mark.parametrize("digest", ["", "0" * 64, None, 5, digest_of(VALUE)[:63]])
 def test_another_digest_is_refused(digest):
-    with pytest.raises(MismatchError, match="; as said$"):
+    with pytest.raises(MismatchError, match=r"; as said$"):
         check_seal(Fields({**VALUE, DIGEST: digest}, "f"), hint="as said")
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.adapters.kits import SentinelGraph, make_check_kit
-from deploy_nas.core.errors import RecordError
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.check import CHECK_FILE, CheckPlan, CheckResult, check_models, logits_of, main
 from deploy_nas.device.measure import MeasureSettings
@@ -59,19 +60,26 @@ def test_it_measures_as_verify_does_unless_told(data):
     assert plan.settings == replace(MeasureSettings(), threads=2) and plan.sentinel is None
 
 
+def resealed(value, was, becomes):
+    return json.dumps(sealed(json.loads(json.dumps(value).replace(was, becomes)))).encode()
+
+
 def test_description_and_result_round_trip(kit):
     with zipfile.ZipFile(io.BytesIO(kit)) as archive:
         plan = CheckPlan.from_json(Fields(json.loads(archive.read(CHECK_FILE)), "kit"))
         found = check_models(archive)
     assert CheckPlan.from_json(Fields(json.loads(json.dumps(plan.to_json())), "kit")) == plan
-    data = json.dumps(found.to_json()).encode()
+    value = found.to_json()
+    data = json.dumps(sealed(value)).encode()
     assert CheckResult.parse(data, "there") == found
+    with pytest.raises(MismatchError, match=r"there: was edited or damaged.*run the kit again"):
+        CheckResult.parse(data.replace(b'"runs": ', b'"runs": 1'), "there")
     with pytest.raises(RecordError, match="there: has no model 'c'"):
         found.model("c", "there")
     for bad, message in (
         (data[:50], "not the result of a check"),
-        (data.replace(b'"runs"', b'"ruins"'), "runs"),
-        (data.replace(b'"device"', b'"devise"'), "device"),
+        (resealed(value, '"runs"', '"ruins"'), "runs"),
+        (resealed(value, '"device"', '"devise"'), "device"),
     ):
         with pytest.raises(RecordError, match=message):
             CheckResult.parse(bad, "there")

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.seals import sealed
 from deploy_nas.device.kit import PLAN_FILE, KitPlan, close_result, main, recent_lines, split_result
 
 
@@ -54,7 +55,13 @@ def test_only_a_result_of_the_last_day_is_recent(journal, tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(b"{", "cannot be read"), (b"[]", "must be an object"), (b"{}", "has no 'id'")],
+    [
+        (b"{", "cannot be read"),
+        (b"[]", "must be an object"),
+        (b"{}", "its digest is missing"),
+        (json.dumps(sealed({"id": "p"})).replace("p", "q").encode(), "was edited or damaged"),
+        (json.dumps(sealed({})).encode(), "has no 'id'"),
+    ],
 )
 def test_a_kit_that_was_damaged_is_told(value, message, tmp_path, capsys):
     path = tmp_path / "kit.pyz"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import (
     AccuracyData,
@@ -39,7 +40,7 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.encoded, SPACE.encode(subnets(3)))
     assert data.top1_percent.tolist() == [80.0, 81.0, 82.0]
     line = json.loads(path.read_text().splitlines()[1])
-    assert set(line) == {"ks", "e", "d", "image_size", "top1"}
+    assert set(line) == {"ks", "e", "d", "image_size", "top1", "line", "digest"}
     copy = tmp_path / "b.jsonl"
     save_accuracy_data(data, copy)
     assert copy.read_bytes() == path.read_bytes()
@@ -91,20 +92,76 @@ def test_another_header_is_refused_and_the_file_kept(tmp_path: Path, change: dic
     assert path.read_bytes() == before
 
 
+def unsealed(path: Path) -> None:
+    """A file as the version before wrote it, or as one writes it by hand."""
+    write(path)
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    values[0]["version"] = 1
+    kept = [{k: v for k, v in value.items() if k not in ("line", "digest")} for value in values]
+    path.write_text("".join(json.dumps(value) + "\n" for value in kept))
+
+
+def test_a_file_of_before_is_read_and_named_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    unsealed(path)
+    with pytest.warns(Notice, match="a.jsonl: line 1: was not written by this deploy-nas"):
+        assert load_accuracy_data(path).top1_percent.tolist() == [80.0, 81.0, 82.0]
+    with pytest.warns(Notice), AccuracyWriter(path, HEADER) as writer:
+        writer.append(subnets(4)[3], 83.0)
+    with pytest.warns(Notice):
+        assert len(load_accuracy_data(path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "left", "named"),
+    [
+        (lambda rows: [rows[0].replace("80.0", "80.1"), *rows[1:]], [81.0, 82.0], "line 2 was edited"),
+        (lambda rows: [rows[0].replace("80.0", "NaN"), *rows[1:]], [81.0, 82.0], "line 2 was edited"),
+        (lambda rows: [rows[0], rows[1][:60], rows[2]], [80.0, 82.0], "line 3 was edited"),
+        (lambda rows: [rows[0], rows[0], *rows[1:]], [80.0, 81.0, 82.0], "line 3 is line 2 again"),
+        (lambda rows: [rows[0], rows[2]], [80.0, 82.0], "missing: line 3 of those that were written"),
+        (lambda rows: [rows[0], "", "not mine", *rows[1:]], [80.0, 81.0, 82.0], "line 4 was edited"),
+    ],
+    ids=["changed", "NaN", "cut", "doubled", "dropped", "added"],
+)
+def test_a_damaged_row_is_named_and_costs_that_row(tmp_path, change, left, named) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *change(rows)]) + "\n")
+    with pytest.warns(Notice, match=rf"a\.jsonl: {named}"):
+        assert load_accuracy_data(path).top1_percent.tolist() == left
+    with pytest.warns(Notice, match=named), AccuracyWriter(path, HEADER) as writer:
+        assert writer.done.top1_percent.tolist() == left
+        writer.append(subnets(4)[3], 83.0)
+    with pytest.warns(Notice, match=named):
+        assert load_accuracy_data(path).top1_percent.tolist() == [*left, 83.0]
+
+
+def test_an_edited_first_line_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    path.write_text(path.read_text().replace('"image_count": 100', '"image_count": 900'))
+    with pytest.raises(MismatchError, match="line 1: was edited or damaged"):
+        load_accuracy_data(path)
+
+
 @pytest.mark.parametrize(
     ("replace", "message"),
     [
-        (('"top1": 81.0', '"top1": NaN'), "'top1' must be a finite number, is nan"),
         (('"top1": 81.0', '"top1": 181'), "percentage from 0 to 100"),
         (('"top1": 81.0', '"top1": "81"'), "finite number"),
         (('"ks"', '"kx"'), "not an architecture of ofa-mbv3-cifar10"),
-        (('"top1": 81.0}', ""), "is not JSON"),
     ],
 )
-def test_bad_line_is_named(tmp_path: Path, replace: tuple[str, str], message: str) -> None:
+@pytest.mark.filterwarnings("ignore::deploy_nas.core.notices.Notice")
+def test_bad_line_of_a_file_without_digests_is_named(
+    tmp_path: Path, replace: tuple[str, str], message: str
+) -> None:
     path = tmp_path / "a.jsonl"
-    write(path)
+    unsealed(path)
     lines = path.read_text().splitlines()
+    assert replace[0] in lines[2]
     lines[2] = lines[2].replace(*replace)
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RecordError, match=f"line 3.*{message}"):
@@ -136,7 +193,7 @@ def test_other_files_are_refused_and_kept(tmp_path: Path) -> None:
 def test_newer_version(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write(path)
-    path.write_text(path.read_text().replace('"version": 1', '"version": 9', 1))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 9', 1))
     with pytest.raises(VersionError, match="format version 9"):
         load_accuracy_data(path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,22 @@ import pytest
 from deploy_nas.core.errors import (
     ArchitectureError,
     DeployNASError,
+    MismatchError,
     OutputError,
     RecordError,
     UnknownSpaceError,
 )
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.predicted import Elsewhere, Predicted
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space, space_ids
-from deploy_nas.records.architecture import ArchitectureRecord, load_architecture, save_architecture
+from deploy_nas.records.architecture import (
+    ArchitectureRecord,
+    load_architecture,
+    parse_architecture,
+    save_architecture,
+)
 
 
 @pytest.mark.parametrize("space_id", space_ids())
@@ -116,7 +126,9 @@ def test_predictions_of_wrong_types_are_named(tmp_path: Path, predicted: dict[st
 
 def test_what_may_be_unknown_may_be_null(tmp_path: Path) -> None:
     unknown = {"bound_ms": None, "confidence": None, "budget_ms": None, "mine": [1]}
-    found = load_architecture(write(tmp_path, predicted=unknown)).predicted
+    path = write(tmp_path, predicted=unknown)
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()))))
+    found = load_architecture(path).predicted
     assert found == Predicted(extra={"mine": [1]})
 
 
@@ -143,7 +155,9 @@ def test_a_file_of_before_is_read_and_what_is_not_known_is_kept(tmp_path: Path) 
     path = tmp_path / "old.json"
     small = space.smallest(24)
     path.write_text(OLD.replace("KS", json.dumps(small["ks"])).replace("E,", json.dumps(small["e"]) + ","))
-    record = load_architecture(path)
+    with pytest.warns(Notice, match=r"old\.json: .*its predictions and budgets are not used"):
+        assert load_architecture(path) == ArchitectureRecord(space=space, architecture=small)
+    record = parse_architecture(Fields(json.loads(path.read_text()), "old"))
     said = record.predicted
     assert record.architecture == small and (said.latency_ms, said.threads, said.seed) == (0.312, 2, 0)
     assert said.provider is None and said.provider_options == {} and said.bound_ms is None
@@ -151,7 +165,28 @@ def test_a_file_of_before_is_read_and_what_is_not_known_is_kept(tmp_path: Path) 
     assert said.others == (Elsewhere(device="slow", profile="ba9876543210", latency_ms=0.6, bound_ms=0.65),)
     assert said.extra == {"tuned_by": "hand", "notes": {"a": [1, 2]}}
     save_architecture(record, tmp_path / "new.json")
-    assert json.loads((tmp_path / "new.json").read_text()) == json.loads(path.read_text())
+    assert json.loads((tmp_path / "new.json").read_text()) == sealed(json.loads(path.read_text()))
+
+
+def test_an_edited_number_or_gene_is_refused_and_what_to_do_is_said(tmp_path: Path) -> None:
+    space = get_space("ofa-mbv3-cifar10")
+    said = Predicted(latency_ms=0.3, bound_ms=0.32, budget_ms=0.35, accuracy=81.0, threads=1)
+    path = tmp_path / "a.json"
+    record = ArchitectureRecord(space=space, architecture=space.smallest(24), predicted=said)
+    save_architecture(record, path)
+    assert load_architecture(path) == record
+    value = json.loads(path.read_text())
+    edits = [{**value, "predicted": {**value["predicted"], key: 9}} for key in value["predicted"]]
+    for edited in [*edits, {**value, "image_size": 20}, {**value, "digest": "0" * 64}]:
+        path.write_text(json.dumps(edited))
+        with pytest.raises(MismatchError, match=r"a\.json: was edited or damaged.*take 'digest' and"):
+            load_architecture(path)
+
+
+def test_an_architecture_written_by_hand_needs_no_digest(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not load_architecture(write(tmp_path)).predicted
 
 
 def test_a_latency_without_a_bound_says_so(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.core.errors import RecordError, VersionError
+from deploy_nas.core.errors import MismatchError, RecordError, VersionError
 from deploy_nas.core.measured import Top1
+from deploy_nas.core.seals import sealed
 from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, load_build, save_build
 
 RECORD = BuildRecord(
@@ -59,7 +60,10 @@ def test_a_damaged_or_newer_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     save_build(RECORD, path)
     value = json.loads(path.read_text())
-    path.write_text(json.dumps(value | {"budget_ms": -1}))
+    path.write_text(json.dumps(value | {"budget_ms": 9.0}))
+    with pytest.raises(MismatchError, match=r"b\.json: was edited or damaged.*remove it to build again"):
+        load_build(path)
+    path.write_text(json.dumps(sealed(value | {"budget_ms": -1})))
     with pytest.raises(RecordError, match=r"b\.json: 'budget_ms'"):
         load_build(path)
     path.write_text(json.dumps(value | {"version": 99}))

@@ -11,7 +11,9 @@ import pytest
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.measured import Measured
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.records.bundle import (
     MANIFEST,
@@ -85,11 +87,11 @@ def rezipped(path, change):
 
 
 def changed(path, **values):
-    """The manifest with other values; ``None`` removes one."""
+    """The manifest with other values and a fitting digest; ``None`` removes a value."""
 
     def change(text):
         value = json.loads(text) | values
-        return json.dumps({k: v for k, v in value.items() if v is not None}).encode()
+        return json.dumps(sealed({k: v for k, v in value.items() if v is not None})).encode()
 
     if path.is_dir():
         (path / MANIFEST).write_bytes(change((path / MANIFEST).read_bytes()))
@@ -171,8 +173,43 @@ def test_a_swapped_missing_or_added_file_is_named(tmp_path):
         read_bundle(path)
     (path / "model.onnx").write_bytes(FILES["model.onnx"])
     (path / "more.bin").write_bytes(b"x")
-    with pytest.raises(RecordError, match=r"more\.bin: is not in the manifest"):
+    with pytest.raises(RecordError, match=r"deploy-nas puts no 'more\.bin' into bundles; remove it"):
         read_bundle(path)
+    (path / "more.bin").unlink()
+    (path / "model.int8.onnx").write_bytes(b"x")
+    with pytest.raises(RecordError, match=r"model\.int8\.onnx: is not in the manifest"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize("name", ["numpy.py", "PIL", "sitecustomize.py", "onnxruntime.so", "infer.pyc"])
+def test_only_files_that_bundles_have_are_allowed_even_if_the_manifest_lists_them(path, name):
+    """``python3 infer.py`` would import a module that lies beside it."""
+    files = {**FILES, name: b"print('mine')"}
+    write_bundle(path, BODY, files)
+    with pytest.raises(RecordError, match=f"deploy-nas puts no '{name}' into bundles.*do not trust"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ('"airplane"', '"truck"'),
+        ("0.4914", "0.5914"),
+        ('"latency_ms": 2.0', '"latency_ms": 1.0'),
+        ('"budget_ms": 2.5', '"budget_ms": 9.5'),
+        ('"within_budget": true', '"within_budget": null'),
+        ('"size_bytes": 7', '"size_bytes": 8'),
+        ('"made_with": "deploy-nas 0"', '"made_with": "deploy-nas 9"'),
+        ('"digest"', '"dig"'),
+    ],
+)
+def test_an_edited_manifest_is_refused(tmp_path, was, becomes):
+    write_bundle(tmp_path / "b", BODY, FILES)
+    text = (tmp_path / "b" / MANIFEST).read_text()
+    assert was in text
+    (tmp_path / "b" / MANIFEST).write_text(text.replace(was, becomes, 1))
+    with pytest.raises(MismatchError, match=r"manifest\.json: was edited.*export the bundle again"):
+        read_bundle(tmp_path / "b")
 
 
 def test_manifests_that_are_none(path):
@@ -309,7 +346,9 @@ def test_a_manifest_of_before_is_read_and_says_the_same(tmp_path):
     for key, value in values.items():
         text = text.replace(f"[{key}]", f"[{value}]").replace(f'"{key}"', f'"{value}"')
     (path / MANIFEST).write_text(text)
-    manifest = check_manifest(read_bundle(path), {"model.onnx": MODEL})
+    with pytest.warns(Notice, match="its numbers cannot be checked"):
+        bundle = read_bundle(path)
+    manifest = check_manifest(bundle, {"model.onnx": MODEL})
     assert manifest.made_with == "deploy-nas 0.1.0" and manifest.models == {"model.onnx": MODEL}
 
 

@@ -1,11 +1,13 @@
 """Result files: there and back, those of the version before, and every fault by its name."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
-from deploy_nas.core.errors import ArchitectureError, OutputError, RecordError, VersionError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError, VersionError
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.records.architecture import ArchitectureRecord
@@ -126,7 +128,9 @@ def test_only_those_that_were_timed_are_given_as_timed():
 def test_a_result_of_before_is_read(tmp_path):
     path = tmp_path / "old.json"
     path.write_text(old())
-    found = load_result(path)
+    with pytest.warns(Notice, match=r"old\.json: was not written by this deploy-nas, or was edited"):
+        found = load_result(path)
+    assert not found.sealed
     assert found.kind == SEARCH and found.history == (80.0, 81.5) and found.evaluations == 240
     assert found.asked == Asked(
         profiles={"latency_ms": "a"},
@@ -142,7 +146,7 @@ def test_a_result_of_before_is_read(tmp_path):
     assert first.record.predicted.provider is None and first.record.predicted.figures["model_mb"] == 2.24
     assert second.measured is None and second.record.predicted.bound_ms is None
     save_result(found, tmp_path / "new.json")
-    assert load_result(tmp_path / "new.json") == found
+    assert load_result(tmp_path / "new.json") == replace(found, sealed=True)
 
 
 def test_a_front_of_before_is_read(tmp_path):
@@ -150,15 +154,33 @@ def test_a_front_of_before_is_read(tmp_path):
     text = old().replace('"kind": "search"', '"kind": "front"').replace('"seed": 3, "measure_top": 2}', asked)
     text = text.replace('"hyper": {"population_size": 60, "max_time_budget": 4}, ', "")
     (tmp_path / "front.json").write_text(text)
-    found = load_result(tmp_path / "front.json")
+    with pytest.warns(Notice):
+        found = load_result(tmp_path / "front.json")
     assert found.kind == FRONT and found.asked.evaluations == 3000 and found.asked.hyper == {}
 
 
+@pytest.mark.parametrize("key", ["latency_ms", "millionMACs", "accuracy", "seed", "bound_ms", "p50_ms"])
+def test_an_edited_number_is_refused(tmp_path, key):
+    path = tmp_path / "r.json"
+    save_result(RESULT, path)
+    text = path.read_text()
+    places = [place.end() for place in re.finditer(rf'"{key}": [0-9]', text)]
+    for end in places:
+        path.write_text(f"{text[: end - 1]}{(int(text[end - 1]) + 1) % 10}{text[end:]}")
+        with pytest.raises(MismatchError, match=r"r\.json: was edited or damaged.*make it again"):
+            load_result(path)
+    assert places
+    path.write_text(text.replace('"digest"', '"d"'))
+    with pytest.raises(MismatchError, match="its digest is missing"):
+        load_result(path)
+
+
+@pytest.mark.filterwarnings("ignore::deploy_nas.core.notices.Notice")
 @pytest.mark.parametrize(
     ("was", "becomes", "kind", "what"),
     [
         ('"deploy-nas search result"', '"another"', RecordError, "result file of search or pareto"),
-        ('"version": 1', '"version": 2', VersionError, "has format version 2"),
+        ('"version": 1', '"version": 3', VersionError, "has format version 3"),
         ('"version": 1', '"version": "1"', RecordError, "'version' must be a whole number"),
         ('"kind": "search"', '"kind": "walk"', RecordError, "'kind' must be search or front, is 'walk'"),
         ('"history": [80, 81.5]', '"history": [80, "x"]', RecordError, r"history\[1\]"),

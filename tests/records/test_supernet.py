@@ -8,6 +8,7 @@ import pytest
 from deploy_nas.core.errors import MismatchError, RecordError, UnknownSpaceError, VersionError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.recipe import Recipe
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.model import Provenance
 from deploy_nas.records.supernet import (
@@ -105,6 +106,7 @@ def test_a_damaged_record_is_named(
 ) -> None:
     save_supernet(record(), tmp_path)
     path = tmp_path / "supernet.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    value = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(sealed(value)))
     with pytest.raises(error, match=said):
         load_supernet_record(tmp_path)
