@@ -209,12 +209,13 @@ def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor
 
 
 def _published(published: Published, layout: FeatureLayout, path: Path, seed: int) -> AccuracyPredictor:
+    mlp = read_published(published, layout, path)
     if hashlib.sha256(read_bytes(path)).hexdigest() != published.sha256:
         notice(f"is not the predictor that OFA published for {published.family}", subject=str(path))
     return AccuracyPredictor(
         space=layout.space,
         layout=layout,
-        mlp=read_published(published, layout, path),
+        mlp=mlp,
         unit="fraction",
         note=published.note_for(layout.space),
         seed=seed,

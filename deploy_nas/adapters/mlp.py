@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
+from deploy_nas.core.seals import DIGEST
 from deploy_nas.records.onnx_file import read_onnx, sealed_onnx
 
 OPSET = 17
@@ -99,7 +100,7 @@ def read_mlp(data: bytes, subject: str) -> tuple[MLP, dict[str, object]]:
     held = read_onnx(data, subject)
     tensors = held.tensors
     try:
-        metadata = {key: parse_json(value.encode()) for key, value in held.metadata.items()}
+        metadata = {k: parse_json(value.encode()) for k, value in held.metadata.items() if k != DIGEST}
     except ValueError as error:
         raise RecordError("holds metadata that is not JSON", subject=subject) from error
     members: list[tuple[Dense, ...]] = []

@@ -1,10 +1,12 @@
 """Predictors: OFA's published one against torch, our files against ONNX Runtime, and what is refused."""
 
+import contextlib
 import io
 import itertools
 import os
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +34,10 @@ from deploy_nas.core.errors import (
     VersionError,
     WeightsError,
 )
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
+from deploy_nas.records.onnx_file import sealed_onnx
 
 
 def random_mlp(features: int, hidden: int = 16, members: int = 1) -> MLP:
@@ -204,7 +208,7 @@ def test_damaged_and_foreign_onnx_files(space: Space, tmp_path: Path) -> None:
         onnx.numpy_helper.from_array(np.float32(1.0), flat.graph.initializer[0].name)
     )
     assert flat.graph.initializer[0].name.endswith("layer0.weight")
-    path.write_bytes(flat.SerializeToString())
+    path.write_bytes(sealed_onnx(flat.SerializeToString()))
     with pytest.raises(RecordError, match="not a perceptron"):
         load_accuracy_predictor(space, path)
     for data in (b"", b"text", whole[:-1000], other.SerializeToString(), broken.SerializeToString()):
@@ -218,6 +222,30 @@ def test_damaged_and_foreign_onnx_files(space: Space, tmp_path: Path) -> None:
             read_mlp(write_mlp(nan, {}), "p.onnx")
     with pytest.raises(RecordError, match="cannot be read"):
         load_accuracy_predictor(space, tmp_path / "none.onnx")
+
+
+def test_every_flipped_byte_of_a_predictor_is_refused(space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "p.onnx"
+    save_accuracy_predictor(make(space), path)
+    whole = path.read_bytes()
+    for place in [*range(0, len(whole), 997), *range(len(whole) - 90, len(whole))]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        with warnings.catch_warnings(record=True) as told, contextlib.suppress(RecordError):
+            warnings.simplefilter("always")
+            load_accuracy_predictor(space, path)
+            assert told, f"byte {place}"  # the digest itself was lost: named as a file without one
+
+
+def test_a_predictor_without_a_digest_is_named(space: Space, tmp_path: Path) -> None:
+    import onnx
+
+    path = tmp_path / "p.onnx"
+    save_accuracy_predictor(make(space), path)
+    model = onnx.load(path)
+    assert model.metadata_props.pop().key == "digest"
+    path.write_bytes(model.SerializeToString())
+    with pytest.warns(Notice, match=r"p\.onnx: was not written by this deploy-nas"):
+        load_accuracy_predictor(space, path)
 
 
 def test_embedded_is_for_the_embedded_space_alone() -> None:

@@ -1,13 +1,20 @@
 """Bundles made of certified models, and opened again."""
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 
+import onnx
 import pytest
 
+from deploy_nas.adapters.graphs import with_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.notices import Notice
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space
+from deploy_nas.deploy import bundle
 from deploy_nas.deploy.bundle import make_bundle, open_bundle
 from deploy_nas.deploy.model_file import parse_model_file
 from deploy_nas.records.bundle import MANIFEST
@@ -16,6 +23,7 @@ from deploy_nas.records.certificate import Certificate, MeasuredOn
 SPACE = embedded_space()
 ON = MeasuredOn(cpu="a small board", threads=2, runtime_version="1.2", provider="FastProvider")
 WEIGHTS = {"source": "w.pth", "sha256": "a" * 64, "trained": True, "recalibrated": 0}
+PREPARED = {"image_size": 24, "mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616]}
 RANDOM = {"source": "random", "sha256": None, "trained": False, "seed": 3, "recalibrated": 0}
 
 
@@ -31,6 +39,7 @@ def certified(model_data):
         return model.certified(
             Certificate(
                 graph_sha256=model.graph_sha256,
+                metadata_sha256=model.metadata_sha256,
                 measured=Measured(**times, runs=9),
                 measured_on=ON,
                 budget_ms=budget_ms,
@@ -57,11 +66,11 @@ def made(request, certified, int8, tmp_path_factory):
 
 def test_it_opens_as_it_was_made(made, certified, int8):
     path, manifest = made
-    bundle, models = open_bundle(path)
+    opened, models = open_bundle(path)
     assert [m.metadata for m in models] == [certified().metadata, int8.metadata]
     assert [m.data for m in models] == [certified().data, int8.data]
     assert [m.subject for m in models] == [f"{path}: model.onnx", f"{path}: model.int8.onnx"]
-    assert set(bundle.files) == {"model.onnx", "model.int8.onnx", "infer.py", "README.md"}
+    assert set(opened.files) == {"model.onnx", "model.int8.onnx", "infer.py", "README.md"}
     assert manifest.models == {"model.onnx": certified().metadata, "model.int8.onnx": int8.metadata}
     assert manifest.shared == int8.metadata and manifest.keeps_budgets
 
@@ -92,7 +101,7 @@ def test_a_model_that_was_never_verified_is_not_bundled(model_data, tmp_path):
 
 @pytest.fixture
 def rewritten(certified, int8, tmp_path):
-    """``rewritten(change)``: a bundle whose manifest was changed by hand."""
+    """``rewritten(change)``: a bundle whose manifest was changed, its digest too."""
     make_bundle([certified(), int8], tmp_path / "whole")
 
     def make(change):
@@ -100,7 +109,7 @@ def rewritten(certified, int8, tmp_path):
         path = tmp_path / "b" / MANIFEST
         value = json.loads(path.read_text())
         change(value)
-        path.write_text(json.dumps(value))
+        path.write_text(json.dumps(sealed(value)))
         return tmp_path / "b"
 
     return make
@@ -145,3 +154,82 @@ def test_a_certificate_made_better_by_hand_is_refused(rewritten):
 def test_a_manifest_of_no_model_is_refused(rewritten):
     with pytest.raises(RecordError, match="does not name a model"):
         open_bundle(rewritten(lambda manifest: manifest.update(models=[])))
+
+
+# -- files that were replaced ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def replaced(certified, tmp_path):
+    """``replaced(name, data)``: a bundle with another file of that name, and a manifest that agrees."""
+    make_bundle([certified()], tmp_path / "b")
+
+    def make(name, data):
+        (tmp_path / "b" / name).write_bytes(data)
+        path = tmp_path / "b" / MANIFEST
+        value = json.loads(path.read_text())
+        value["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+        path.write_text(json.dumps(sealed(value)))
+        return tmp_path / "b"
+
+    return make
+
+
+def test_a_program_that_is_not_ours_is_refused(replaced):
+    program = bundle._infer()
+    for other in (b"print('top-1 100%')", program + b"\n", program.replace(b"/ std", b"* std")):
+        with pytest.raises(MismatchError, match=r"infer\.py: is not the program that deploy-nas puts"):
+            open_bundle(replaced("infer.py", other))
+
+
+def test_a_program_of_an_earlier_release_is_named(replaced, monkeypatch):
+    before = b"# as it was before"
+    monkeypatch.setattr(bundle, "_EARLIER_INFER", frozenset({hashlib.sha256(before).hexdigest()}))
+    with pytest.warns(Notice, match=r"infer\.py: is of an earlier deploy-nas"):
+        open_bundle(replaced("infer.py", before))
+
+
+def test_a_module_beside_the_program_is_refused(replaced):
+    with pytest.raises(RecordError, match=r"deploy-nas puts no 'numpy\.py' into bundles"):
+        open_bundle(replaced("numpy.py", b"print('mine')"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", [*SPACE.labels[1:], SPACE.labels[0]]),
+        ("preprocessing", {**PREPARED, "mean": [0.5, 0.4822, 0.4465]}),
+        ("predicted", {"latency_ms": 0.1}),
+        ("weights", {**WEIGHTS, "source": "better.pth"}),
+    ],
+)
+def test_metadata_changed_in_model_and_manifest_alike_is_refused(certified, replaced, key, value):
+    """The certificate covers the metadata, so digests that were made to fit do not help."""
+    data = with_metadata(certified(preprocessing=PREPARED).data, {key: value})
+    path = replaced("model.onnx", data)
+    with pytest.raises(MismatchError, match="its certificate is of another metadata"):
+        open_bundle(path)
+
+
+def test_a_bundle_of_before_is_read_without_its_numbers(certified, tmp_path):
+    """Neither manifest nor models had digests; the certificate was of the graph alone."""
+    made = certified(predicted={"latency_ms": 0.1, "budget_ms": 2.0})
+    old = replace(made.metadata.certificate, metadata_sha256=None)
+    model = onnx.load_from_string(with_metadata(made.data, {"certificate": old.to_json()}))
+    kept = [p for p in model.metadata_props if p.key != "digest"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    before = replace(made, data=model.SerializeToString(), metadata=replace(made.metadata, certificate=old))
+    make_bundle([before], tmp_path / "b")
+    manifest = tmp_path / "b" / MANIFEST
+    value = json.loads(manifest.read_text()) | {"version": 1}
+    del value["digest"]
+    manifest.write_text(json.dumps(value))
+    with pytest.warns(Notice) as told:
+        _, (found,) = open_bundle(tmp_path / "b")
+    assert [str(w.message).split(": was not written")[0].rpartition("/")[2] for w in told] == [
+        "b: manifest.json",
+        "b: model.onnx",
+    ]
+    assert found.metadata.certificate is None and not found.metadata.predicted
+    assert found.metadata.labels == SPACE.labels

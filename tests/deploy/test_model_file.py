@@ -1,16 +1,20 @@
 """Exported files read once: what belongs together is checked, whatever is changed is named."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 
 from deploy_nas.adapters.graphs import graph_digest, with_metadata
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, UnknownSpaceError
 from deploy_nas.core.measured import Measured
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.model_file import certify, parse_model_file, read_model
 from deploy_nas.records.certificate import Certificate, MeasuredOn
+from deploy_nas.records.onnx_file import sealed_onnx
 
 SPACE = embedded_space()
 MEASURED = Measured(latency_ms=1.0, p50_ms=1.1, p90_ms=1.2, p99_ms=1.3, runs=9)
@@ -54,7 +58,18 @@ def resized(data, **dims):
             dim.dim_param = place
         else:
             dim.dim_value = value
-    return changed.SerializeToString()
+    return sealed_onnx(changed.SerializeToString())
+
+
+def edited(data, change, *, digest=True):
+    """The model after ``change(model)``; with the digest it had, or without any."""
+    model = onnx.load_from_string(data)
+    change(model)
+    if not digest:
+        kept = [p for p in model.metadata_props if p.key != "digest"]
+        del model.metadata_props[:]
+        model.metadata_props.extend(kept)
+    return model.SerializeToString()
 
 
 def test_what_it_is_and_says(model_data, tmp_path):
@@ -91,10 +106,10 @@ def test_an_input_that_is_not_the_architectures_is_refused(model_data):
     half = onnx.load_from_string(data)
     half.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
     with pytest.raises(MismatchError, match=r"takes float16 \[1, 3, 24, 24\]"):
-        parse_model_file(half.SerializeToString(), "m")
+        parse_model_file(sealed_onnx(half.SerializeToString()), "m")
     del half.graph.input[0].type.tensor_type.shape.dim[3]
     with pytest.raises(RecordError, match="does not take images"):
-        parse_model_file(half.SerializeToString(), "m")
+        parse_model_file(sealed_onnx(half.SerializeToString()), "m")
     assert parse_model_file(resized(data, n=4), "m").batch == 4
 
 
@@ -139,7 +154,7 @@ def test_files_that_are_no_model_of_ours(model_data, tmp_path):
     with pytest.raises(RecordError, match=r"m\.onnx: cannot be read"):
         read_model(path)
     path.write_bytes(model_data()[:2000])
-    with pytest.raises(RecordError, match=r"m\.onnx: is not an ONNX model of deploy-nas, or is cut short"):
+    with pytest.raises(RecordError, match=r"m\.onnx: is not an ONNX file, or is cut short"):
         read_model(path)
     graph = onnx.parser.parse_model(
         '<ir_version: 9, opset_import: ["":17]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
@@ -162,3 +177,91 @@ def test_certifying_writes_the_file_that_was_measured_and_no_other(model_data, t
     again = read_model(path)
     assert again == certified and again.metadata.certificate == certificate(model)
     assert graph_digest(again.data) == model.graph_sha256
+
+
+# -- edited files ---------------------------------------------------------------------------------
+
+SAID = {
+    "labels": list(SPACE.labels),
+    "predicted": {"latency_ms": 2.0, "budget_ms": 2.5, "accuracy": 81.0, "accuracy_unit": "percent"},
+    "weights": {"source": "w.pth", "sha256": "ab" * 32, "trained": True, "recalibrated": 0},
+    "profile": "0123456789ab",
+}
+
+
+@pytest.fixture(scope="module")
+def exported(model_data):
+    return model_data(**SAID)
+
+
+def test_the_sign_of_any_tensor_is_covered(exported):
+    names = [t.name for t in onnx.load_from_string(exported).graph.initializer]
+    assert len(names) > 20
+    for number in range(0, len(names), 7):
+
+        def flip(model, number=number):
+            tensor = model.graph.initializer[number]
+            values = -onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+        with pytest.raises(
+            MismatchError, match=r"m\.onnx: was edited or damaged.*verify it again"
+        ):
+            parse_model_file(edited(exported, flip), "m.onnx")
+
+
+def test_every_metadata_value_is_covered(exported):
+    keys = [p.key for p in onnx.load_from_string(exported).metadata_props]
+    assert keys[-1] == "digest" and {"labels", "preprocessing", "predicted"} < set(keys)
+    for number in range(len(keys)):
+
+        def change(model, number=number):
+            entry = model.metadata_props[number]
+            entry.value = json.dumps(json.loads(entry.value)) + " "
+
+        with pytest.raises(MismatchError, match="was edited or damaged"):
+            parse_model_file(edited(exported, change), "m.onnx")
+
+
+def test_predictions_and_budgets_of_a_file_without_a_digest_are_not_used(exported, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(edited(exported, lambda model: None, digest=False))
+    with pytest.warns(Notice, match=r"m\.onnx: was not written by this deploy-nas.*are not used"):
+        found = read_model(path)
+    assert not found.sealed and not found.metadata.predicted and found.metadata.profile is None
+    assert found.metadata.labels == SPACE.labels and found.metadata.preprocessing is not None
+    with pytest.raises(MismatchError, match="was not written by this deploy-nas"):
+        certify(path, found, certificate(found))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", [*SPACE.labels[1:], SPACE.labels[0]]),
+        ("preprocessing", {"image_size": 24, "mean": [0.1, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}),
+        ("predicted", {"latency_ms": 0.5, "budget_ms": 9.0}),
+        ("weights", {**SAID["weights"], "sha256": "cd" * 32}),
+        ("note", "more"),
+    ],
+)
+def test_a_certificate_covers_all_metadata_but_itself(exported, key, value):
+    model = parse_model_file(exported, "m.onnx")
+    held = replace(certificate(model), metadata_sha256=model.metadata_sha256)
+    data = model.certified(held).data
+    assert parse_model_file(data, "m.onnx").metadata.certificate == held
+    changed = with_metadata(data, {key: value})  # its digest is made to fit
+    for digest in (True, False):
+        with pytest.raises(MismatchError, match="after it was verified: its certificate is of another metad"):
+            parse_model_file(edited(changed, lambda model: None, digest=digest), "m.onnx")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(exported, value):
+    def spoil(model):
+        tensor = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+        values = onnx.numpy_helper.to_array(tensor).copy()
+        values.flat[-1] = value
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    with pytest.raises(RecordError, match=r"m\.onnx: holds NaN or an infinity in '.+'; export it again"):
+        parse_model_file(sealed_onnx(edited(exported, spoil)), "m.onnx")

@@ -1,13 +1,15 @@
 """ONNX files read without the onnx package: as the package reads them, or refused with a RecordError."""
 
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from deploy_nas.core.errors import RecordError
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.spaces import embedded_space
-from deploy_nas.records.onnx_file import read_onnx
+from deploy_nas.records.onnx_file import check_onnx_seal, read_onnx, sealed_onnx
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +109,51 @@ def test_mutated_bytes_are_read_or_refused(shipped, rng):
                 read_onnx(bytes(changed), "p")
             except RecordError:
                 continue
+
+
+# -- the seal -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A sealed model."""
+    weights = numpy_helper.from_array(np.arange(6, dtype=np.float32), "w")
+    return sealed_onnx(model(weights, labels='["a", "b"]', budget="1.5"))
+
+
+def check(data):
+    return check_onnx_seal(data, "m", "export it again")
+
+
+def test_a_sealed_file_is_the_model_with_one_entry_more(whole):
+    read = onnx.load_from_string(whole)
+    assert read.metadata_props.pop().key == "digest"
+    assert sealed_onnx(read.SerializeToString(deterministic=True)) == whole
+    assert onnx.load_from_string(whole).SerializeToString(deterministic=True) == whole
+    assert sealed_onnx(whole) == whole and check(whole)
+    assert not check(read.SerializeToString())
+
+
+def test_every_flipped_bit_is_found_or_takes_the_digest_away(whole):
+    for place in range(len(whole)):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            with contextlib.suppress(RecordError):
+                assert not check(bytes(damaged)), (place, bit)
+
+
+def test_edits_are_found(whole):
+    read = onnx.load_from_string(whole)
+    read.graph.initializer[0].raw_data = (-np.arange(6, dtype=np.float32)).tobytes()
+    more = onnx.load_from_string(whole)
+    more.metadata_props.add(key="labels", value='["b", "a"]')
+    twice = onnx.load_from_string(whole)
+    twice.metadata_props.add().CopyFrom(twice.metadata_props[-1])
+    edited = [m.SerializeToString() for m in (read, more, twice)]
+    for data in (*edited, whole.replace(b"1.5", b"9.5"), whole + whole):
+        with pytest.raises(MismatchError, match=r"m: was edited or damaged: .*; export it again"):
+            check(data)
+    for data in (b"text", whole[:-5]):
+        with pytest.raises(RecordError, match="m: is not an ONNX file, or is cut short"):
+            check(data)

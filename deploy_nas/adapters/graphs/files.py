@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters.graphs.nodes import INPUT, OUTPUT, Initializer, Node, Nodes
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
+from deploy_nas.core.seals import DIGEST
 from deploy_nas.core.walk import NamedLayers, weight_shapes
 from deploy_nas.records.onnx_file import sealed_onnx
 
@@ -123,7 +124,7 @@ def inspect_model(data: bytes, subject: str) -> Inspected:
     """Read a model that ``build_model`` or ``build_int8`` made; other files raise :class:`RecordError`."""
     try:
         model = _onnx().load_from_string(data)
-        metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
+        metadata = _metadata_of(model)
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error
     del model.metadata_props[:]
@@ -156,9 +157,14 @@ def read_metadata(data: bytes, subject: str) -> dict[str, object]:
     """The metadata of a model file; raises :class:`RecordError` as :func:`inspect_model` does."""
     try:
         model = _onnx().load_from_string(data)
-        return {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
+        return _metadata_of(model)
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error
+
+
+def _metadata_of(model: Any) -> dict[str, object]:
+    """Key to JSON value, without the digest, which is of the whole file."""
+    return {p.key: parse_json(p.value.encode()) for p in model.metadata_props if p.key != DIGEST}
 
 
 def read_weights(data: bytes, layers: NamedLayers, subject: str) -> dict[str, NDArray[np.float32]]:
