@@ -28,6 +28,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Convert an OFA NET_CONFIG (the file, or its folder) to an architecture file."""
+    from deploy_nas.core.seals import sealed
     from deploy_nas.records.architecture import save_architecture
     from deploy_nas.workflows.import_network import import_network
 
@@ -37,7 +38,7 @@ def command(
     path = output or Path(f"{folder.name}.json")
     save_architecture(record, path, force=force)
     if as_json:
-        show.emit_json(record.to_json())
+        show.emit_json(sealed(record.to_json()))
         return
     layers = record.space.layers(record.architecture)
     macs = sum(layer.macs for _, layer in layers) / 1e6

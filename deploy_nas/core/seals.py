@@ -2,7 +2,7 @@
 
 A number that is changed by hand no longer fits the digest, and the file is refused. An object without a
 digest was written by hand, by another program or by an older deploy-nas: it can be used, but the numbers
-in it are nobody's measurement or prediction. A seal finds damage and edits; it is no signature, since anybody
+in it are nobody's measurement or prediction. A seal finds damage and edits; it is not a signature, since anybody
 can compute it.
 
 In files of JSON lines each line has a digest and its number, so damage costs a line and not the file.
@@ -22,6 +22,7 @@ from deploy_nas.core.notices import notice
 DIGEST, LINE = "digest", "line"
 UNSEALED = "was not written by this deploy-nas, or was edited since (it has no digest)"
 _AGAIN = "restore it, or make it again"
+LEFT_OUT = " and is left out"
 _LINE_DIGITS = 16
 _SHOWN, _MOST_MISSING = 5, 1_000_000
 
@@ -120,13 +121,13 @@ def read_lines(lines: Sequence[bytes], subject: str, *, all_sealed: bool) -> Lin
             continue
         fields = _sound(line, f"{subject}: line {place}", all_sealed)
         if fields is None:
-            faults.append(f"line {place} was edited or damaged and is left out")
+            faults.append(f"line {place} was edited or damaged{LEFT_OUT}")
             last += 1
             continue
         number = fields.value.pop(LINE, last + 1)
         assert isinstance(number, int)  # noqa: S101 - as _sound gives it
         if number in seen:
-            faults.append(f"line {place} is line {number} again and is left out")
+            faults.append(f"line {place} is line {number} again{LEFT_OUT}")
             continue
         missing.update(range(last + 1, min(number, last + 1 + _MOST_MISSING)))
         missing.discard(number)

@@ -21,7 +21,7 @@ from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.locks import lock
 from deploy_nas.core.plan_arguments import PlanArguments
-from deploy_nas.core.seals import check_seal, read_lines, sealed, sealed_line, tell_faults
+from deploy_nas.core.seals import LEFT_OUT, check_seal, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.timing import Burst
 
@@ -249,8 +249,14 @@ def read_journal(path: Path) -> JournalContent:
     return parse_journal(data, str(path))
 
 
-def parse_journal(data: bytes, subject: str) -> JournalContent:
-    """Like :func:`read_journal`, from bytes; ``subject`` names them in errors."""
+def parse_journal(data: bytes, subject: str, *, finished: bool = False) -> JournalContent:
+    """Like :func:`read_journal`, from bytes.
+
+    Args:
+        data: the journal.
+        subject: names it in errors.
+        finished: true if no line may be left out: what it held would not be timed again.
+    """
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].splitlines()
     try:
@@ -280,11 +286,13 @@ def parse_journal(data: bytes, subject: str) -> JournalContent:
             burst = Burst(runs=fields.integer("n", 1), points_ms=points, busy=fields.number("b"))
             key = (fields.text("u"), fields.integer("r", 0))
         except (ValueError, RecordError):
-            faults.append(f"line {number} holds no burst and is left out")
+            faults.append(f"line {number} holds no burst{LEFT_OUT}")
             continue
         duration_s += took_s
         bursts.pop(key, None)
         bursts[key] = (burst, beside)
+    if finished and faults:
+        raise RecordError(faults[0].removesuffix(LEFT_OUT), subject=subject, hint="run the kit again")
     tell_faults(faults, subject)
     return JournalContent(
         header=content, bursts=bursts, whole_bytes=whole, duration_s=duration_s, last_line=found.last

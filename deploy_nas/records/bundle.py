@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -236,8 +236,6 @@ def read_bundle(path: Path) -> Bundle:
         MismatchError: a file, or the manifest, that has changed since it was bundled.
     """
     found = _zip_files(path) if not path.is_dir() else _folder_files(path)
-    if MANIFEST not in found:
-        raise RecordError(f"is not a bundle: {MANIFEST} is missing", subject=str(path))
     where = f"{path}: {MANIFEST}"
     try:
         manifest = Fields(parse_json(found.pop(MANIFEST)), where)
@@ -288,9 +286,16 @@ def _check_own(name: str, where: str) -> None:
         )
 
 
+def _check_manifest_is_there(names: Sequence[str], path: Path) -> None:
+    if MANIFEST not in names:
+        raise RecordError(f"is not a bundle: {MANIFEST} is missing", subject=str(path))
+
+
 def _folder_files(path: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    for entry in sorted(path.iterdir()):
+    entries = sorted(path.iterdir())
+    _check_manifest_is_there([entry.name for entry in entries], path)
+    for entry in entries:
         if entry.is_symlink() or not entry.is_file():
             raise RecordError(
                 "is not a regular file", subject=str(entry), hint="bundles hold only such files"
@@ -308,6 +313,7 @@ def _zip_files(path: Path) -> dict[str, bytes]:
             infos = archive.infolist()
             if len(infos) > _MOST_FILES or sum(info.file_size for info in infos) > _MOST_BYTES:
                 raise RecordError("is not a bundle: it is too large", subject=str(path))
+            _check_manifest_is_there([info.filename for info in infos], path)
             for info in infos:
                 _check_name(info.filename, str(path))
             if len({info.filename for info in infos}) < len(infos):

@@ -144,9 +144,11 @@ class BudgetStages:
     ) -> Built:
         """All stages that are left."""
         best = self.folder / "best.json"
-        if self.record.promised_percent is None or not best.is_file():
+        done = self.record.promised_percent is not None and best.is_file()
+        architecture = load_architecture(best) if done else None
+        if architecture is None or not architecture.predicted:  # those of an older file cannot be checked
             self._search(best)
-        architecture = load_architecture(best)
+            architecture = load_architecture(best)
         if self.record.tuned is None and self.request.finetune_epochs > 0:
             self._finetune(architecture)
         if not self.record.models:

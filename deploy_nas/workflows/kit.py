@@ -50,7 +50,7 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         VersionError: of a newer deploy-nas.
         MismatchError: of a kit of another deploy-nas version.
     """
-    content = parse_journal(split_result(data, subject), subject)
+    content = parse_journal(split_result(data, subject), subject, finished=True)
     header = content.header
     if header.arguments is None:
         raise RecordError("is a journal of this machine, not a kit's result", subject=subject)

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from deploy_nas.cli.main import COMMANDS
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.profile import save_profile
 
@@ -303,7 +304,7 @@ def test_a_bundle_over_its_budget_exits_1_and_says_what_lies_there(run, tmp_path
 
     predicted = {"latency_ms": 1e-6, "budget_ms": 1e-6}
     (tmp_path / "a.json").write_text(
-        json.dumps({"space": SPACE, **get_space(SPACE).smallest(), "predicted": predicted})
+        json.dumps(sealed({"space": SPACE, **get_space(SPACE).smallest(), "predicted": predicted}))
     )
     done = run("export", "a.json", "--bundle", "b", "--json", code=1)
     said, data = json.loads(done.stdout), (tmp_path / "a.onnx").read_bytes()

@@ -61,6 +61,28 @@ def test_a_pick_from_a_file_searches_nothing(run, front, calls, tmp_path):
     assert found["path"] == "f.json" and found["picked"]["predicted"]["budget_ms"] == 1.0
 
 
+def test_an_edited_front_is_refused_and_says_what_to_do(run, front, tmp_path):
+    save_result(front, tmp_path / "f.json")
+    text = (tmp_path / "f.json").read_text()
+    assert '"accuracy": 91' in text
+    (tmp_path / "f.json").write_text(text.replace('"accuracy": 91', '"accuracy": 95'))
+    said = run("pareto", "--from", "f.json", "--pick", "knee", code=2).stderr
+    assert said.startswith("error: f.json: was edited or damaged: its digest does not match its content; ")
+    assert said.endswith("restore it, or make it again\n")
+
+
+def test_numbers_of_a_front_without_a_digest_are_not_handed_on(run, front, tmp_path):
+    """Those of an older deploy-nas, and those that were edited: nobody can tell them apart."""
+    save_result(front, tmp_path / "f.json")
+    value = {k: v for k, v in json.loads((tmp_path / "f.json").read_text()).items() if k != "digest"}
+    (tmp_path / "f.json").write_text(json.dumps(value | {"version": 1}))
+    done = run("pareto", "--from", "f.json", "--pick", "knee", "--pick-output", "k.json")
+    assert done.stderr.startswith("note: f.json: was not written by this deploy-nas, or was edited since")
+    assert done.stderr.count("note:") == 1
+    assert "without predictions: those in the file cannot be checked" in done.stdout
+    assert "predicted" not in json.loads((tmp_path / "k.json").read_text())
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

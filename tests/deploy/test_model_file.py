@@ -204,9 +204,7 @@ def test_the_sign_of_any_tensor_is_covered(exported):
             values = -onnx.numpy_helper.to_array(tensor)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
-        with pytest.raises(
-            MismatchError, match=r"m\.onnx: was edited or damaged.*verify it again"
-        ):
+        with pytest.raises(MismatchError, match=r"m\.onnx: was edited or damaged.*verify it again"):
             parse_model_file(edited(exported, flip), "m.onnx")
 
 

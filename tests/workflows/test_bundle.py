@@ -33,7 +33,7 @@ def test_the_manifest_says_it_all(made):
     manifest = read.said.value
     said = json.loads(json.dumps(bundled.manifest.to_json()))
     assert {key: manifest[key] for key in said} == said
-    assert set(manifest) - set(said) == {"format", "version", "files"}
+    assert set(manifest) - set(said) == {"format", "version", "files", "digest"}
     assert set(read.files) == {"model.onnx", "model.int8.onnx", "infer.py", "README.md"}
     assert len(manifest["labels"]) == 10 and manifest["preprocessing"]["image_size"] == 24
     # Of 40 pictures 8 are what INT8 is judged on: no statistics are of those.

@@ -13,6 +13,7 @@ import pytest
 
 from deploy_nas.adapters.targets import SshTarget
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, TargetError, VersionError
+from deploy_nas.core.seals import sealed, sealed_line
 from deploy_nas.device.kit import digest
 from deploy_nas.workflows import kit as workflow
 from deploy_nas.workflows.kit import import_result, profile_of_result, profile_target
@@ -48,27 +49,43 @@ def test_damaged_results_are_refused(result, tmp_path):
     data = result.read_bytes()
     lines = data.splitlines(keepends=True)
 
+    def encoded(value):
+        return json.dumps(value).encode() + b"\n"
+
     def closed(body):
         text = b"".join(body)
         return text + json.dumps({"end": len(body) - 1, "sha256": digest(text)}).encode() + b"\n"
 
     def changed(line, **values):
-        return json.dumps({**json.loads(line), **values}).encode() + b"\n"
+        value = {**json.loads(line), **values}
+        del value["digest"]
+        return sealed_line(value, value["line"]) if "line" in value else encoded(sealed(value))
 
     for cut in (0, 10, len(data) // 2, len(data) - 30):
         with pytest.raises(RecordError, match=r"not a finished result|digest"):
             profile_of_result(data[:cut], "r")
     with pytest.raises(RecordError, match="edited"):
-        profile_of_result(data.replace(b'"n":', b'"n": ', 1), "r")
+        profile_of_result(data.replace(b'"n": ', b'"n":  ', 1), "r")
     with pytest.raises(RecordError, match="missing or duplicate lines"):
         body = b"".join(lines[:-1])
         profile_of_result(body + json.dumps({"end": 3, "sha256": digest(body)}).encode() + b"\n", "r")
     for bad in ([0.0], [-1.0], [float("nan")], []):
-        with pytest.raises(RecordError, match="line 2 is damaged"):
+        with pytest.raises(
+            RecordError, match=r"line 2 (holds no burst|was edited or damaged); run the kit again"
+        ):
             profile_of_result(closed([lines[0], changed(lines[1], t=bad), *lines[2:-1]]), "r")
     gone = json.loads(lines[1])["u"]
+    rest = [li for li in lines[:-1] if json.loads(li).get("u") != gone]
+    with pytest.raises(RecordError, match="missing: line 2 of those that were written"):
+        profile_of_result(closed(rest), "r")
+    numbered = [changed(li, line=number) for number, li in enumerate(rest[1:], 2)]
     with pytest.raises(RecordError, match="never timed"):
-        profile_of_result(closed([li for li in lines[:-1] if json.loads(li).get("u") != gone]), "r")
+        profile_of_result(closed([rest[0], *numbered]), "r")
+    with pytest.raises(RecordError, match="line 3 is line 2 again; run the kit again"):
+        profile_of_result(closed([*lines[:2], *lines[1:-1]]), "r")
+    edited = lines[1].replace(b'"n": ', b'"n": 1')
+    with pytest.raises(RecordError, match="line 2 was edited or damaged"):
+        profile_of_result(closed([lines[0], edited, *lines[2:-1]]), "r")
     with pytest.raises(VersionError):
         profile_of_result(closed([changed(lines[0], version=9), *lines[1:-1]]), "r")
     with pytest.raises(MismatchError, match="another deploy-nas version's kit"):

@@ -11,6 +11,7 @@ from deploy_nas.adapters.supernets import weights_hash
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.recipe import Recipe
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
 from deploy_nas.training.plans import EMBEDDED, Plan
@@ -89,7 +90,10 @@ def test_what_lies_in_the_folder_must_be_of_this_run(images, tmp_path):
         train(images, tmp_path, replace(FIRST, seed=9), SECOND)
     record = tmp_path / "stretch-2/stretch.json"
     facts = json.loads(record.read_text())
-    record.write_text(json.dumps(facts | {"started_from_sha256": "0" * 64}))
+    record.write_text(json.dumps(facts | {"training_s": 1}))
+    with pytest.raises(MismatchError, match=r"stretch\.json: was edited or damaged.*train the stage again"):
+        train(images, tmp_path, FIRST, SECOND)
+    record.write_text(json.dumps(sealed(facts | {"started_from_sha256": "0" * 64})))
     with pytest.raises(MismatchError, match=r"stretch\.json: was started with other weights"):
         train(images, tmp_path, FIRST, SECOND)
     record.write_text("{")

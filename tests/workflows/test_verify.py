@@ -1,13 +1,16 @@
 """Files and bundles verified, here and on a device elsewhere."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deploy_nas.adapters import graphs
+from deploy_nas.adapters.graphs import with_metadata
 from deploy_nas.core.errors import (
     BudgetError,
     CheckFailedError,
@@ -19,6 +22,8 @@ from deploy_nas.core.errors import (
 )
 from deploy_nas.core.fingerprint import Difference
 from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.notices import Notice
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.model_file import parse_model_file
 from deploy_nas.device import machine
@@ -62,6 +67,34 @@ def here(made_profile):
 
 def names(results):
     return [result.name.rpartition(": ")[2] for result in results]
+
+
+def test_one_reading_gives_hash_and_top1_however_often_the_file_is_swapped(
+    model, model_data, asked, tmp_path, monkeypatch
+):
+    """Whatever replaces the file meanwhile: measured, hashed and classified is what was read first."""
+    path = model(labels=list(SPACE.labels))
+    first = path.read_bytes()
+    other = with_metadata(first, {"labels": [*SPACE.labels[1:], SPACE.labels[0]]})
+    rng = np.random.default_rng(0)
+    for name in SPACE.labels[:2]:
+        (tmp_path / "images" / name).mkdir(parents=True)
+        pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / name / "0.png")
+    used = []
+    for name in ("open_session", "measure_top1", "load_images", "measure"):
+        held = getattr(workflow, name)
+
+        def swapped(*given, held=held, **how):
+            path.write_bytes(other if path.read_bytes() == first else first)
+            used.append(given[0].data if hasattr(given[0], "data") else given[0])
+            return held(*given, **how)
+
+        monkeypatch.setattr(workflow, name, swapped)
+    (found,) = verify(VerifyRequest(path=path, images=tmp_path / "images"))
+    assert found.verification.sha256 == hashlib.sha256(first).hexdigest()
+    assert len(used) == 4 and [u for u in used if u != tmp_path / "images"] == [first] * 3
+    assert found.top1.top1.images == 2
 
 
 # -- one file -------------------------------------------------------------------------------------
@@ -232,6 +265,9 @@ def test_a_manifest_that_promises_more_than_its_model_is_refused(made, tmp_path)
     manifest = json.loads((path / MANIFEST).read_text())
     manifest["models"][0]["certificate"]["measured"]["latency_ms"] /= 2
     (path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(MismatchError, match=r"manifest\.json: was edited or damaged"):
+        verify(VerifyRequest(path=path))
+    (path / MANIFEST).write_text(json.dumps(sealed(manifest)))
     with pytest.raises(MismatchError, match="'certificate' is not the model's own"):
         verify(VerifyRequest(path=path))
 
@@ -239,15 +275,13 @@ def test_a_manifest_that_promises_more_than_its_model_is_refused(made, tmp_path)
 @pytest.mark.slow
 def test_a_bundle_of_before_is_verified(made, tmp_path, asked):
     """The manifest and the models as the version before wrote them: no provider's options, no nulls."""
-    import hashlib
-
     path = tmp_path / "b"
     shutil.copytree(made[2], path)
     manifest = json.loads((path / MANIFEST).read_text())
     for entry in manifest["models"]:
         file = path / entry["file"]
         held = graphs.read_metadata(file.read_bytes(), "m")
-        del held["certificate"]["measured_on"]["provider"]
+        del held["certificate"]["measured_on"]["provider"], held["certificate"]["metadata_sha256"]
         old = dict.fromkeys(("certificate",), held["certificate"])
         old["predicted"] = entry["predicted"] = {**held["predicted"], "mine": [1]}
         data = graphs.with_metadata(file.read_bytes(), old)
@@ -257,8 +291,10 @@ def test_a_bundle_of_before_is_verified(made, tmp_path, asked):
             "sha256": hashlib.sha256(data).hexdigest(),
             "size_bytes": len(data),
         }
-    (path / MANIFEST).write_text(json.dumps(manifest))
-    results = verify(VerifyRequest(path=path))
+    del manifest["digest"]
+    (path / MANIFEST).write_text(json.dumps(manifest | {"version": 1}))
+    with pytest.warns(Notice, match=r"manifest\.json: was not written by this deploy-nas"):
+        results = verify(VerifyRequest(path=path))
     assert names(results) == ["model.onnx", "model.int8.onnx"]
     assert results[0].verification.certificate.measured_on.provider == "CPUExecutionProvider"
 
