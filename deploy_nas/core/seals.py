@@ -2,8 +2,8 @@
 
 A number that is changed by hand no longer fits the digest, and the file is refused. An object without a
 digest was written by hand, by another program or by an older deploy-nas: it can be used, but the numbers
-in it are nobody's measurement or prediction. A seal finds damage and edits; it is not a signature, since anybody
-can compute it.
+in it are nobody's measurement or prediction. A seal finds damage and edits; it is not a signature, since
+anybody can compute it.
 
 In files of JSON lines each line has a digest and its number, so damage costs a line and not the file.
 """

@@ -17,6 +17,7 @@ from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesEr
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.seals import DIGEST, check_seal
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import default_weights, load_supernet
@@ -134,12 +135,13 @@ def export_onnx(
         progress: called while weights are downloaded.
 
     Raises:
-        InputError: unusable input; raised before the slow work.
+        InputError: unusable input, such as the dict of a file that was edited; raised before the slow work.
         CheckFailedError: the graph is invalid or its outputs differ; nothing is written.
     """
     path = Path(path)
     check_output(path, force=force)
     resolved = _space(arch, space)
+    _check_edited(arch)
     architecture = resolved.decode(resolved.encode([arch]))[0]
     said = promise(predicted or arch.get("predicted"))
     metadata = ModelMetadata(
@@ -292,6 +294,13 @@ def _space(arch: Mapping[str, object], given: Space | str | None) -> Space:
     if not isinstance(named, str):
         raise ArchitectureError("the architecture does not name its space", subject="space")
     return get_space(named)
+
+
+def _check_edited(arch: Mapping[str, object]) -> None:
+    """Raise :class:`MismatchError` for the dict of an architecture file that no longer fits its digest."""
+    if DIGEST in arch:
+        hint = "take 'digest' and 'predicted' out to export an architecture of your own"
+        check_seal(Fields(dict(arch), "the architecture"), hint=hint)
 
 
 def _check_batch(batch: object) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy_nas.core.errors import WeightsError
+from deploy_nas.core.seals import DIGEST
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import write_atomic
+from deploy_nas.records.tensor_file import check_tensors_seal, sealed_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +46,14 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
         sha256 of the bytes that were loaded.
 
     Raises:
-        WeightsError: unreadable, unsafe or truncated file, or the first key that does not fit.
+        WeightsError: unreadable, unsafe, truncated or edited file, or the first key that does not fit.
     """
     import torch
 
     path = Path(source)
     data = _read(path)
+    if path.suffix == ".safetensors":
+        check_tensors_seal(data, str(path))
     given = _state_dict(data, path)
     if (translated := getattr(net, "translated", None)) is not None:
         given = translated(given)
@@ -113,7 +117,8 @@ def save_weights(
         if not torch.isfinite(stored).all():
             raise WeightsError(f"{name!r} is not finite as {kind}", subject=str(path))
         tensors[name] = stored
-    write_atomic(path, safetensors.torch.save(tensors, dict(notes) if notes else None), force=force)
+    data = safetensors.torch.save(tensors, dict(notes) if notes else None)
+    write_atomic(path, sealed_tensors(data), force=force)
 
 
 def weights_notes(path: Path) -> dict[str, str]:
@@ -124,7 +129,7 @@ def weights_notes(path: Path) -> dict[str, str]:
         return {}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
+            return {key: text for key, text in (file.metadata() or {}).items() if key != DIGEST}
     except Exception as error:  # safetensors raises its own types, and OSError
         raise WeightsError("is not a safetensors file, or is cut short", subject=str(path)) from error
 
