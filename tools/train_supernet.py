@@ -10,6 +10,7 @@ finished run goes on from the point before its learning rate fell.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import click
 from deploy_nas.adapters.images import at_sizes, load_images
 from deploy_nas.cli import show
 from deploy_nas.core.errors import DeployNASError
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.records.files import make_folder, write_json
 from deploy_nas.records.supernet import PREDICTOR, WEIGHTS
@@ -78,12 +80,15 @@ def main(
         if only != "predictor":
             record = train_on(space, given, work, EMBEDDED, weights="random", log=click.echo)
             (output / f"{space.id}.safetensors").write_bytes((work / WEIGHTS).read_bytes())
-            write_json(output / f"{space.id}.training.json", record.to_json(), force=True)
+            write_json(output / f"{space.id}.training.json", sealed(record.to_json()), force=True)
         if only != "weights":
             settings = PredictorSettings(subnets=subnets, best=(80, 80, 80, 80), judged=40, seed=seed)
             made = fit_predictor(space, given, work, settings, log=click.echo)
             (output / f"{space.id}.accuracy.onnx").write_bytes((work / PREDICTOR).read_bytes())
             click.echo(made.of_the_best)
+        for kind in ("safetensors", "accuracy.onnx"):
+            digest = hashlib.sha256((output / f"{space.id}.{kind}").read_bytes()).hexdigest()
+            click.echo(f"{kind}: sha256 {digest}, which core/spaces.py must name")
     except DeployNASError as error:
         sys.exit(f"error: {error}")
 

@@ -16,6 +16,7 @@ from deploy_nas.core.errors import (
     ArchitectureError,
     CheckFailedError,
     ImagesError,
+    MismatchError,
     OptionError,
     OutputError,
     RecordError,
@@ -24,6 +25,7 @@ from deploy_nas.core.errors import (
 )
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.resources import Download
+from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import export, weights
 from deploy_nas.deploy.export import export_onnx
@@ -319,6 +321,16 @@ def bad(**changes):
         (bad(predicted={"mine": object()}), OptionError, "predicted: cannot be written as JSON"),
         (bad(predicted={"latency_ms": "0.5"}), RecordError, "predicted: 'latency_ms' must be a finite"),
         (bad(arch={**ARCHITECTURE, "predicted": 3}), OptionError, "predicted: must be a dict"),
+        (
+            bad(
+                arch={
+                    **sealed({**ARCHITECTURE, "predicted": {"budget_ms": 1.0}}),
+                    "predicted": {"budget_ms": 9},
+                }
+            ),
+            MismatchError,
+            "the architecture: was edited or damaged",
+        ),
         (bad(batch=0), OptionError, "batch"),
         (bad(batch=True), OptionError, "batch"),
         (bad(calibration_images=pictures(0)), ImagesError, "at least one"),

@@ -56,8 +56,8 @@ def test_damaged_results_are_refused(result, tmp_path):
         text = b"".join(body)
         return text + json.dumps({"end": len(body) - 1, "sha256": digest(text)}).encode() + b"\n"
 
-    def changed(line, **values):
-        value = {**json.loads(line), **values}
+    def changed(text, **values):
+        value = {**json.loads(text), **values}
         del value["digest"]
         return sealed_line(value, value["line"]) if "line" in value else encoded(sealed(value))
 
