@@ -69,7 +69,7 @@ def make_bundle(models: Sequence[ModelFile], output: Path, *, force: bool = Fals
     version = packages.version("deploy-nas")
     manifest = Manifest(made_with=f"deploy-nas {version}", models=described)
     files[INFER] = _infer()
-    files[README] = _readme(manifest, version).encode()
+    files[README] = _readme(manifest).encode()
     write_bundle(output, manifest, files, force=force)
     return manifest
 
@@ -79,11 +79,12 @@ def _infer() -> bytes:
     return resources.files("deploy_nas").joinpath("data/infer.py.in").read_bytes()
 
 
-def _readme(manifest: Manifest, version: str) -> str:
+def _readme(manifest: Manifest) -> str:
     rows = []
     for name, model in manifest.models.items():
         certificate = model.certificate
-        assert certificate is not None  # noqa: S101 - make_bundle ensures it
+        if certificate is None:  # bundles are made of certified models alone
+            continue
         top1, on = certificate.top1, certificate.measured_on
         accuracy = "not measured"
         if top1 is not None:
@@ -97,7 +98,7 @@ def _readme(manifest: Manifest, version: str) -> str:
     return _README.format(
         space=said.space.id,
         size=said.image_size,
-        version=version,
+        version=manifest.made_with.removeprefix("deploy-nas "),
         rows="\n".join(rows),
         warning="" if said.trained else _UNTRAINED,
     )
@@ -121,5 +122,10 @@ def open_bundle(path: Path) -> tuple[Bundle, list[ModelFile]]:
             )
         notice("is of an earlier deploy-nas", subject=f"{path}: {INFER}")
     models = [parse_model_file(bundle.files[name], f"{path}: {name}") for name in bundle.models]
-    check_manifest(bundle, {name: model.metadata for name, model in zip(bundle.models, models, strict=True)})
+    described = {name: model.metadata for name, model in zip(bundle.models, models, strict=True)}
+    manifest = check_manifest(bundle, described)
+    if README in bundle.files and bundle.files[README] != _readme(manifest).encode():
+        notice(
+            "is not as this deploy-nas writes it: its figures were not checked", subject=f"{path}: {README}"
+        )
     return bundle, [model.believed() for model in models]

@@ -189,6 +189,13 @@ def test_a_program_of_an_earlier_release_is_named(replaced, monkeypatch):
         open_bundle(replaced("infer.py", before))
 
 
+def test_a_readme_with_other_figures_is_named(replaced, tmp_path):
+    text = (tmp_path / "b/README.md").read_bytes()
+    assert b"| 1.5 |" in text
+    with pytest.warns(Notice, match=r"README\.md: is not as this deploy-nas writes it"):
+        open_bundle(replaced("README.md", text.replace(b"| 1.5 |", b"| 0.5 |")))
+
+
 def test_a_module_beside_the_program_is_refused(replaced):
     with pytest.raises(RecordError, match=r"deploy-nas puts no 'numpy\.py' into bundles"):
         open_bundle(replaced("numpy.py", b"print('mine')"))
