@@ -1,5 +1,6 @@
 """What is gathered for a report: of this subnet, this profile, this model, and of no other."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.fingerprint import Difference
 from deploy_nas.core.measured import Measured
+from deploy_nas.core.notices import Notice
 from deploy_nas.core.predicted import Elsewhere
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.spaces import embedded_space, get_space
@@ -232,6 +234,23 @@ def test_the_result_of_another_search_or_profile_is_left_out(findings, files, tm
     save_result(timed(findings.record, 0.3, findings.profile.id), tmp_path / "b.search.json", force=True)
     report(files)
     assert gathered[2].result.timed[0][1].latency_ms == 0.3
+
+
+def test_figures_that_cannot_be_checked_are_left_out(findings, files, tmp_path, monkeypatch):
+    """A front without a digest is computed anew, and times of a search without one are not shown."""
+    gathered = []
+    monkeypatch.setattr(workflow, "write_report", lambda findings, *_, **__: gathered.append(findings))
+    save_result(timed(findings.record, 0.1, findings.profile.id), tmp_path / "b.search.json")
+    for name in ("front.json", "b.search.json"):
+        value = json.loads((tmp_path / name).read_text()) | {"version": 1}
+        del value["digest"]
+        (tmp_path / name).write_text(json.dumps(value))
+    with pytest.warns(Notice) as told:
+        report(files)
+    named = {str(w.message).split(": was")[0] for w in told}
+    assert named == {str(files.front), str(tmp_path / "b.search.json")}
+    assert gathered[0].front is None and gathered[0].result is None
+    assert gathered[0].asked.measure_top == 2
 
 
 def test_a_front_of_another_profile_is_refused(findings, files, tmp_path):
