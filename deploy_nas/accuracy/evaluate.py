@@ -7,7 +7,6 @@ subnet's accuracy does not depend on the number of processes.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
 from deploy_nas.adapters.pools import Pool, SerialPool
+from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
@@ -120,8 +120,8 @@ def measuring(
             yield run
         return
     with ExitStack() as stack:
-        with tempfile.TemporaryDirectory(prefix="deploy-nas-") as folder:
-            shared = stack.enter_context(pool.open(_write(evaluator, Path(folder))))
+        with temporary_folder() as folder:
+            shared = stack.enter_context(pool.open(_write(evaluator, folder)))
         # The workers have the files open, so a run that is killed from here on leaves none behind.
         yield shared
 

@@ -23,6 +23,7 @@ from deploy_nas.device.runner import SENTINEL, Plan, Unit
 _CORE_FILES = (
     "__init__",
     "arrays",
+    "disk",
     "errors",
     "fields",
     "fingerprint",

@@ -7,13 +7,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy_nas.adapters.targets.port import Progress
 from deploy_nas.adapters.targets.watching import follow, kit_command
+from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.errors import TargetError
 from deploy_nas.device.program import RESULT
 
@@ -82,15 +81,15 @@ class SshTarget:
         """
         folder = _folder(name)
         self._call([*self._ssh, f"mkdir -p {folder}"], "cannot be reached or written")
-        with tempfile.TemporaryDirectory() as local:
-            sent = Path(local) / "kit.pyz"
+        with temporary_folder() as local:
+            sent = local / "kit.pyz"
             sent.write_bytes(kit)
             self._call(
                 [*self._scp, str(sent), f"{self.host}:{folder}/kit.pyz"], "the kit could not be copied"
             )
             run = shlex.join(kit_command("python3", "kit.pyz", RESULT, options))
             follow([*self._ssh, f"cd {folder} && exec {run}"], self.address, progress, goes_on=bool(options))
-            fetched = Path(local) / RESULT
+            fetched = local / RESULT
             self._call(
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
                 "the result could not be fetched",
