@@ -95,16 +95,16 @@ def collect(
         show.emit_json(value)
         return
     low, high = done.top1_percent
-    click.echo(
+    show.say(
         f"measured {done.measured} subnets on {done.images} images; "
         f"{output} holds {done.subnets}, top-1 {low:.2f} to {high:.2f}%"
     )
     if done.promised_points is not None:
-        click.echo(
+        show.say(
             f"predicted minus measured, mean of these {done.measured}: {done.promised_points:+.2f} points"
         )
     if high < 2 * done.chance_percent:
-        click.echo(
+        show.say(
             f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, numbers by "
             "value and other names alphabetically, in the order the supernet was trained on?"
         )
@@ -148,8 +148,8 @@ def train(
     if as_json:
         show.emit_json({"path": str(output), "plot": picture and str(picture), **figures.to_json()})
         return
-    click.echo(describe(figures))
-    click.echo(f"wrote {output}" + (f" and {picture}" if picture is not None else ""))
+    show.say(describe(figures))
+    show.say(f"wrote {output}" + (f" and {picture}" if picture is not None else ""))
 
 
 def describe(figures: HeldOut) -> str:

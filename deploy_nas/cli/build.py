@@ -104,7 +104,7 @@ def command(
         seed=seed,
     )
     with show.timed_progress(quiet=as_json) as update:
-        done = build(request, lambda line: click.echo(line, err=True), update, commands_to_repeat)
+        done = build(request, lambda line: show.say(line, err=True), update, commands_to_repeat)
     if as_json:
         show.emit_json(
             {
@@ -115,7 +115,7 @@ def command(
             }
         )
     else:
-        click.echo(summary(done))
+        show.say(summary(done))
     if any(b.within_budget is False for b in done):
         raise SystemExit(1)
 

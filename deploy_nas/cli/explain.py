@@ -70,16 +70,16 @@ def command(
         [x.place, x.latency_ms, x.share_percent, "#" * round(24 * max(x.latency_ms, 0) / widest), x.key]
         for x in found.layers
     ]
-    click.echo(show.table(["place", "ms", "%", "", "layer"], rows))
-    click.echo(
+    show.say(show.table(["place", "ms", "%", "", "layer"], rows))
+    show.say(
         f"total {found.total_ms:.4g} ms predicted on {loaded.fingerprint.cpu}, "
         f"predicted top-1 {percent * found.accuracy:.2f}%"
     )
     if found.note:
-        click.echo(f"  ({found.note})")
+        show.say(f"  ({found.note})")
     if not chosen:
         return
-    click.echo("\nswaps that save the most time for the least predicted accuracy:")
+    show.say("\nswaps that save the most time for the least predicted accuracy:")
     rows = [
         [
             s.what,
@@ -90,4 +90,4 @@ def command(
         ]
         for s in chosen
     ]
-    click.echo(show.table(["swap", "saves ms", "%", "top-1 points", "points lost per ms"], rows))
+    show.say(show.table(["swap", "saves ms", "%", "top-1 points", "points lost per ms"], rows))

@@ -74,7 +74,7 @@ def command(
         force=force,
     )
     with show.timed_progress(quiet=as_json) as update:
-        done = finetune(request, lambda line: click.echo(line, err=True), update)
+        done = finetune(request, lambda line: show.say(line, err=True), update)
     if as_json:
         show.emit_json(
             {
@@ -85,16 +85,16 @@ def command(
             }
         )
     else:
-        click.echo(
+        show.say(
             f"top-1 {done.after.percent:.2f}% against {done.before.percent:.2f}% before, on "
             f"{done.after.images} validation images, after {done.training_s / 60:.1f} min"
         )
         if done.weights is None:
-            click.echo("it did not become better: nothing was written, export it with the supernet's weights")
+            show.say("it did not become better: nothing was written, export it with the supernet's weights")
         else:
             path, folder = shlex.quote(str(done.weights)), shlex.quote(str(space))
             best = shlex.quote(str(architecture))
-            click.echo(
+            show.say(
                 f"wrote {done.weights}; next: deploy-nas export {best} --space {folder} --weights {path}"
             )
     if done.weights is None:

@@ -41,6 +41,6 @@ def command(
         return
     layers = record.space.layers(record.architecture)
     macs = sum(layer.macs for _, layer in layers) / 1e6
-    click.echo(
+    show.say(
         f"{path}: {record.space.id}, {len(layers)} layers, {record.image_size} px, {macs:.1f} million MACs"
     )

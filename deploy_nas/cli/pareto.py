@@ -111,13 +111,13 @@ def command(
         show.emit_json(value)
         return
     if front.interrupted:
-        click.echo("stopped; this is the front found so far")
+        show.say("stopped; this is the front found so far")
     if given is None:
         _print(front, output)
     if picked is not None:
-        click.echo(f"picked {pick}: {picked.space.id} at {picked.image_size} px")
-        click.echo(describe(picked))
-        click.echo(f"wrote {pick_output}")
+        show.say(f"picked {pick}: {picked.space.id} at {picked.image_size} px")
+        show.say(describe(picked))
+        show.say(f"wrote {pick_output}")
 
 
 def _print(front: SearchRecord, output: Path) -> None:
@@ -134,8 +134,8 @@ def _print(front: SearchRecord, output: Path) -> None:
         ]
         for i in shown
     ]
-    click.echo(show.table(["predicted ms", "at most ms", "predicted accuracy", "px", "million MACs"], rows))
+    show.say(show.table(["predicted ms", "at most ms", "predicted accuracy", "px", "million MACs"], rows))
     note = points[0].predicted.accuracy_note if points else None
     if note:
-        click.echo(f"({note})")
-    click.echo(f"{len(points)} points of {front.evaluations} evaluated; wrote {output}")
+        show.say(f"({note})")
+    show.say(f"{len(points)} points of {front.evaluations} evaluated; wrote {output}")

@@ -117,12 +117,12 @@ def command(
     try:
         with show.progress(f"profiling {space}", quiet=as_json) as update:
             if target is None:
-                profile = profile_device(request, update, say=lambda line: click.echo(line, err=True))
+                profile = profile_device(request, update, say=lambda line: show.say(line, err=True))
             else:
                 profile = profile_target(request, target, ssh_options=ssh_option, progress=update)
     except KeyboardInterrupt:
         where = f"in {journal_path(path)}" if target is None else f"on {target}"
-        click.echo(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
+        show.say(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
     if as_json:
         figures = {
@@ -134,5 +134,5 @@ def command(
         return
     from deploy_nas.cli.profiles import summary
 
-    click.echo(summary(profile))
-    click.echo(f"wrote {path}")
+    show.say(summary(profile))
+    show.say(f"wrote {path}")

@@ -46,12 +46,12 @@ def command(
             seed=seed,
             force=force,
             progress=update,
-            say=lambda stage: click.echo(f"{stage} ...", err=True),
+            say=lambda stage: show.say(f"{stage} ...", err=True),
             commands=commands_to_repeat,
         )
     predicted, verified = done.record.predicted, done.verification
-    click.echo(summary(done.profile))
-    click.echo()
+    show.say(summary(done.profile))
+    show.say()
     row = [
         predicted.budget_ms,
         verified.predicted_ms,
@@ -61,16 +61,16 @@ def command(
         str(done.report.path),
     ]
     head = ["budget ms", "predicted ms", "measured ms", "predicted top-1 %", "million MACs", "model"]
-    click.echo(show.table(head, [row]))
-    click.echo("budget kept" if verified.within_budget else "budget MISSED")
+    show.say(show.table(head, [row]))
+    show.say("budget kept" if verified.within_budget else "budget MISSED")
     if verified.speed is not None and abs(verified.speed - 1) > 0.05:
-        click.echo(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
+        show.say(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())
-    click.echo(f"\ntimes: {stages}")
+    show.say(f"\ntimes: {stages}")
     folder = shlex.quote(str(done.folder))
     unstable = "" if done.profile.stable else " --allow-unstable"
-    click.echo(f"full report, for your browser: {folder}/report.html")
-    click.echo(
+    show.say(f"full report, for your browser: {folder}/report.html")
+    show.say(
         "\nnext:\n"
         f"  deploy-nas search --profile {folder}/profile.json "
         f"--max-latency-ms {1.5 * (predicted.budget_ms or 0):.3g}{unstable} -o {folder}/larger.json\n"

@@ -189,9 +189,9 @@ def command(
         show.emit_json({**value, **record.to_json()})
         return
     if result.interrupted:
-        click.echo("stopped; this is the best found so far")
-    click.echo(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
-    click.echo(describe(record))
+        show.say("stopped; this is the best found so far")
+    show.say(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
+    show.say(describe(record))
     if result.timed:
         rows = [
             [
@@ -202,5 +202,5 @@ def command(
             ]
             for r, timed in result.timed
         ]
-        click.echo(show.table(["predicted ms", "measured ms", "predicted accuracy", "budget"], rows))
-    click.echo(f"wrote {output} and {result_path(output)}")
+        show.say(show.table(["predicted ms", "measured ms", "predicted accuracy", "budget"], rows))
+    show.say(f"wrote {output} and {result_path(output)}")

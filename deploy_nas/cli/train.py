@@ -110,14 +110,14 @@ def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
 
     request = request_of(images, output, **options)
     with show.timed_progress(quiet=as_json) as update:
-        done = train(request, lambda line: click.echo(line, err=True), update)
+        done = train(request, lambda line: show.say(line, err=True), update)
     show.say_reading(*done.readings)
     if as_json:
         show.emit_json({"path": str(output), **done.record.to_json()})
         return
-    click.echo(summary(done))
+    show.say(summary(done))
     folder = shlex.quote(str(output))
-    click.echo(
+    show.say(
         "\nnext:\n"
         f"  deploy-nas profile --space {folder} -o my.profile.json\n"
         + (
