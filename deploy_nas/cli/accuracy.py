@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.accuracy.collect import Progress
@@ -32,17 +32,25 @@ def command() -> None:
 @click.option(
     "--calibration-images", type=click.Path(path_type=Path), help="Images to recalibrate batch norm on."
 )
-@click.option("--calibration-limit", default=2000, show_default=True, help="Calibration images, at most.")
-@click.option("--limit-per-class", type=click.IntRange(1), help="Images per class, at most.")
+@click.option(
+    "--calibration-limit",
+    type=numbers.IMAGES,
+    default=2000,
+    show_default=True,
+    help="Calibration images, at most.",
+)
+@click.option("--limit-per-class", type=numbers.IMAGES, help="Images per class, at most.")
 @click.option("--mirrored", is_flag=True, help="Measure on mirrored images too: twice the time, less noise.")
 @click.option(
     "--best-of",
     metavar="PREDICTOR",
     help="Measure the subnets that this predictor rates best, as a search would find them.",
 )
-@click.option("--count", default=300, show_default=True, help="Subnets that the file is to hold.")
+@click.option(
+    "--count", type=numbers.SUBNETS, default=300, show_default=True, help="Subnets that the file is to hold."
+)
 @show.seed_option("Seed for drawing the subnets.")
-@click.option("--workers", type=click.IntRange(1), help="Processes  [one per core]")
+@click.option("--workers", type=numbers.WORKERS, help="Processes  [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def collect(
     space: str,
@@ -115,7 +123,13 @@ def collect(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("accuracy.onnx"), show_default=True
 )
-@click.option("--ensemble", default=1, show_default=True, help="Members; their spread shows the uncertainty.")
+@click.option(
+    "--ensemble",
+    type=numbers.MEMBERS,
+    default=1,
+    show_default=True,
+    help="Members; their spread shows the uncertainty.",
+)
 @click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets held out for judging.")
 @click.option(
     "--plot",

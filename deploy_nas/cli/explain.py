@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 
 @click.command("explain")
@@ -26,7 +26,7 @@ from deploy_nas.cli import show
     metavar="ARCH.json=TOP1|FILE",
     help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
 )
-@click.option("--swaps", default=10, show_default=True, type=click.IntRange(0), help="Swaps to list.")
+@click.option("--swaps", default=10, show_default=True, type=numbers.SWAPS, help="Swaps to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     architecture: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.export import ExportReport
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder or zip of images to re-estimate batch-norm statistics on and to take INT8 ranges from.",
 )
-@click.option("--calibration-limit", default=2000, show_default=True, help="Calibration images, at most.")
+@click.option(
+    "--calibration-limit",
+    type=numbers.IMAGES,
+    default=2000,
+    show_default=True,
+    help="Calibration images, at most.",
+)
 @click.option(
     "--keep-statistics",
     is_flag=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.training.memory import yield_cores
 
 
@@ -25,8 +25,10 @@ from deploy_nas.training.memory import yield_cores
     "-o", "--output", type=click.Path(path_type=Path), help="Weights  [ARCHITECTURE.tuned.safetensors]"
 )
 @click.option("--validation", type=click.Path(path_type=Path), help="As in train.")
-@click.option("--epochs", default=4.0, show_default=True, help="How often each image is seen.")
-@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images per step.")
+@click.option(
+    "--epochs", type=numbers.EPOCHS, default=4.0, show_default=True, help="How often each image is seen."
+)
+@click.option("--batch-size", type=numbers.BATCH, default=32, show_default=True, help="Images per step.")
 @click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like.")
 @click.option(
     "--device",

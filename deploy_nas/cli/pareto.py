@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.cli.search import describe, question_options, request_of
 from deploy_nas.core.figures import MACS
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
 @click.option(
-    "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Subnets to evaluate."
+    "--evaluations", type=numbers.EVALUATIONS, default=100_000, show_default=True, help="Subnets to evaluate."
 )
 @show.seed_option("The same seed gives the same front.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.workflows.profile import ProfileRequest
@@ -25,7 +25,11 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Search space; `deploy-nas spaces` lists them.",
         ),
         click.option(
-            "--threads", default=1, show_default=True, help="Intra-op threads, pinned to the device's cores."
+            "--threads",
+            type=numbers.THREADS,
+            default=1,
+            show_default=True,
+            help="Intra-op threads, pinned to the device's cores.",
         ),
         click.option("--image-sizes", metavar="N,N", help="Image sizes to profile  [the space's list]"),
         click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.records.profile import Profile
@@ -74,7 +74,7 @@ def list_profiles(folder: Path) -> None:
 @click.option(
     "--architecture", type=click.Path(path_type=Path), help="Subnet whose layers to list  [the largest]"
 )
-@click.option("--image-size", type=int, help="Image size of the largest subnet.")
+@click.option("--image-size", type=numbers.SIDE, help="Image size of the largest subnet.")
 def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
     """Print a profile, and the latency of one network layer by layer."""
     from deploy_nas.core.errors import MismatchError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 
 @click.command("quickstart")
@@ -20,7 +20,7 @@ from deploy_nas.cli import show
     help="Folder for the results.",
 )
 @click.option("--max-latency-ms", type=float, help="Latency budget  [chosen from the profile]")
-@click.option("--threads", default=1, show_default=True, help="Intra-op threads.")
+@click.option("--threads", type=numbers.THREADS, default=1, show_default=True, help="Intra-op threads.")
 @click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
 @show.seed_option("Seed of the profile's order and of the search.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier run.")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploy_nas.cli import numbers
+
 if TYPE_CHECKING:
     from deploy_nas.adapters.images import ReadingReport
 
@@ -209,7 +211,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--seed``."""
-    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=help)
+    return click.option("--seed", type=numbers.SEED, default=0, show_default=True, help=help)
 
 
 def supernet_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.cli.wording import with_options
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--profile", type=click.Path(path_type=Path), help="Compare with this profile's prediction.")
 @click.option("--max-latency-ms", type=float, help="Latency budget  [the one it was searched for]")
-@click.option("--threads", type=click.IntRange(1), help="Intra-op threads  [the profile's]")
+@click.option("--threads", type=numbers.THREADS, help="Intra-op threads  [the profile's]")
 @show.target_options("measure")
 @click.option(
     "--images",

@@ -168,7 +168,7 @@ def _remove_if_left(path: Path) -> None:
 
 
 def _opened(path: Path) -> int | None:
-    """A descriptor to lock it by; ``None`` where there is none."""
+    """A descriptor to lock it by; ``None`` if it cannot be opened."""
     try:
         return os.open(path, _READ)
     except OSError:
