@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
 from deploy_nas.adapters.pools import Pool, SerialPool
-from deploy_nas.core.disk import temporary_folder
+from deploy_nas.core.disk import temporary_folder, unwritable
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
@@ -164,11 +164,14 @@ def _write(evaluator: SubnetEvaluator, folder: Path) -> _EvaluatorFile:
     from deploy_nas.adapters import supernets
 
     supernets.save_weights(evaluator.net, folder / "supernet.safetensors")
-    for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
-        if images is not None:
-            np.save(folder / f"{name}.labels.npy", images.first.labels)
-            for size, given in images.by_size.items():
-                np.save(folder / f"{name}.{size}.npy", given.images)
+    try:
+        for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
+            if images is not None:
+                np.save(folder / f"{name}.labels.npy", images.first.labels)
+                for size, given in images.by_size.items():
+                    np.save(folder / f"{name}.{size}.npy", given.images)
+    except OSError as error:
+        raise unwritable(folder, error) from error
     return _EvaluatorFile(
         folder=folder,
         space=evaluator.space.id,

@@ -6,6 +6,7 @@ Bounds keep a slip of the finger from filling the memory, or from running for ev
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import click
 
@@ -19,12 +20,11 @@ class Real(click.FloatRange):
     def __init__(self, least: float, most: float) -> None:
         super().__init__(least, most)
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number; raises :class:`click.BadParameter`."""
         if isinstance(found := click.FLOAT.convert(value, param, ctx), float) and math.isnan(found):
             self.fail(f"{value!r} is not a number", param, ctx)
-        number: float = super().convert(value, param, ctx)
-        return number
+        return float(super().convert(value, param, ctx))
 
 
 THREADS = click.IntRange(1, 1024)

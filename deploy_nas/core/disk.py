@@ -192,12 +192,12 @@ def _open_folder(within: Path) -> tuple[int | None, Path]:
         folder = within / _PART.format(secrets.token_hex(8))
         folder.mkdir(mode=0o700)
         descriptor = _opened(folder)
-        if descriptor is None:
-            return None, folder
-        hold(descriptor)
+        if descriptor is not None:
+            hold(descriptor)
         if folder.exists():
             return descriptor, folder
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _put_new(part: Path, path: Path) -> None:

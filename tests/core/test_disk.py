@@ -133,6 +133,30 @@ def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
     assert not names(tmp_path)
 
 
+@posix
+@pytest.mark.parametrize("before", ["_opened", "hold"])
+def test_what_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """Another process sweeps between the making of a file or folder and its lock."""
+    original = getattr(disk, before)
+    swept = []
+
+    def late(what: Any) -> Any:
+        monkeypatch.setattr(disk, before, original)
+        swept.extend(names(tmp_path))
+        sweep(tmp_path)
+        return original(what)
+
+    monkeypatch.setattr(disk, before, late)
+    with temporary_folder(tmp_path) as folder:
+        assert swept and names(tmp_path) == [folder.name] != swept
+    if before == "hold":  # a file is locked by the descriptor that made it
+        monkeypatch.setattr(disk, before, late)
+        write_whole(tmp_path / "a", b"x")
+        assert names(tmp_path) == ["a"]
+
+
 def test_a_folder_that_cannot_be_swept_is_no_fault(tmp_path: Path) -> None:
     sweep(tmp_path / "none")
 
