@@ -138,6 +138,7 @@ def _reopened(number: int, how: int) -> int:
     if descriptor != number:
         os.dup2(descriptor, number)
         os.close(descriptor)
+    os.set_inheritable(number, True)
     return number
 
 
@@ -175,7 +176,7 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # was said; Python would try again, and end with a code of its own
+        except (OSError, ValueError):  # was said; Python would try again, and end with a code of its own
             at_once = True
     if at_once:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -180,3 +180,30 @@ def test_the_process_ends_with_these_codes():
         command = f"set -o pipefail; {sys.executable} -m deploy_nas {shell}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), (shell, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("code", "full", "at_once"), [(0, False, False), (1, False, False), (130, False, True), (74, True, True)]
+)
+def test_the_process_ends_at_once_where_it_must(monkeypatch, code, full, at_once):
+    """After Ctrl-C, and where Python would try a full stream once more, which gives another code."""
+
+    class Stream(io.StringIO):
+        def flush(self):
+            if full:
+                raise ends.StreamError(28, "full")
+
+    class EndedError(Exception):
+        pass
+
+    def ended(code):
+        raise EndedError(code)
+
+    done = []
+    monkeypatch.setattr(sys, "stdout", Stream())
+    monkeypatch.setattr(ends.signal, "signal", lambda *how: done.append(how))
+    monkeypatch.setattr(ends.atexit, "_run_exitfuncs", lambda: done.append("exit"))
+    monkeypatch.setattr(os, "_exit", ended)
+    with pytest.raises(EndedError if at_once else SystemExit) as caught:
+        ends.leave(code)
+    assert caught.value.args == (code,) and done[1:] == (["exit"] if at_once else [])
