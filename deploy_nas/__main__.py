@@ -4,10 +4,15 @@ Python turns Ctrl-C into an exception wherever the process is. The import of ano
 report it as an import that failed, or die of it, so that Ctrl-C waits for the end of an import.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
-import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
 
 _BAD_INPUT, _FAULT, _STOPPED = 2, 70, 130  # as cli.ends has them, which may not be importable
 _IMPORTING = "<frozen importlib._bootstrap>"

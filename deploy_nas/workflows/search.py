@@ -111,8 +111,8 @@ def search_file(
     predictor = predictor_for(profile, request.predictor, request.anchors)
     question = ask(profile, predictor, request)
     asked = replace(question.asked(), measure_top=measure_top)
-    replaces = force or _was_killed(output, asked)
-    check_output(result_path(output), force=replaces)
+    killed = _was_killed(output, asked)
+    check_output(result_path(output), force=force or killed)
     if measure_top:
         check_measurable(question, measure_top)
     result = _evolve(question, progress)
@@ -142,7 +142,7 @@ def search_file(
         interrupted=interrupted,
         candidates=candidates,
     )
-    save_result(whole, result_path(output), force=replaces)
+    save_result(whole, result_path(output), force=force or (killed and not interrupted))
     if fault is not None:
         if force:
             output.unlink(missing_ok=True)  # it is the answer to an earlier question
