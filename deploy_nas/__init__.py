@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import deploy_nas.device  # noqa: F401 - it turns off the telemetry of ONNX Runtime, before that is imported
+
 if TYPE_CHECKING:
     from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
     from deploy_nas.core.errors import DeployNASError

@@ -42,6 +42,7 @@ class ExportRequest:
     images: Path | None = None
     max_accuracy_drop: float = 1.0
     int8_for: str = THIS_PROCESSOR
+    allow_unstable: bool = False
 
     @property
     def int8_output(self) -> Path:
@@ -122,6 +123,7 @@ def export(
         max_drop_points=request.max_accuracy_drop,
         predicted=record.predicted.promise_for(INT8),
         processor=request.int8_for,
+        allow_unstable=request.allow_unstable,
         force=request.force,
         seed=request.seed,
         log=log,
