@@ -51,11 +51,7 @@ _PROGRAM_FILES = (
     "session",
     "timing",
 )
-_DEVICE_FILES = (
-    "__init__.py",
-    *(f"core/{m}.py" for m in _CORE_FILES),
-    *(f"device/{m}.py" for m in _PROGRAM_FILES),
-)
+_DEVICE_FILES = (*(f"core/{m}.py" for m in _CORE_FILES), *(f"device/{m}.py" for m in _PROGRAM_FILES))
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
 
 _MAIN = '''"""A deploy-nas kit: run it with python3 on the device to be measured."""
@@ -63,7 +59,7 @@ import sys
 
 if sys.version_info < (3, 10):
     sys.exit("error: python 3.10 or later is needed, this is " + sys.version.split()[0])
-import deploy_nas  # first of all: it turns off the telemetry of onnxruntime
+import deploy_nas.device  # before onnxruntime: it turns off its telemetry
 
 for package in ("numpy", "onnxruntime"):
     try:
@@ -154,6 +150,7 @@ def _packed(program: str, entries: Mapping[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, data in (
             ("__main__.py", _MAIN.replace("{program}", program).encode()),
+            ("deploy_nas/__init__.py", b'"""The device part of deploy-nas."""\n'),
             *((f"deploy_nas/{name}", package.joinpath(name).read_bytes()) for name in _DEVICE_FILES),
             *entries.items(),
         ):

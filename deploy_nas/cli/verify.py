@@ -140,8 +140,8 @@ def describe(result: Verification) -> str:
     ]
     if m.paced is not None:
         lines.append(
-            f"at a run every {m.paced.every_ms:g} ms: median {m.paced.p50_ms:.4g} ms, p90 "
-            f"{m.paced.p90_ms:.4g} ms ({m.paced.runs} runs); prediction, bound and budget are of runs back to back"
+            f"a run every {m.paced.every_ms:g} ms: median {m.paced.p50_ms:.4g} ms, "
+            f"p90 {m.paced.p90_ms:.4g} ms ({m.paced.runs} runs); prediction and budget are for back to back"
         )
     if result.predicted_ms is not None:
         bound = "" if result.bound_ms is None else f", at most {result.bound_ms:.4g} by its bound"

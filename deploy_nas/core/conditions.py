@@ -51,14 +51,12 @@ class Conditions:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong, a sentence each with its figure; empty: the measurement can be relied on."""
+        """A sentence with its figure for each thing that is wrong; empty: the measurement can be relied on."""
         found = []
         if self._short_of_quota:
-            had = "" if self.busy is None else f"; runs had it {100 * self.busy:.0f}% of the time"
-            found.append(
-                f"a quota (cgroup) leaves {self.quota_cores:g} cores of processor time to "
-                f"{self.threads} thread{'' if self.threads == 1 else 's'}: runs are stopped again and again{had}"
-            )
+            had = "" if self.busy is None else f": runs had it {100 * self.busy:.0f}% of the time"
+            threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+            found.append(f"a CPU quota of {self.quota_cores:g} cores stops {threads} again and again{had}")
         if self.speed is not None and self.speed < LEAST_SPEED:
             found.append(f"the device runs at {self.speed:.2f} of the speed it was profiled at")
         return (*found, *self._passing)

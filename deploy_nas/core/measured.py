@@ -90,7 +90,7 @@ class Measured:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What was wrong with the machine; empty: nothing, as far as it was recorded."""
+        """A sentence for each thing that was wrong with the machine, as far as it was recorded."""
         return () if self.conditions is None else self.conditions.faults
 
     @classmethod

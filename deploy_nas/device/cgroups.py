@@ -47,6 +47,6 @@ def lines(path: Path) -> list[str]:
 
 
 def number(path: Path) -> int | None:
-    """The whole number in a file; ``None`` without one ("max" is no limit)."""
+    """The whole number in a file; ``None`` without one, as where it says "max"."""
     text = "".join(lines(path))
     return int(text) if text.isdigit() else None

@@ -1,4 +1,4 @@
-"""The processor cores: which are fast, which are quiet, and how much of them a quota leaves to this process."""
+"""The processor cores: which are fast, which are quiet, and how much of them a quota leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIBLING = 0.5  # how much the work of another hardware thread of a core counts
 
 
 def quota_cores(root: Path = ROOT) -> float | None:
-    """Processor time that cgroups allow this process, in cores (``docker run --cpus``); ``None``: no quota."""
+    """Processor time that cgroups allow this process, in cores, as ``docker --cpus`` sets; ``None``: any."""
     found = []
     for group in cgroups("cpu", root):
         if group.version == 2:

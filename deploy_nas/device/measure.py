@@ -252,7 +252,7 @@ def measure_models(
 
 
 def check_pace(every_ms: float, least: float = 0.0) -> None:
-    """Raise :class:`OptionError` unless this is a pace that can be waited for; 0 is none."""
+    """Raise :class:`OptionError` unless this is a pace that can be waited for; 0: no pace."""
     if not (math.isfinite(every_ms) and least <= every_ms <= _LONGEST_PACE_MS):
         raise OptionError(
             f"must be above 0 and at most {_LONGEST_PACE_MS:g}, is {every_ms}", subject="every_ms"

@@ -249,7 +249,7 @@ class Profile:
 
     @cached_property
     def faults(self) -> tuple[str, ...]:
-        """What speaks against the profile, a sentence each: faults of the run, then of the predictions."""
+        """A sentence for each thing against the profile: faults of the run, then of its predictions."""
         found = [*self.noise.faults]
         if (held_out := self.validation) is not None:
             of = f"predictions of {held_out.networks} other networks"

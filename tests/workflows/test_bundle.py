@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from deploy_nas.adapters import graphs
-from deploy_nas.core.errors import MismatchError, ProviderError
+from deploy_nas.core.conditions import Conditions
+from deploy_nas.core.errors import MismatchError, ProviderError, UnstableDeviceError
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.spaces import embedded_space
@@ -176,3 +177,15 @@ def test_a_missed_budget_is_bundled_and_said(exported, tmp_path, monkeypatch):
     request, made = exported(latency_ms=0.2, budget_ms=1.0)
     found = bundle(request, made, tmp_path / "b").manifest
     assert found.shared.certificate.within_budget is False and not found.keeps_budgets
+
+
+def test_a_disturbed_measurement_is_certified_only_if_allowed(exported, tmp_path, monkeypatch, judging):
+    busy = replace(timed(), conditions=Conditions(busy=0.5))
+    monkeypatch.setattr(verifying, "measure", lambda data, **how: busy)
+    request, made = exported()
+    before = request.output.read_bytes()
+    with pytest.raises(UnstableDeviceError, match=r"a\.onnx: was measured on an unstable machine"):
+        bundle(request, made, tmp_path / "b")
+    assert not (tmp_path / "b").exists() and request.output.read_bytes() == before
+    found = bundle(replace(request, allow_unstable=True), made, tmp_path / "b").manifest
+    assert "other work" in found.shared.certificate.measured.faults[0]
