@@ -20,7 +20,7 @@ class Conditions:
         threads: intra-op threads of the model.
         cores: processor cores that it was pinned to, that of the calling thread last; empty: not pinned.
         busy: share of the needed processor time that the runs had (``device.measure.busy_share``).
-        spread_percent: how far the median burst lies above the fastest.
+        spread_percent: how far the median burst lies above the fastest tenth.
         quota_cores: processor time that this process' cgroups may use, in cores; ``None``: no quota.
         speed: of the device, relative to its speed when profiled (1.0: the same).
     """
@@ -45,13 +45,13 @@ class Conditions:
         if self.spread_percent is not None and self.spread_percent > MOST_SPREAD_PERCENT:
             found.append(
                 f"the runs did not repeat: half of them were at least {self.spread_percent:.0f}% slower than "
-                "the fastest"
+                "the fastest tenth"
             )
         return tuple(found)
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """A sentence with its figure for each thing that is wrong; empty: the measurement can be relied on."""
+        """A sentence for each thing that is wrong; empty: the measurement can be relied on."""
         found = []
         if self._short_of_quota:
             had = "" if self.busy is None else f": runs had it {100 * self.busy:.0f}% of the time"

@@ -25,6 +25,7 @@ from deploy_nas.device.timing import CLOCKS, Burst, BurstSettings, Clocks, Timer
 QUIET_QUANTILE = 0.2
 _BUSY_QUANTILE = 0.1
 _FURTHER_THREAD = 0.7  # small layers keep only the first thread fully busy
+_FAST_QUANTILE = 0.1  # the very fastest may be a lucky one
 _PAUSE_S = 0.25
 _LONGEST_PACE_MS = 60_000.0
 _PACED_MS = 5_000.0
@@ -306,8 +307,9 @@ def _measured(
 
 
 def spread_percent(bursts_ms: Sequence[float]) -> float:
-    """How far the median burst lies above the fastest, percent: one bad burst does not count, half do."""
-    return 100.0 * float(np.median(bursts_ms) / np.min(bursts_ms) - 1.0)
+    """How far the median burst lies above the fastest tenth, percent: a few bad bursts do not count."""
+    fast, middle = np.quantile(np.asarray(bursts_ms), [_FAST_QUANTILE, 0.5])
+    return 100.0 * float(middle / fast - 1.0)
 
 
 def busy_share(shares: Sequence[float], threads: int) -> float:

@@ -109,7 +109,8 @@ def _takes_back_too_much(table: Table, counts: FloatArray, at_size: FloatArray) 
     """Image sizes with an offset that takes back too much of their smallest network, bool ``[sizes]``."""
     layers_ms = counts @ table.row_ms
     smallest = np.array([layers_ms[of > 0].min(initial=np.inf) for of in at_size.T])
-    return np.isfinite(smallest) & (table.offset_ms < -_MOST_REFUND * smallest)
+    deep: NDArray[np.bool_] = np.isfinite(smallest) & (table.offset_ms < -_MOST_REFUND * smallest)
+    return deep
 
 
 def _regress(

@@ -252,12 +252,17 @@ class Profile:
         """A sentence for each thing against the profile: faults of the run, then of its predictions."""
         found = [*self.noise.faults]
         if (held_out := self.validation) is not None:
-            of = f"predictions of {held_out.networks} other networks"
-            mean, worst = held_out.mean_error_percent, held_out.worst_error_percent
+            count = held_out.networks
+            mean = held_out.mean_error_percent
+            worst = f"(worst {held_out.worst_error_percent:.1f}%)"
             if mean > MOST_MEAN_ERROR_PERCENT:
-                found.append(f"its {of} are off by {mean:.1f}% on average (worst {worst:.1f}%)")
+                found.append(
+                    f"its predictions of {count} other networks are off by {mean:.1f}% on average {worst}"
+                )
             elif (near := held_out.within_10_percent) < LEAST_WITHIN_10_PERCENT:
-                found.append(f"only {near:.0f}% of its {of} are within 10% (worst {worst:.1f}%)")
+                found.append(
+                    f"only {near:.0f}% of its predictions of {count} other networks are within 10% {worst}"
+                )
         return tuple(found)
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import UNKNOWN
-from deploy_nas.device import machine
+from deploy_nas.device import cores, machine
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
@@ -33,7 +33,7 @@ def _version(package: str, advice: str) -> Finding:
 
 def _cores() -> Finding:
     """The cores that this process may use, and how much of them a quota leaves."""
-    count, quota = len(machine.cores()), machine.quota_cores()
+    count, quota = len(machine.cores()), cores.quota_cores()
     if quota is not None and quota < count:
         advice = f"a CPU quota leaves {quota:g}: runs of more threads than that are stopped again and again"
         return Finding(what="cores", value=f"{count}, of which {quota:g} by quota", advice=advice)

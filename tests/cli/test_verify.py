@@ -144,7 +144,8 @@ def test_a_disturbed_measurement_and_a_pace_are_said(run, verifies):
     fault = "a CPU quota of 0.5 cores stops 1 thread again and again: runs had it 53% of the time"
     assert said[1:3] == [
         f"UNSTABLE: {fault}",
-        "a run every 50 ms: median 0.75 ms, p90 0.81 ms (100 runs); prediction and budget are for back to back",
+        "a run every 50 ms: median 0.75 ms, p90 0.81 ms (100 runs); "
+        "prediction and budget are for back to back",
     ]
     assert said[-1] == "budget 0.6 ms: kept, as measured on an unstable machine"
     found = json.loads(run("verify", "m.onnx", "--json").stdout)

@@ -25,7 +25,8 @@ def machine(monkeypatch):
 
     def readings(**changed):
         for name, value in {**quiet, **changed}.items():
-            monkeypatch.setattr(doctor.machine, name, lambda value=value: value)
+            where = doctor.cores if name == "quota_cores" else doctor.machine
+            monkeypatch.setattr(where, name, lambda value=value: value)
 
     readings()
     return readings
