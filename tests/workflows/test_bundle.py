@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -84,8 +85,13 @@ def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures)
     Image.new("RGB", (30, 30), "white").save(white)
     given = [picture, pictures / "cat/0.png", deep, flat, clear, white, turned]
     command = [bare_python, folder / "infer.py", *given]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    unset = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment = {**unset, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*"))  # no telemetry of onnxruntime
     first = done.stdout.splitlines()[0].split()
     said = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()]
     assert said[2] == said[3]  # 16 bits are scaled to 8
