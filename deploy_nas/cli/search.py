@@ -193,7 +193,7 @@ def command(
     click.echo(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
     click.echo(describe(record))
     for fault in dict.fromkeys(fault for _, timed in result.timed for fault in timed.faults):
-        click.echo(f"UNSTABLE: candidates were timed while {fault}", err=True)
+        click.echo(f"UNSTABLE: when candidates were timed: {fault}", err=True)
     if result.timed:
         rows = [
             [
