@@ -26,6 +26,7 @@ _CORE_FILES = (
     "errors",
     "fields",
     "fingerprint",
+    "floats",
     "locks",
     "measured",
     "plan_arguments",

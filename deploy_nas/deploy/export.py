@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.floats import usual_floats
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.space import Architecture, Space, image_size_of
@@ -97,6 +98,7 @@ class ExportReport:
         }
 
 
+@usual_floats()
 def export_onnx(
     arch: Mapping[str, object],
     path: str | Path,
