@@ -123,7 +123,7 @@ def make_predictor(
         RecordError: the subnets are all alike.
     """
     net = supernets.build_supernet(space)
-    weights = supernets.load_weights(net, space, files.weights)
+    weights = supernets.load_weights(net, space, files.weights).sha256
     mirrored = SizedImages({size: with_mirrored(given) for size, given in validation.by_size.items()})
     evaluator = SubnetEvaluator(space, net, mirrored)
 
