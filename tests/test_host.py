@@ -1,7 +1,7 @@
 """The host's state: no public call changes it, and none gives another answer, or fails, for an odd one.
 
-As a script, in a fresh process, it makes every call once: the first session of ONNX Runtime, and the first import
-of much else, happen once in a process.
+As a script, in a fresh process, it makes every call once: the first session of ONNX Runtime, and the first
+import of much else, happen once in a process.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def state() -> dict[str, object]:
         "torch autocast": torch.is_autocast_enabled("cpu"),
         "torch precision": torch.get_float32_matmul_precision(),
         "torch determinism": torch.are_deterministic_algorithms_enabled(),
-        "folder": os.getcwd(),
+        "folder": Path.cwd(),
         "environment": dict(os.environ),
         "warnings": list(warnings.filters),
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
@@ -296,4 +296,4 @@ if __name__ == "__main__":
         _before = state()
         _answers[_name] = repr(_call())
         _changed[_name] = changed(_before, state())
-    print(json.dumps({"changed": _changed, "answers": _answers}))
+    sys.stdout.write(json.dumps({"changed": _changed, "answers": _answers}))

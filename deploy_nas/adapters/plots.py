@@ -92,7 +92,7 @@ def _drawn(groups: Sequence[Scatter], kind: str, title: str) -> bytes:
 
 
 def _matplotlib() -> ModuleType:
-    """matplotlib, imported without ``MPLBACKEND``: a notebook's is unknown elsewhere, and stops the import."""
+    """matplotlib, imported without ``MPLBACKEND``: a notebook's is unknown elsewhere, and ends the import."""
     named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib as mpl

@@ -88,8 +88,8 @@ def load_subnet(
 ) -> tuple[torch.nn.Module, Provenance]:
     """One subnet in evaluation mode, and the origin of its weights.
 
-    ``weights`` as for :func:`load_supernet`, or a checkpoint of this very subnet, as it is after training what
-    ``get_active_subnet`` gave.
+    ``weights`` as for :func:`load_supernet`, or a checkpoint of this very subnet, as it is after training
+    what ``get_active_subnet`` gave.
 
     Raises:
         WeightsError, MismatchError, DownloadError: see :func:`load_supernet`.
@@ -132,7 +132,11 @@ def _other_classes(net: torch.nn.Module, space: Space, path: Path) -> str:
     except WeightsError:
         return ""
     base = (space.base or space).id
-    return "" if stored == space.classes else f"it has {stored} classes: name the space {base}@{stored} (`space`)"
+    return (
+        ""
+        if stored == space.classes
+        else f"it has {stored} classes: name the space {base}@{stored} (`space`)"
+    )
 
 
 def transferred_supernet(

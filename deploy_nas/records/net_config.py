@@ -1,9 +1,9 @@
 """``net.config`` files of OFA: one network, layer by layer, as ``ofa`` writes its ``.config``.
 
-The families are ``MobileNetV3``, ``ProxylessNASNets`` and ``ResNets``, in the spelling of OFA's published networks
-(``MobileInvertedResidualBlock``) and in that of today's ``ofa`` (``ResidualBlock``); and MCUNet's form of the second,
-also under the name ``MCUNets``: perhaps no feature mix, a first block without a depthwise convolution (``no_dw``),
-and the image size in the file (``resolution``).
+The families are ``MobileNetV3``, ``ProxylessNASNets`` and ``ResNets``, in the spelling of OFA's published
+networks (``MobileInvertedResidualBlock``) and in that of today's ``ofa`` (``ResidualBlock``). MCUNet's form
+of the second is read too, also under the name ``MCUNets``: perhaps no feature mix, a first block without a
+depthwise convolution (``no_dw``), and the image size in the file (``resolution``).
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class NetConfig:
 
     @property
     def squeeze_unknown(self) -> bool:
-        """Whether the file leaves open how wide its squeeze-and-excitation is: that of MCUNet's supernet is its
-        own."""
+        """Whether the file does not say how wide squeeze-and-excitation is; MCUNet's supernet has its own."""
         return self.name == "MCUNets"
 
 

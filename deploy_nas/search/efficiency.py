@@ -1,8 +1,9 @@
 """Efficiency predictors: the cost of an architecture as a pure function of its layers.
 
 They have the interface of MIT's TinyML lab 3 (``get_efficiency``, ``satisfy_constraint``), that of OFA's
-tutorial (``predict_efficiency``) and a batch form for whole populations: one gather over the figures of the space's rows, without a supernet. To add a figure,
-add its entry to ``core.figures`` and its function to :data:`PRICING`.
+tutorial (``predict_efficiency``) and a batch form for whole populations: one gather over the figures of the
+space's rows, without a supernet. To add a figure, add its entry to ``core.figures`` and its function to
+:data:`PRICING`.
 """
 
 from __future__ import annotations

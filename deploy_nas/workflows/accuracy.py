@@ -200,8 +200,8 @@ def fit_file(
 ) -> Fitted:
     """Fit a predictor to a file of measured subnets and save it.
 
-    ``plot`` names a picture of its held-out figures, .svg or .png; where that cannot be drawn, the result says
-    why. ``note`` is shown with every prediction.
+    ``plot`` names a picture of its held-out figures, .svg or .png; where that cannot be drawn, the result
+    says why. ``note`` is shown with every prediction.
     """
     check_output(output, force=force)
     if plot is not None:

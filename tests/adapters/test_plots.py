@@ -46,7 +46,10 @@ def test_a_notebooks_backend_stops_nothing(tmp_path: Path) -> None:
         "plot_predictions(one, Path('p.svg'), title='t')\n"
         "assert 'matplotlib' in sys.modules and os.environ['MPLBACKEND'].startswith('module:')\n"
     )
-    named = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": os.pathsep.join(sys.path)}
+    named = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, **named}, check=True)
     assert (tmp_path / "p.svg").exists()
 

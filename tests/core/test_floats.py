@@ -26,7 +26,7 @@ def flush(on: bool = True) -> None:
 
 
 def flushes() -> bool:
-    return 1e-310 == float("2e-310")
+    return float("2e-310") == 1e-310
 
 
 @pytest.fixture(autouse=True)

@@ -46,4 +46,6 @@ def test_the_width_of_squeeze_and_excitation_may_be_unknown() -> None:
     ]
     assert match_layers(space, size, other).choices is None
     found = match_layers(space, size, other, any_squeeze=True).choices
-    assert found is not None and np.array_equal(found, space.canonical(space.encode([space.largest()]))[0, 1:])
+    assert found is not None and np.array_equal(
+        found, space.canonical(space.encode([space.largest()]))[0, 1:]
+    )

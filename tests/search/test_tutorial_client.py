@@ -1,7 +1,7 @@
 """A client as a notebook has it, written against OFA's tutorial interface, and a whole search with it.
 
-It uses only ``get_efficiency``, ``satisfy_constraint``, ``predict_acc`` and ``arch_encoder``. OFA's own finders run
-with our predictors too, as they are.
+It uses only ``get_efficiency``, ``satisfy_constraint``, ``predict_acc`` and ``arch_encoder``. OFA's own
+finders run with our predictors too, as they are.
 """
 
 from __future__ import annotations

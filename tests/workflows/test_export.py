@@ -172,5 +172,5 @@ def test_the_space_of_other_classes_may_be_named(request_, tmp_path):
     done = export(replace(request_, space=own, weights="random"))
     said = read_model(done.report.path).metadata
     assert said.space.id == own and not said.predicted
-    with pytest.raises(MismatchError, match="is of space ofa-mbv3-w1.0@3"):
+    with pytest.raises(MismatchError, match=r"is of space ofa-mbv3-w1\.0@3"):
         export(replace(request_, space="ofa-mbv3-w1.0@3", weights="random", force=True))

@@ -88,12 +88,12 @@ def test_a_network_of_other_classes_is_of_the_space_with_as_many(tmp_path):
         assert record.space.id == "ofa-mbv3-w1.0@7"
     found, given = ([x.key for _, x in record.space.layers(a)] for a in (record.architecture, architecture))
     assert found == given
-    with pytest.raises(MismatchError, match="the nearest, ofa-mbv3-w1.0@3"):
+    with pytest.raises(MismatchError, match=r"the nearest, ofa-mbv3-w1\.0@3"):
         import_network(tmp_path, image_size=224, space="ofa-mbv3-w1.0@3")
 
 
 def mcunet_config(space, architecture):
-    """As MCUNet's code writes a network: its file has the image size, and no width of squeeze-and-excitation."""
+    """As MCUNet's code writes a network: the file has the image size, not the width of squeezing."""
     (_, stem), (_, first), *blocks, (_, tail) = space.layers(architecture)
 
     def plain(layer, number=0):
@@ -153,7 +153,9 @@ def test_a_published_mcunet_is_read_and_the_nearest_space_named(tmp_path):
     head = {"in_features": last, "out_features": 1000}
     config |= {"name": "ProxylessNASNets", "feature_mix_layer": None, "classifier": head}
     (tmp_path / "net.config").write_text(json.dumps(config))
-    with pytest.raises(MismatchError, match="is not a network of any known space; the nearest, mcunet-vww@1000"):
+    with pytest.raises(
+        MismatchError, match="is not a network of any known space; the nearest, mcunet-vww@1000"
+    ):
         import_network(tmp_path)
 
 

@@ -42,8 +42,8 @@ Outcome = tuple[DeployNASError | str | None, Any]
 class ProcessPool:
     """A pool of worker processes.
 
-    ``make`` and its items are pickled: a function of a module, or a dataclass with ``__call__``. The script that
-    runs is no such module: workers do not import it.
+    ``make`` and its items are pickled: a function of a module, or a dataclass with ``__call__``. They
+    cannot be of the script that runs, which workers do not import.
 
     Args:
         workers: number of processes.
@@ -74,9 +74,9 @@ class ProcessPool:
 class _Worker:
     """A fresh Python that works on what comes through a pipe.
 
-    It does not run the caller's script, as processes of ``multiprocessing`` do: one without
-    ``if __name__ == "__main__"`` would begin again in every worker. Nor is it forked, since a process in which
-    torch has threads could deadlock.
+    It does not run the caller's script, as a process of ``multiprocessing`` does: one without
+    ``if __name__ == "__main__"`` would begin again in every worker. Nor is it forked, since a process in
+    which torch has threads could deadlock.
     """
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
@@ -92,7 +92,7 @@ class _Worker:
             self.pipe.send(make)
 
     def receive(self) -> Outcome:
-        """What it did with an item, or that it died."""
+        """The outcome of an item, or that it died."""
         try:
             outcome: Outcome = self.pipe.recv()
         except (EOFError, OSError):
@@ -109,7 +109,9 @@ class _Worker:
             killed = code == -signal.SIGKILL
             why = "was killed" if killed or code is None else f"died of signal {-code}"
             hint = "it may have run out of memory: try fewer `workers`"
-        return OptionError(f"a worker process {why}", subject="workers", hint=f"{hint}; what was measured is kept")
+        return OptionError(
+            f"a worker process {why}", subject="workers", hint=f"{hint}; what was measured is kept"
+        )
 
     def end(self) -> None:
         """Stop it at once."""

@@ -230,7 +230,7 @@ def _read(path: Path) -> bytes:
 
 
 def _value(data: bytes, path: Path) -> object:
-    """What a file holds, read without running any code of it."""
+    """The value that a file holds, read without running any code of it."""
     import safetensors.torch
     import torch
 

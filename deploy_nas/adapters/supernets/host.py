@@ -14,11 +14,11 @@ from deploy_nas.core.floats import usual_floats
 def usual_torch() -> Iterator[None]:
     """Within the context tensors are float32, on the CPU, of full precision, and may have gradients.
 
-    The environment and the filters of warnings stay as they are, though parts of PyTorch are imported on first use
-    and change them.
+    The environment and the filters of warnings stay as they are, though parts of PyTorch change them when
+    they are imported on first use.
 
-    A caller may have set another default dtype or device, ``no_grad``, ``inference_mode``, autocast or a lower
-    precision of products: supernets would be built or run in another way than they are deployed.
+    A caller may have set another default dtype or device, ``no_grad``, ``inference_mode``, autocast or a
+    lower precision of products: supernets would be built or run in another way than they are deployed.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(usual_floats())

@@ -1,12 +1,13 @@
 """The state dict inside a checkpoint: what training tools wrap around it is recognised and named.
 
-``DataParallel`` puts ``module.`` before every key, ``torch.compile`` ``_orig_mod.``, Lightning ``model.``; training
-scripts put the state dict beside an optimizer's, or beside averaged weights (EMA). The one that has a net's tensors,
-by name and shape, is taken.
+``DataParallel`` puts ``module.`` before every key, ``torch.compile`` ``_orig_mod.``, Lightning ``model.``.
+Training scripts put the state dict beside an optimizer's, or beside averaged weights (EMA). The one that has
+a net's tensors, by name and shape, is taken.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 3  # dicts within dicts; and parts of a prefix, one more
 _AVERAGED = ("ema", "swa", "averag", "polyak", "shadow")
+_INNER = re.compile(r"\.(?:_orig_mod|_fsdp_wrapped_module|module)\.")
 _COUNTER = "num_batches_tracked"
 
 
@@ -33,18 +35,25 @@ class Candidate:
         prefix: taken from the front of every key.
         state: tensors by what is left of their keys.
         others: keys beside it that have another prefix.
+        inner: wrappings inside the keys were taken out.
     """
 
     path: tuple[str, ...]
     prefix: str
     state: State
     others: tuple[str, ...] = ()
+    inner: bool = False
 
     @property
     def name(self) -> str:
         """Where it is in the file: ``state_dict, prefix 'model.'``."""
         held = ".".join(self.path)
-        return ", ".join([*([repr(held)] if held else []), *([f"prefix {self.prefix!r}"] if self.prefix else [])])
+        parts = {
+            repr(held): held,
+            f"prefix {self.prefix!r}": self.prefix,
+            "'_orig_mod.' or the like inside the keys": self.inner,
+        }
+        return ", ".join(part for part, holds in parts.items() if holds)
 
     @property
     def averaged(self) -> bool:
@@ -73,6 +82,9 @@ def unwrapped(
         raise WeightsError(f"contains no state dict{_why_none(loaded)}", subject=where)
     found = [candidate for path, state in held for candidate in _candidates(path, state)]
     fitting = [candidate for candidate in found if fits(candidate.state)]
+    if not fitting:  # parts of the net may have been wrapped each by itself
+        inner = [c for path, state in held for c in _candidates(path, _without_inner(state), inner=True)]
+        fitting = [candidate for candidate in inner if fits(candidate.state)]
     if not fitting:
         best = max(found, key=lambda candidate: (known(candidate.state), not candidate.averaged))
         return best.state, _said(best, [])
@@ -96,7 +108,9 @@ def _said(chosen: Candidate, beside: Sequence[Candidate]) -> str:
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         left.append(f"{others[0]!r}{more} left out")
-    usual = chosen.path == ("state_dict",) and not chosen.prefix  # as published checkpoints are
+    usual = (
+        chosen.path == ("state_dict",) and not chosen.prefix and not chosen.inner
+    )  # as published checkpoints are
     return "; ".join(part for part in ("" if usual and not left else chosen.name, *left) if part)
 
 
@@ -115,18 +129,22 @@ def _state_dicts(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
                 yield from _state_dicts(inner, (*path, key))
 
 
-def _candidates(path: tuple[str, ...], state: State) -> Iterator[Candidate]:
+def _without_inner(state: State) -> State:
+    return {_INNER.sub(".", key): value for key, value in state.items()}
+
+
+def _candidates(path: tuple[str, ...], state: State, *, inner: bool = False) -> Iterator[Candidate]:
     """The state dict as it is, and what is left under each prefix that many of its keys have."""
-    yield Candidate(path=path, prefix="", state=state)
+    yield Candidate(path=path, prefix="", state=state, inner=inner)
     counted: Counter[str] = Counter()
     for key in state:
         parts = key.split(".")[:-1]
         counted.update(".".join(parts[:n]) + "." for n in range(1, min(len(parts), _DEEPEST + 1) + 1))
     for prefix, count in counted.items():
         if 4 * count >= len(state) and count > 1:
-            inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            left = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             others = tuple(k for k in state if not k.startswith(prefix) and not k.endswith(_COUNTER))
-            yield Candidate(path=path, prefix=prefix, state=inner, others=others)
+            yield Candidate(path=path, prefix=prefix, state=left, others=others, inner=inner)
 
 
 def _same(one: State, other: State) -> bool:
@@ -146,5 +164,7 @@ def _why_none(loaded: object) -> str:
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else None
     if not isinstance(state, Mapping):
         return ""
-    odd = next((k for k, v in state.items() if not isinstance(k, str) or not isinstance(v, torch.Tensor)), None)
+    odd = next(
+        (k for k, v in state.items() if not isinstance(k, str) or not isinstance(v, torch.Tensor)), None
+    )
     return "" if odd is None else f": {odd!r} is not a tensor"

@@ -67,7 +67,9 @@ def test_a_worker_that_dies_is_told() -> None:
     pool = ProcessPool(2)
     with (
         pool.open(Worker(deadly=1)) as run,
-        pytest.raises(OptionError, match=r"workers: .*a worker process ended with exit code 9; what it printed"),
+        pytest.raises(
+            OptionError, match=r"workers: .*a worker process ended with exit code 9; what it printed"
+        ),
     ):
         list(run(range(9)))
 
@@ -90,7 +92,9 @@ def alive(pid: int) -> bool:
 @pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
     """The script has no ``if __name__ == "__main__"``: it must not begin again in its workers."""
-    (tmp_path / "making.py").write_text("import os\ndef work(item): return os.getpid()\ndef make(): return work\n")
+    (tmp_path / "making.py").write_text(
+        "import os\ndef work(item): return os.getpid()\ndef make(): return work\n"
+    )
     script = tmp_path / "run.py"
     script.write_text(
         "import time\n"

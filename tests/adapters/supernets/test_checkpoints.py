@@ -72,7 +72,10 @@ def test_wrapped_checkpoints_load_and_the_wrapping_is_named(tmp_path, small):
             "hyper_parameters": {"lr": 0.1},
         },
         "'state_dict', prefix 'model.'; 'criterion.weight' left out": {"state_dict": lightning},
-        "'model'; 'model_ema', prefix 'module.' left out": {"model": state, "model_ema": prefixed(averaged, "module.")},
+        "'model'; 'model_ema', prefix 'module.' left out": {
+            "model": state,
+            "model_ema": prefixed(averaged, "module."),
+        },
         "'state_dict'; 'state_dict_ema' left out": {"state_dict": state, "state_dict_ema": averaged},
         "'state_dict', prefix 'model.'; 'state_dict', prefix 'ema_model.module.' left out": {
             "state_dict": {**prefixed(averaged, "ema_model.module."), **prefixed(state, "model.")}
@@ -92,8 +95,12 @@ def test_wrapped_checkpoints_load_and_the_wrapping_is_named(tmp_path, small):
 def test_of_two_that_fit_neither_is_taken(tmp_path, small):
     state, other = dict(small.state_dict()), {k: v + 1 for k, v in small.state_dict().items()}
     torch.save({"student": state, "teacher": other}, tmp_path / "two")
-    refused(tmp_path / "two", "holds several state dicts that fit: 'student'; 'teacher'; save the one you mean")
-    torch.save({"state_dict": {**prefixed(state, "model."), **prefixed(other, "teacher.")}}, tmp_path / "both")
+    refused(
+        tmp_path / "two", "holds several state dicts that fit: 'student'; 'teacher'; save the one you mean"
+    )
+    torch.save(
+        {"state_dict": {**prefixed(state, "model."), **prefixed(other, "teacher.")}}, tmp_path / "both"
+    )
     refused(tmp_path / "both", "'state_dict', prefix 'model.'; 'state_dict', prefix 'teacher.'")
     torch.save({"model": {**prefixed(state, "module."), "module.extra": torch.ones(1)}}, tmp_path / "extra")
     refused(tmp_path / "extra", "'extra' is not in that net")

@@ -37,6 +37,12 @@ def test_any_name_and_any_prefix_of_a_few_parts():
         assert state.keys() == OWN.keys() and said == f"'checkpoint.weights', prefix {prefix!r}"
 
 
+def test_parts_that_were_wrapped_each_by_itself():
+    compiled = {key.replace("body.", "body._orig_mod."): value for key, value in OWN.items()}
+    state, said = found({"model": compiled})
+    assert state.keys() == OWN.keys() and said == "'model', '_orig_mod.' or the like inside the keys"
+
+
 def test_averages_give_way_to_the_weights_and_are_taken_where_there_are_no_others():
     swa = {"n_averaged": torch.tensor(3), **behind("module.", by=1.0)}
     state, said = found({"model": OWN, "swa_model": swa})
