@@ -28,6 +28,7 @@ _CORE_FILES = (
     "errors",
     "fields",
     "fingerprint",
+    "floats",
     "locks",
     "measured",
     "plan_arguments",

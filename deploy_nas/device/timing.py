@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.core.floats import usual_floats
 from deploy_nas.device.runtime import Runnable
 
 _KEPT_POINTS = 21
@@ -85,6 +86,7 @@ class Timer:
         entry = model.inputs[0]
         self._run = model.bind({entry.name: rng.standard_normal(entry.single, dtype=np.float32)})
 
+    @usual_floats()  # a caller who flushes denormal numbers would time another network than the one deployed
     def burst(self, how: BurstSettings) -> Burst:
         """Warm up, then run back to back for about ``burst_ms``, at least ``least_runs`` times."""
         run, clock, cpu_clock = self._run, self.clocks.wall, self.clocks.cpu
