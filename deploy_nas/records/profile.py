@@ -22,6 +22,8 @@ from deploy_nas.records.files import read_json, write_json
 FORMAT = "deploy-nas profile"
 VERSION = 2
 _MEASURED_VERSION = 1  # the version of measured profiles, which use nothing newer
+MOST_MEAN_ERROR_PERCENT = 5.0
+LEAST_WITHIN_10_PERCENT = 80.0
 LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
 
@@ -66,7 +68,9 @@ class Noise:
 
     ``resolution_percent``: two timings of one model differ by less in 95 of 100 cases (A/A test).
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
-    of the bursts' share of the processor. ``faults`` are sentences; a profile without any is stable.
+    of the bursts' share of the processor, ``cores`` are those that the run was pinned to, and ``quota_cores``
+    is the processor time that cgroups allowed it, in cores. ``faults`` are sentences, each of one thing that
+    was wrong.
     """
 
     resolution_percent: float
@@ -74,6 +78,20 @@ class Noise:
     busy: float
     unstable_rows: int
     faults: tuple[str, ...]
+    cores: tuple[int, ...] = ()
+    quota_cores: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files; what older files lack is left out if it is unknown."""
+        return {
+            "resolution_percent": self.resolution_percent,
+            "drift_percent": self.drift_percent,
+            "busy": self.busy,
+            "unstable_rows": self.unstable_rows,
+            "faults": list(self.faults),
+            **({"cores": list(self.cores)} if self.cores else {}),
+            **({} if self.quota_cores is None else {"quota_cores": self.quota_cores}),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,6 +206,7 @@ class Profile:
 
         Raises:
             MismatchError: an image size that was not profiled.
+            RecordError: the table predicts no time at all for a network, or less.
         """
         encoded = np.atleast_2d(encoded)
         total = self._place_ms[self.space.places(encoded)].sum(axis=1) + self._offset[encoded[:, 0]]
@@ -197,6 +216,13 @@ class Profile:
                 f"image size {size} was not profiled",
                 subject=f"profile {self.id}",
                 hint=f"it holds {', '.join(map(str, self.image_sizes))}",
+            )
+        if (total <= 0.0).any():
+            size = self.space.image_sizes[int(encoded[int(np.argmin(total)), 0])]
+            raise RecordError(
+                f"predicts {total.min():.4g} ms for a network of {size} px, which takes longer than that",
+                subject=f"profile {self.id}",
+                hint="profile again on a quiet device",
             )
         result: FloatArray = total
         return result
@@ -217,8 +243,26 @@ class Profile:
 
     @property
     def stable(self) -> bool:
-        """True if the measurement had no faults."""
-        return not self.noise.faults
+        """True if the profile has no faults."""
+        return not self.faults
+
+    @cached_property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence for each thing against the profile: faults of the run, then of its predictions."""
+        found = [*self.noise.faults]
+        if (held_out := self.validation) is not None:
+            count = held_out.networks
+            mean = held_out.mean_error_percent
+            worst = f"(worst {held_out.worst_error_percent:.1f}%)"
+            if mean > MOST_MEAN_ERROR_PERCENT:
+                found.append(
+                    f"its predictions of {count} other networks are off by {mean:.1f}% on average {worst}"
+                )
+            elif (near := held_out.within_10_percent) < LEAST_WITHIN_10_PERCENT:
+                found.append(
+                    f"only {near:.0f}% of its predictions of {count} other networks are within 10% {worst}"
+                )
+        return tuple(found)
 
     @property
     def validated(self) -> bool:
@@ -267,7 +311,7 @@ class Profile:
             "duration_s": round(self.duration_s, 1),
             "fingerprint": self.fingerprint.to_json(),
             "settings": {} if self.settings is None else self.settings.to_json(),
-            "noise": {**asdict(self.noise), "faults": list(self.noise.faults)},
+            "noise": self.noise.to_json(),
             "sentinel_ms": self.sentinel_ms,
             "offset_ms": list(self.offset_ms),
             "validation": {
@@ -369,6 +413,8 @@ def _parse(fields: Fields) -> Profile:
             busy=noise.number("busy"),
             unstable_rows=noise.integer("unstable_rows", 0),
             faults=tuple(noise.texts("faults")),
+            cores=tuple(noise.integers("cores")) if noise.holds("cores") else (),
+            quota_cores=noise.optional_number("quota_cores", positive=True),
         ),
         pairs=pairs,
         imported=imported,

@@ -66,6 +66,7 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         settings=header.settings,
         created=header.created,
         duration_s=content.duration_s,
+        conditions=header.conditions,
     )
 
 
