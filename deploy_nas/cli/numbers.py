@@ -44,3 +44,4 @@ SWAPS = click.IntRange(0, 10_000)
 MEMBERS = click.IntRange(1, 100)
 
 EPOCHS = Real(0, 10_000)
+PACE_MS = Real(0.001, 3_600_000)  # between the beginnings of two runs

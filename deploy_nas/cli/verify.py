@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--every-ms",
-    type=float,
+    type=numbers.PACE_MS,
     metavar="MS",
     help="Measure at this pace too, a run every so many ms, as for the pictures of a camera.",
 )

@@ -70,8 +70,7 @@ class TrainRequest:
         batch_size: images per step.
         flip: whether images may be mirrored.
         device: "cpu", "cuda" or "mps"; ``None``: a CUDA device if there is one.
-        subnets: to measure for the accuracy predictor, drawn broadly, and two fifths as many of the best; 0:
-            none is made.
+        subnets: to measure for the accuracy predictor, in rounds (:func:`predictor_rounds`); 0: none is made.
         fit: of the accuracy predictor.
         workers: processes that measure them; ``None``: one per core.
         seed: of everything random.
@@ -89,7 +88,7 @@ class TrainRequest:
     batch_size: int = 32
     flip: bool = True
     device: str | None = None
-    subnets: int = 100
+    subnets: int = 160
     fit: FitSettings = OWN_IMAGES_FIT
     workers: int | None = None
     seed: int = 0
@@ -113,6 +112,15 @@ class Trained:
     images: TrainingImages
     predictor: PredictorMade | None
     readings: tuple[ReadingReport, ...]
+
+
+def predictor_rounds(subnets: int) -> tuple[int, ...]:
+    """How many of the subnets measured for a predictor are those that it rated best, in each round.
+
+    Few broadly drawn ones are enough: more of them hardly help where searches end. On 460 photographs, 100 and
+    two rounds of 20 gave a predictor that overrated its best 20 by 3.5 points; 60 and five rounds, by 1.4.
+    """
+    return (round(subnets / 8),) * 5
 
 
 def train(request: TrainRequest, log: Log | None = None, progress: Progress | None = None) -> Trained:
@@ -159,8 +167,8 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     made = None
     if request.subnets:
         settings = PredictorSettings(
-            subnets=request.subnets,
-            best=tuple([round(request.subnets / 5)] * 2),
+            subnets=request.subnets - sum(rounds := predictor_rounds(request.subnets)),
+            best=rounds,
             seed=request.seed,
             workers=request.workers,
             fit=request.fit,

@@ -49,7 +49,7 @@ def test_defaults(run, stand_in, trained):
     (((request, *_), _),) = calls
     assert (request.output, request.space) == (Path("supernet"), "efficientnet-lite0")
     assert (request.weights, request.image_sizes, request.epochs, request.minutes) == (None, None, None, 30.0)
-    assert (request.batch_size, request.subnets, request.seed) == (32, 100, 0)
+    assert (request.batch_size, request.subnets, request.seed) == (32, 160, 0)
     assert (request.flip, request.force) == (True, False)
 
 
