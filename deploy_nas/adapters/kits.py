@@ -30,6 +30,7 @@ _CORE_FILES = (
     "measured",
     "plan_arguments",
     "precision",
+    "reader",
     "reading",
     "settings",
     "tensors",

@@ -26,6 +26,8 @@
 
 from __future__ import annotations
 
+_LONGEST = 4000
+
 
 class DeployNASError(Exception):
     """Root of the tree.
@@ -45,7 +47,10 @@ class DeployNASError(Exception):
 
     @staticmethod
     def worded(subject: str, message: str, hint: str) -> str:
-        """Subject, message and hint as one line."""
+        """Subject, message and hint as one line, each cut if a hostile file made it endless."""
+        subject, message, hint = (
+            part if len(part) <= _LONGEST else f"{part[:_LONGEST]}..." for part in (subject, message, hint)
+        )
         text = f"{subject}: {message}" if subject else message
         return f"{text}; {hint}" if hint else text
 

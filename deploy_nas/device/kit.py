@@ -19,6 +19,7 @@ from pathlib import Path
 from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.reader import MOST_JSON_BYTES, read_regular
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.program import Reporter, program_options, run_program
@@ -51,14 +52,22 @@ class KitPlan:
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit."""
-        return self.archive.read(self._files[unit_id])
+        return read_file(self.archive, self._files.get(unit_id, ""))
+
+
+def read_file(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of a kit; raises :class:`RecordError` if it is missing or damaged."""
+    try:
+        return archive.read(name)
+    except Exception as error:  # zipfile and zlib raise several unrelated types for damaged data
+        raise RecordError("cannot be read from this kit", subject=name) from error
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:
     """A kit's description; raises :class:`RecordError` if it is missing or not JSON."""
     try:
-        return Fields(parse_json(archive.read(name)), name)
-    except (KeyError, ValueError) as error:
+        return Fields(parse_json(read_file(archive, name)), name)
+    except ValueError as error:
         raise RecordError("cannot be read from this kit", subject=name) from error
 
 
@@ -79,7 +88,7 @@ def digest(lines: bytes) -> str:
 
 def close_result(journal: Path, result: Path) -> None:
     """Write the result, the journal and its closing line, completely or not at all."""
-    lines = journal.read_bytes()
+    lines = read_regular(journal, MOST_JSON_BYTES)
     end = json.dumps({"end": lines.count(b"\n") - 1, "sha256": digest(lines)}).encode() + b"\n"
     part = result.with_name(result.name + ".part")
     with part.open("wb") as file:
@@ -96,7 +105,7 @@ def recent_lines(result: Path) -> bytes | None:
     """
     with contextlib.suppress(OSError, RecordError):
         if 0 <= time.time() - result.stat().st_mtime < _RECENT_S:
-            return split_result(result.read_bytes(), str(result))
+            return split_result(read_regular(result, MOST_JSON_BYTES), str(result))
     return None
 
 

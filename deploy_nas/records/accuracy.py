@@ -19,6 +19,7 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
 from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.locks import lock
+from deploy_nas.core.reader import MOST_JSON_BYTES, text_of
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import check_output, read_bytes
@@ -87,7 +88,7 @@ def load_accuracy_data(path: Path) -> AccuracyData:
             100, not an architecture of the space), which is named.
         VersionError: a newer deploy-nas wrote it.
     """
-    return _parse(_complete(read_bytes(path)), str(path))
+    return _parse(_complete(read_bytes(path, MOST_JSON_BYTES)), str(path))
 
 
 def save_accuracy_data(data: AccuracyData, path: Path) -> None:
@@ -201,7 +202,7 @@ def _parse(content: bytes, where: str) -> AccuracyData:
 
 def _object(line: bytes, where: str) -> Fields:
     try:
-        return Fields(json.loads(line.decode()), where)
+        return Fields(json.loads(text_of(line)), where)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"is not JSON ({error})", subject=where) from error
 

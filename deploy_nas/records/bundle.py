@@ -19,6 +19,7 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.zips import expanded_bytes, is_bomb
 
 FORMAT = "deploy-nas bundle"
 VERSION = 1
@@ -125,8 +126,8 @@ def _is_ours(path: Path) -> bool:
     if not (path / MANIFEST).exists():
         return (path / _NEW).is_dir()
     try:
-        manifest = parse_json((path / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        manifest = parse_json(read_bytes(path / MANIFEST))
+    except (RecordError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
@@ -286,15 +287,24 @@ def _folder_files(path: Path) -> dict[str, bytes]:
         if len(found) == _MOST_FILES:
             raise RecordError("is not a bundle: it holds too many files", subject=str(path))
         found[entry.name] = read_bytes(entry)
+        if sum(map(len, found.values())) > _MOST_BYTES:
+            raise RecordError("is not a bundle: it is too large", subject=str(path))
     return found
 
 
 def _zip_files(path: Path) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+        packed = read_bytes(path)
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             infos = archive.infolist()
-            if len(infos) > _MOST_FILES or sum(info.file_size for info in infos) > _MOST_BYTES:
+            if len(infos) > _MOST_FILES or expanded_bytes(archive) > _MOST_BYTES:
                 raise RecordError("is not a bundle: it is too large", subject=str(path))
+            if is_bomb(archive, len(packed)):
+                raise RecordError(
+                    f"would expand from {len(packed)} to {expanded_bytes(archive)} bytes, as no bundle does",
+                    subject=str(path),
+                    hint="do not trust this bundle",
+                )
             for info in infos:
                 _check_name(info.filename, str(path))
             if len({info.filename for info in infos}) < len(infos):
