@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy_nas.adapters.graphs import Inspected, inspect_model, with_metadata
+from deploy_nas.adapters.graphs import Inspected, check_bounded, inspect_model, with_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.precision import sums_exactly
 from deploy_nas.records.certificate import Certificate
@@ -74,7 +74,8 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         subject: names it in errors.
 
     Raises:
-        RecordError: not a model, cut short, or with invalid metadata; names the key.
+        RecordError: not a model, cut short, with invalid metadata (names the key), or with layers that may
+            run without end or without memory (``adapters.graphs.bounds``).
         MismatchError: not exported by deploy-nas, changed after it was certified, or with another input than
             its architecture takes.
     """
@@ -86,13 +87,15 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
             subject=subject,
             hint="export and verify it again",
         )
+    batch = _checked_batch(found, metadata.image_size, subject)
+    check_bounded(data, subject)
     return ModelFile(
         data=data,
         subject=subject,
         sha256=hashlib.sha256(data).hexdigest(),
         graph_sha256=found.graph_sha256,
         metadata=metadata,
-        batch=_checked_batch(found, metadata.image_size, subject),
+        batch=batch,
     )
 
 

@@ -152,7 +152,10 @@ def _input_of(model: Any) -> tuple[str, tuple[int | None, ...]]:
     if len(inputs) != 1:
         return "anything", ()
     kind = inputs[0].type.tensor_type
-    name = str(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
+    try:
+        name = str(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
+    except KeyError:
+        name = f"the unknown type {kind.elem_type}"
     return name, tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
 
 
