@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +14,7 @@ import click
 
 from deploy_nas.core.errors import BudgetError, BudgetMissedError, DeployNASError, OptionError
 from deploy_nas.core.figures import FIGURES
+from deploy_nas.core.reader import name_text
 
 # name -> (module, summary): a command is imported when it runs, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -42,6 +46,7 @@ _OPTIONS = {
     "profiles": "--profile",
     **{figure.name: figure.option for figure in FIGURES.values()},
 }
+_NAMES = "deploy_nas.names"
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)`")
 
 
@@ -88,6 +93,7 @@ class LazyGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run and exit: 0 success, 1 a negative result, 2 bad input, 130 stopped by Ctrl-C."""
         extra.pop("standalone_mode", None)
+        _write_any_name()
         try:
             result = super().main(args, standalone_mode=False, **extra)
             raise SystemExit(result if isinstance(result, int) else 0)
@@ -112,6 +118,21 @@ class LazyGroup(click.Group):
             subject = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {subject}{error.strerror or error}", err=True)
             raise SystemExit(2) from None
+
+
+def _write_any_name() -> None:
+    """Let the streams write names that are not UTF-8, as ``core.reader.name_text`` has them."""
+    codecs.register_error(_NAMES, _as_name_text)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors=_NAMES)
+
+
+def _as_name_text(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = name_text(error.object[error.start : error.end])
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

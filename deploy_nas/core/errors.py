@@ -26,6 +26,8 @@
 
 from __future__ import annotations
 
+from deploy_nas.core.reader import name_text
+
 _LONGEST = 4000
 
 
@@ -49,7 +51,8 @@ class DeployNASError(Exception):
     def worded(subject: str, message: str, hint: str) -> str:
         """Subject, message and hint as one line, each cut if a hostile file made it endless."""
         subject, message, hint = (
-            part if len(part) <= _LONGEST else f"{part[:_LONGEST]}..." for part in (subject, message, hint)
+            name_text(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}...")
+            for part in (subject, message, hint)
         )
         text = f"{subject}: {message}" if subject else message
         return f"{text}; {hint}" if hint else text

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import codecs
 import errno
+import json
 import os
+import re
 import reprlib
+import shlex
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -83,8 +86,22 @@ def shown(value: object) -> str:
 
 
 def name_text(name: str | Path) -> str:
-    """A path's name as text that can be written: bytes that are not UTF-8 become ``\\xff``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A path, or a text with one in it, that can be written: a byte that is not UTF-8 is ``\\xff``."""
+    return _ODD_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", str(name))
+
+
+def shell_quoted(path: str | Path) -> str:
+    """A path as a shell takes it, in text: a byte that is not UTF-8 as bash writes it, ``$'\\xff'``."""
+    text = str(path)
+    if not _ODD_BYTE.search(text):
+        return shlex.quote(text)
+    return "$'" + name_text(text.replace("\\", r"\\").replace("'", r"\'")) + "'"
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """A value as JSON, with names as :func:`name_text`; raises ``ValueError`` for NaN and infinity."""
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    return _ODD_BYTE.sub(lambda found: f"\\\\x{ord(found[0]) - 0xDC00:02x}", text)
 
 
 def _check_regular(mode: int) -> None:
@@ -93,6 +110,8 @@ def _check_regular(mode: int) -> None:
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, kind)
 
 
+# What Python makes of a byte of a name that is not UTF-8.
+_ODD_BYTE = re.compile("[\udc80-\udcff]")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60

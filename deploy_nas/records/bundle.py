@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import shutil
 import zipfile
@@ -16,6 +15,7 @@ from typing import Protocol, Self
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.reader import json_text
 from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
@@ -196,7 +196,7 @@ def write_bundle(
         for name, data in files.items()
     }
     whole = {"format": FORMAT, "version": VERSION, **manifest.to_json(), "files": described}
-    text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    text = json_text(whole, indent=1).encode() + b"\n"
     if path.suffix.lower() == ".zip":
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
-from deploy_nas.core.reader import MOST_BYTES, MOST_JSON_BYTES, read_regular
+from deploy_nas.core.reader import MOST_BYTES, MOST_JSON_BYTES, json_text, read_regular
 
 
 def check_output(path: Path, *, force: bool = False) -> None:
@@ -70,8 +69,7 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
 
 def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) -> None:
     """Write a JSON object atomically; NaN and infinity are refused."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomic(path, text.encode() + b"\n", force=force)
+    write_atomic(path, json_text(value, indent=1).encode() + b"\n", force=force)
 
 
 def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deploy_nas.core.errors import RecordError, VersionError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.space import Space
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_space
 from deploy_nas.records.files import read_json, write_atomic
@@ -158,15 +158,11 @@ def save_result(result: SearchRecord, path: Path, *, force: bool = False) -> Non
         "interrupted": result.interrupted,
     }
     lines = [
-        _dump({**c.record.to_json(), "measured": {} if c.measured is None else c.measured.to_json()})
+        json_text({**c.record.to_json(), "measured": {} if c.measured is None else c.measured.to_json()})
         for c in result.candidates
     ]
-    text = f'{_dump(head)[:-1]}, "candidates": [\n' + ",\n".join(lines) + "\n]}\n"
+    text = f'{json_text(head)[:-1]}, "candidates": [\n' + ",\n".join(lines) + "\n]}\n"
     write_atomic(path, text.encode(), force=force)
-
-
-def _dump(value: Mapping[str, object]) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def load_result(path: Path) -> SearchRecord:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy_nas.core.reader import name_text, read_regular, shown, text_of
+from deploy_nas.core.errors import DeployNASError
+from deploy_nas.core.reader import json_text, name_text, read_regular, shell_quoted, shown, text_of
 
 
 def test_a_regular_file_is_read_whole_up_to_its_limit(tmp_path: Path) -> None:
@@ -70,3 +73,20 @@ def test_values_are_shown_short_however_deep_or_large() -> None:
 def test_a_name_that_is_not_utf8_becomes_text() -> None:
     assert name_text(os.fsdecode(b"caf\xe9/a.json")) == "caf\\xe9/a.json"
     assert name_text(Path("é")) == "é"
+
+
+ODD = os.fsdecode(b"a'\\/caf\xe9")
+
+
+def test_a_name_that_is_not_utf8_is_quoted_as_the_shell_takes_it(tmp_path: Path) -> None:
+    assert shell_quoted("a b") == "'a b'"
+    said = subprocess.run(["bash", "-c", f"printf %s {shell_quoted(ODD)}"], capture_output=True, check=True)
+    assert shell_quoted(ODD).isascii() and said.stdout == os.fsencode(ODD)
+
+
+def test_names_in_json_and_in_errors_are_text() -> None:
+    assert json.loads(json_text({"a": [ODD]}).encode()) == {"a": [name_text(ODD)]}
+    with pytest.raises(ValueError, match="JSON"):
+        json_text(float("nan"))
+    error = DeployNASError(f"of {ODD}", subject=ODD, hint="x" * 10_000)
+    assert len(str(error).encode()) < 5000

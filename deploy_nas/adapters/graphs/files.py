@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters.graphs.nodes import INPUT, OUTPUT, Initializer, Node, Nodes
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.walk import NamedLayers, weight_shapes
 
 OPSET = 17
@@ -82,7 +82,7 @@ def _set_metadata(model: Any, values: Mapping[str, Any]) -> None:
     held = {prop.key: prop for prop in model.metadata_props}
     for key, value in values.items():
         prop = held.get(key) or model.metadata_props.add()
-        prop.key, prop.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
+        prop.key, prop.value = key, json_text(value)
 
 
 def check_model(data: bytes) -> None:
