@@ -265,7 +265,7 @@ def calibrate(
 
 
 def calibration_bytes(layers: graphs.NamedLayers, count: int, side: int) -> int:
-    """Memory that calibrating takes: the images as floats, and a batch's activations twice, as they are read."""
+    """Memory that calibrating takes: the images as floats, and a batch's activations, twice."""
     steps = [step for _, layer in layers for step in layer.all_steps]
     elements = sum(step.op.out_channels * step.out_size**2 for step in steps)
     return 4 * (count * 3 * side * side + 2 * _batch_of(count, side) * elements)
