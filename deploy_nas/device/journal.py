@@ -343,7 +343,7 @@ def parse_journal(data: bytes, subject: str) -> JournalContent:
 
 
 def _parse_burst(fields: Fields) -> tuple[tuple[str, int], tuple[Burst, float], float]:
-    """Unit and round, the burst with the sentinel's ms, and the seconds it took; raises for what is none."""
+    """Unit and round, the burst with the sentinel's ms, and the seconds it took; raises for anything else."""
     points = tuple(fields.numbers("t", positive=True))
     beside = fields.number("s", positive=True)
     took_s = fields.optional_number("w") or 0.0

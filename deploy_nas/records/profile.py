@@ -289,15 +289,20 @@ class Profile:
 
 
 def save_profile(profile: Profile, path: Path, *, force: bool = False) -> None:
-    """Write a profile atomically; raises :class:`RecordError` for one that could not be read again."""
-    value = profile.to_json()
+    """Write a profile atomically."""
+    write_json(path, profile.to_json(), force=force)
+
+
+def check_readable(profile: Profile) -> Profile:
+    """The profile, made of times; raises :class:`RecordError` if it could not be read again once written."""
     try:
-        parse_profile(Fields(json.loads(json.dumps(value, allow_nan=False)), "profile"))
+        written = json.loads(json.dumps(profile.to_json(), allow_nan=False))
+        parse_profile(Fields(written, "profile"))
     except (ValueError, RecordError) as error:
         raise RecordError(
-            f"no profile can be made of these times ({error})", subject=str(path), hint="nothing was written"
+            f"no profile can be made of these times ({error})", hint="nothing was written"
         ) from error
-    write_json(path, value, force=force)
+    return profile
 
 
 def load_profile(path: Path | str) -> Profile:

@@ -12,7 +12,7 @@ from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.profiling.imported import Times, could_hold, imported_profile, missing_keys
 from deploy_nas.records.files import check_output
-from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
 
 
 def import_ofa(
@@ -49,7 +49,7 @@ def import_ofa(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files={file.path.name: file.sha256 for file in files.values()},
     )
-    save_profile(profile, output, force=force)
+    save_profile(check_readable(profile), output, force=force)
     return profile
 
 

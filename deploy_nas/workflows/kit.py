@@ -18,7 +18,7 @@ from deploy_nas.device.measure import Progress
 from deploy_nas.profiling.plan import ProfilePlan, plan_of
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
-from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
 from deploy_nas.workflows.profile import ProfileRequest, plan_for, settings_for
 
 
@@ -91,7 +91,7 @@ def import_result(result: Path, output: Path, *, force: bool = False) -> Profile
     """Check a kit's result and write its profile."""
     check_output(output, force=force)
     profile = profile_of_result(read_bytes(result, MOST_JSON_BYTES), str(result))
-    save_profile(profile, output, force=force)
+    save_profile(check_readable(profile), output, force=force)
     return profile
 
 
@@ -119,6 +119,6 @@ def profile_target(
     name = f"{plan.id}-{request.threads}t"
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
     profile = profile_of_result(data, target)
-    save_profile(profile, request.output, force=request.force)
+    save_profile(check_readable(profile), request.output, force=request.force)
     device.remove_kit(name)
     return profile

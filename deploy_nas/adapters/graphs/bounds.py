@@ -62,7 +62,7 @@ def check_bounded(data: bytes, subject: str) -> None:
 
 
 class _UnboundedError(Exception):
-    """What is wrong with a model."""
+    """A part of a model that is unknown, or without a bound."""
 
 
 def _check_parts(model: Any) -> None:
