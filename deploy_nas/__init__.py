@@ -6,10 +6,10 @@ or ofa.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, whose import would take a good part of the time of this one
 if TYPE_CHECKING:
+    from typing import Any
+
     from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
     from deploy_nas.core.errors import DeployNASError
     from deploy_nas.core.spaces import get_space
@@ -47,6 +47,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        import importlib
+
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'deploy_nas' has no attribute {name!r}")
 

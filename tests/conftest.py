@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import venv
 from pathlib import Path
@@ -48,6 +49,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def repository() -> Path:
     """The repository's root."""
     return REPOSITORY
+
+
+@pytest.fixture
+def killed_at():
+    """``call(moment, work)``: do the work in a process that is killed just before its nth step on disk.
+
+    Returns true if the work was done before that.
+    """
+
+    def call(moment, work):
+        child = os.fork()
+        if child == 0:
+            left = [moment]
+
+            def step(event, arguments):
+                if event.startswith(("open", "os.", "shutil.")):
+                    left[0] -= 1
+                    if left[0] < 0:
+                        os._exit(9)
+
+            sys.addaudithook(step)
+            try:
+                work()
+            finally:
+                os._exit(0 if sys.exc_info()[0] is None else 1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, 9), "the work failed in the child"
+        return code == 0
+
+    return call
 
 
 @pytest.fixture(scope="session")

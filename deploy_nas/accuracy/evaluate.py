@@ -7,7 +7,6 @@ subnet's accuracy does not depend on the number of processes.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
 from deploy_nas.adapters.pools import Pool, SerialPool
+from deploy_nas.core.disk import temporary_folder, unwritable
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
@@ -120,8 +120,8 @@ def measuring(
             yield run
         return
     with ExitStack() as stack:
-        with tempfile.TemporaryDirectory(prefix="deploy-nas-") as folder:
-            shared = stack.enter_context(pool.open(_write(evaluator, Path(folder))))
+        with temporary_folder() as folder:
+            shared = stack.enter_context(pool.open(_write(evaluator, folder)))
         # The workers have the files open, so a run that is killed from here on leaves none behind.
         yield shared
 
@@ -164,11 +164,14 @@ def _write(evaluator: SubnetEvaluator, folder: Path) -> _EvaluatorFile:
     from deploy_nas.adapters import supernets
 
     supernets.save_weights(evaluator.net, folder / "supernet.safetensors")
-    for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
-        if images is not None:
-            np.save(folder / f"{name}.labels.npy", images.first.labels)
-            for size, given in images.by_size.items():
-                np.save(folder / f"{name}.{size}.npy", given.images)
+    try:
+        for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
+            if images is not None:
+                np.save(folder / f"{name}.labels.npy", images.first.labels)
+                for size, given in images.by_size.items():
+                    np.save(folder / f"{name}.{size}.npy", given.images)
+    except OSError as error:
+        raise unwritable(folder, error) from error
     return _EvaluatorFile(
         folder=folder,
         space=evaluator.space.id,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.errors import DownloadError, OutputError
 
 Progress = Callable[[int, int], None]
@@ -58,8 +58,8 @@ def fetch(
             return target
         folder.mkdir(parents=True, exist_ok=True)
         # Downloaded beside its place and moved once verified: the cache holds only complete, correct files.
-        with tempfile.TemporaryDirectory(prefix=f".{filename}.", dir=folder) as part:
-            path = Path(part) / filename
+        with temporary_folder(folder) as part:
+            path = part / filename
             _download(url, path, progress, hint)
             if (fault := _fault(path, sha256, git_blob_id)) is not None:
                 raise DownloadError(f"is not the file it should be ({fault})", subject=url, hint=hint)

@@ -23,6 +23,7 @@ from deploy_nas.device.runner import SENTINEL, Plan, Unit
 _CORE_FILES = (
     "__init__",
     "arrays",
+    "disk",
     "errors",
     "fields",
     "fingerprint",
@@ -56,13 +57,15 @@ _MAIN = '''"""A deploy-nas kit: run it with python3 on the device to be measured
 import sys
 
 if sys.version_info < (3, 10):
-    sys.exit("error: python 3.10 or later is needed, this is " + sys.version.split()[0])
+    print("error: python 3.10 or later is needed, this is " + sys.version.split()[0], file=sys.stderr)
+    sys.exit(2)
 for package in ("numpy", "onnxruntime"):
     try:
         __import__(package)
     except ImportError as error:
-        sys.exit("error: " + package + " cannot be imported (" + str(error) + "); "
-                 "install it on this device: python3 -m pip install " + package)
+        print("error: " + package + " cannot be imported (" + str(error) + "); "
+              "install it on this device: python3 -m pip install " + package, file=sys.stderr)
+        sys.exit(2)
 from deploy_nas.device.{program} import main
 
 sys.exit(main())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.accuracy.collect import Progress
@@ -32,17 +32,25 @@ def command() -> None:
 @click.option(
     "--calibration-images", type=click.Path(path_type=Path), help="Images to recalibrate batch norm on."
 )
-@click.option("--calibration-limit", default=2000, show_default=True, help="Calibration images, at most.")
-@click.option("--limit-per-class", type=click.IntRange(1), help="Images per class, at most.")
+@click.option(
+    "--calibration-limit",
+    type=numbers.IMAGES,
+    default=2000,
+    show_default=True,
+    help="Calibration images, at most.",
+)
+@click.option("--limit-per-class", type=numbers.IMAGES, help="Images per class, at most.")
 @click.option("--mirrored", is_flag=True, help="Measure on mirrored images too: twice the time, less noise.")
 @click.option(
     "--best-of",
     metavar="PREDICTOR",
     help="Measure the subnets that this predictor rates best, as a search would find them.",
 )
-@click.option("--count", default=300, show_default=True, help="Subnets that the file is to hold.")
+@click.option(
+    "--count", type=numbers.SUBNETS, default=300, show_default=True, help="Subnets that the file is to hold."
+)
 @show.seed_option("Seed for drawing the subnets.")
-@click.option("--workers", type=click.IntRange(1), help="Processes  [one per core]")
+@click.option("--workers", type=numbers.WORKERS, help="Processes  [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def collect(
     space: str,
@@ -95,16 +103,16 @@ def collect(
         show.emit_json(value)
         return
     low, high = done.top1_percent
-    click.echo(
+    show.say(
         f"measured {done.measured} subnets on {done.images} images; "
         f"{output} holds {done.subnets}, top-1 {low:.2f} to {high:.2f}%"
     )
     if done.promised_points is not None:
-        click.echo(
+        show.say(
             f"predicted minus measured, mean of these {done.measured}: {done.promised_points:+.2f} points"
         )
     if high < 2 * done.chance_percent:
-        click.echo(
+        show.say(
             f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, numbers by "
             "value and other names alphabetically, in the order the supernet was trained on?"
         )
@@ -115,7 +123,13 @@ def collect(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("accuracy.onnx"), show_default=True
 )
-@click.option("--ensemble", default=1, show_default=True, help="Members; their spread shows the uncertainty.")
+@click.option(
+    "--ensemble",
+    type=numbers.MEMBERS,
+    default=1,
+    show_default=True,
+    help="Members; their spread shows the uncertainty.",
+)
 @click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets held out for judging.")
 @click.option(
     "--plot",
@@ -148,8 +162,8 @@ def train(
     if as_json:
         show.emit_json({"path": str(output), "plot": picture and str(picture), **figures.to_json()})
         return
-    click.echo(describe(figures))
-    click.echo(f"wrote {output}" + (f" and {picture}" if picture is not None else ""))
+    show.say(describe(figures))
+    show.say(f"wrote {output}" + (f" and {picture}" if picture is not None else ""))
 
 
 def describe(figures: HeldOut) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy_nas.cli import show, train
+from deploy_nas.cli import numbers, show, train
 from deploy_nas.core.reader import shell_quoted
 from deploy_nas.report.facts import NOTABLE_SPEED
 from deploy_nas.training.memory import yield_cores
@@ -36,13 +36,16 @@ if TYPE_CHECKING:
     "--profile", type=click.Path(path_type=Path), help="Profile of the device  [this machine is profiled]"
 )
 @show.target_options("measure the files of --profile")
-@click.option("--threads", default=1, show_default=True, help="Intra-op threads of the profile.")
+@click.option(
+    "--threads", type=numbers.THREADS, default=1, show_default=True, help="Intra-op threads of the profile."
+)
 @click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
 @click.option(
     "--test", type=click.Path(path_type=Path), help="Labelled images that are used only for the last word."
 )
 @click.option(
     "--finetune-epochs",
+    type=numbers.EPOCHS,
     default=4.0,
     show_default=True,
     help="How often the winner alone sees each image at the end; 0: never.",
@@ -104,7 +107,7 @@ def command(
         seed=seed,
     )
     with show.timed_progress(quiet=as_json) as update:
-        done = build(request, lambda line: click.echo(line, err=True), update, commands_to_repeat)
+        done = build(request, lambda line: show.say(line, err=True), update, commands_to_repeat)
     if as_json:
         show.emit_json(
             {
@@ -115,7 +118,7 @@ def command(
             }
         )
     else:
-        click.echo(summary(done))
+        show.say(summary(done))
     if any(b.within_budget is False for b in done):
         raise SystemExit(1)
 

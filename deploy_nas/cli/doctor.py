@@ -17,4 +17,4 @@ def command(as_json: bool) -> None:
     if as_json:
         show.emit_json([{"what": f.what, "value": f.value, "advice": f.advice} for f in findings])
         return
-    click.echo(show.table(["what", "value", "advice"], [[f.what, f.value, f.advice] for f in findings]))
+    show.say(show.table(["what", "value", "advice"], [[f.what, f.value, f.advice] for f in findings]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 
 @click.command("explain")
@@ -26,7 +26,7 @@ from deploy_nas.cli import show
     metavar="ARCH.json=TOP1|FILE",
     help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
 )
-@click.option("--swaps", default=10, show_default=True, type=click.IntRange(0), help="Swaps to list.")
+@click.option("--swaps", default=10, show_default=True, type=numbers.SWAPS, help="Swaps to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     architecture: Path,
@@ -70,16 +70,16 @@ def command(
         [x.place, x.latency_ms, x.share_percent, "#" * round(24 * max(x.latency_ms, 0) / widest), x.key]
         for x in found.layers
     ]
-    click.echo(show.table(["place", "ms", "%", "", "layer"], rows))
-    click.echo(
+    show.say(show.table(["place", "ms", "%", "", "layer"], rows))
+    show.say(
         f"total {found.total_ms:.4g} ms predicted on {loaded.fingerprint.cpu}, "
         f"predicted top-1 {percent * found.accuracy:.2f}%"
     )
     if found.note:
-        click.echo(f"  ({found.note})")
+        show.say(f"  ({found.note})")
     if not chosen:
         return
-    click.echo("\nswaps that save the most time for the least predicted accuracy:")
+    show.say("\nswaps that save the most time for the least predicted accuracy:")
     rows = [
         [
             s.what,
@@ -90,4 +90,4 @@ def command(
         ]
         for s in chosen
     ]
-    click.echo(show.table(["swap", "saves ms", "%", "top-1 points", "points lost per ms"], rows))
+    show.say(show.table(["swap", "saves ms", "%", "top-1 points", "points lost per ms"], rows))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.export import ExportReport
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder or zip of images to re-estimate batch-norm statistics on and to take INT8 ranges from.",
 )
-@click.option("--calibration-limit", default=2000, show_default=True, help="Calibration images, at most.")
+@click.option(
+    "--calibration-limit",
+    type=numbers.IMAGES,
+    default=2000,
+    show_default=True,
+    help="Calibration images, at most.",
+)
 @click.option(
     "--keep-statistics",
     is_flag=True,
@@ -151,43 +157,43 @@ def command(
 
 def tell(report: ExportReport) -> None:
     """An export in a few lines."""
-    click.echo(
+    show.say(
         f"wrote {report.path}: {report.million_macs:.1f} million MACs, {report.parameters / 1e6:.2f} million "
         f"parameters, {report.size_bytes / 1e6:.2f} MB, opset {report.opset}"
     )
-    click.echo(
+    show.say(
         f"its outputs match ofa's own subnet: largest difference {report.max_difference:.2g} "
         f"({report.allowed_difference:.2g} allowed)"
     )
     if report.weights.recalibrated:
-        click.echo(f"batch-norm statistics re-estimated on {report.weights.recalibrated} images")
+        show.say(f"batch-norm statistics re-estimated on {report.weights.recalibrated} images")
     if report.warning:
-        click.echo(report.warning, err=True)
+        show.say(report.warning, err=True)
 
 
 def tell_int8(report: QuantizeReport) -> None:
     """A quantisation in a few lines."""
     how = report.quantization
-    click.echo(
+    show.say(
         f"wrote {report.path}: INT8 ({how.activations}; for {how.chosen_for}), "
         f"{len(report.model.data) / 1e6:.2f} MB, ranges from {how.calibration_images} images"
     )
     if report.speedup is None:
-        click.echo("its speed was not measured: it is for another processor")
+        show.say("its speed was not measured: it is for another processor")
     else:
-        click.echo(
+        show.say(
             f"{report.int8_ms:.4g} ms against {report.float_ms:.4g} ms in fp32: "
             f"{report.speedup:.2f} times as fast"
         )
     before, after = report.float_top1, report.int8_top1
     if before is not None and after is not None:
-        click.echo(
+        show.say(
             f"top-1 {after.percent:.2f}% against {before.percent:.2f}% in fp32, "
             f"on {after.images} held-out images"
         )
     else:
-        click.echo("top-1 was not measured: give --images with the model's class folders", err=True)
-    click.echo(f"both agree on {report.agreement_percent:.1f}% of {report.compared} images")
+        show.say("top-1 was not measured: give --images with the model's class folders", err=True)
+    show.say(f"both agree on {report.agreement_percent:.1f}% of {report.compared} images")
 
 
 def tell_bundle(path: Path, manifest: Manifest) -> None:
@@ -199,5 +205,5 @@ def tell_bundle(path: Path, manifest: Manifest) -> None:
         kept = "kept" if certificate.within_budget else "MISSED"
         budget = certificate.budget_ms
         beside = "" if budget is None else f"; budget {budget:.4g} ms {kept} here"
-        click.echo(f"{name}: verified, {certificate.measured.latency_ms:.4g} ms{beside}")
-    click.echo(f"wrote {path}; to use it: python3 infer.py IMAGE (needs numpy, onnxruntime and pillow)")
+        show.say(f"{name}: verified, {certificate.measured.latency_ms:.4g} ms{beside}")
+    show.say(f"wrote {path}; to use it: python3 infer.py IMAGE (needs numpy, onnxruntime and pillow)")

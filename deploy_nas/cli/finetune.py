@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.core.reader import shell_quoted
 from deploy_nas.training.memory import yield_cores
 
@@ -25,8 +25,10 @@ from deploy_nas.training.memory import yield_cores
     "-o", "--output", type=click.Path(path_type=Path), help="Weights  [ARCHITECTURE.tuned.safetensors]"
 )
 @click.option("--validation", type=click.Path(path_type=Path), help="As in train.")
-@click.option("--epochs", default=4.0, show_default=True, help="How often each image is seen.")
-@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images per step.")
+@click.option(
+    "--epochs", type=numbers.EPOCHS, default=4.0, show_default=True, help="How often each image is seen."
+)
+@click.option("--batch-size", type=numbers.BATCH, default=32, show_default=True, help="Images per step.")
 @click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like.")
 @click.option(
     "--device",
@@ -74,7 +76,7 @@ def command(
         force=force,
     )
     with show.timed_progress(quiet=as_json) as update:
-        done = finetune(request, lambda line: click.echo(line, err=True), update)
+        done = finetune(request, lambda line: show.say(line, err=True), update)
     if as_json:
         show.emit_json(
             {
@@ -85,16 +87,16 @@ def command(
             }
         )
     else:
-        click.echo(
+        show.say(
             f"top-1 {done.after.percent:.2f}% against {done.before.percent:.2f}% before, on "
             f"{done.after.images} validation images, after {done.training_s / 60:.1f} min"
         )
         if done.weights is None:
-            click.echo("it did not become better: nothing was written, export it with the supernet's weights")
+            show.say("it did not become better: nothing was written, export it with the supernet's weights")
         else:
             path, folder = shell_quoted(done.weights), shell_quoted(space)
             best = shell_quoted(architecture)
-            click.echo(
+            show.say(
                 f"wrote {done.weights}; next: deploy-nas export {best} --space {folder} --weights {path}"
             )
     if done.weights is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 
 @click.command("import")
@@ -15,7 +15,9 @@ from deploy_nas.cli import show
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Architecture file  [the folder's name, .json]"
 )
-@click.option("--image-size", type=int, help="Side of its images, pixels  [from run.config beside it]")
+@click.option(
+    "--image-size", type=numbers.SIDE, help="Side of its images, pixels  [from run.config beside it]"
+)
 @click.option("--space", metavar="ID|FOLDER", help="Search space to look in  [all of them]")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the architecture as JSON.")
@@ -41,6 +43,6 @@ def command(
         return
     layers = record.space.layers(record.architecture)
     macs = sum(layer.macs for _, layer in layers) / 1e6
-    click.echo(
+    show.say(
         f"{path}: {record.space.id}, {len(layers)} layers, {record.image_size} px, {macs:.1f} million MACs"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from deploy_nas.cli import show
 from deploy_nas.cli.profile import request_of, timing_options
 
 
@@ -26,8 +27,8 @@ def make(output: Path, **timing: Any) -> None:
     from deploy_nas.workflows.kit import write_kit
 
     size = write_kit(request_of(output=output, **timing))
-    click.echo(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
-    click.echo("then here: deploy-nas kit import result.jsonl -o device.profile.json")
+    show.say(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
+    show.say("then here: deploy-nas kit import result.jsonl -o device.profile.json")
 
 
 @command.command("import")
@@ -41,5 +42,5 @@ def import_kit(result: Path, output: Path, force: bool) -> None:
     from deploy_nas.cli.profiles import summary
     from deploy_nas.workflows.kit import import_result
 
-    click.echo(summary(import_result(result, output, force=force)))
-    click.echo(f"wrote {output}")
+    show.say(summary(import_result(result, output, force=force)))
+    show.say(f"wrote {output}")

@@ -1,20 +1,15 @@
-"""The command group: lazy commands, and the one translation of errors to exit codes."""
+"""The command group, whose commands are imported when they run."""
 
 from __future__ import annotations
 
-import codecs
 import importlib
-import io
-import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from deploy_nas.core.errors import BudgetError, BudgetMissedError, DeployNASError, OptionError
-from deploy_nas.core.figures import FIGURES
-from deploy_nas.core.reader import name_text
+from deploy_nas import __version__
+from deploy_nas.cli import ends
 
 # name -> (module, summary): a command is imported when it runs, so that --help is instant.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,40 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-# Parameters whose option has a different name.
-_OPTIONS = {
-    "anchors": "--anchor",
-    "max_time_budget": "--generations",
-    "population_size": "--population",
-    "profiles": "--profile",
-    **{figure.name: figure.option for figure in FIGURES.values()},
-}
-_NAMES = "deploy_nas.names"
-_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)`")
-
-
-def in_options(error: DeployNASError) -> str:
-    """The text of an error with options in place of parameters.
-
-    Errors name parameters as Python has them: one as the subject, others in backquotes in message and hint.
-    """
-    subject = error.subject
-    if isinstance(error, OptionError | BudgetError | BudgetMissedError) and subject.isidentifier():
-        subject = _option(subject)
-    return error.worded(subject, with_options(error.message), with_options(error.hint))
-
-
-def with_options(text: str) -> str:
-    """A text with options in place of the parameters in backquotes."""
-    return _PARAMETER.sub(lambda found: _option(found[1]), text)
-
-
-def _option(parameter: str) -> str:
-    return _OPTIONS.get(parameter, "--" + parameter.replace("_", "-"))
-
-
 class LazyGroup(click.Group):
-    """Commands from :data:`COMMANDS`, imported on use; our errors become one line and an exit code."""
+    """Commands from :data:`COMMANDS`, imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names, in the order they are used in."""
@@ -91,51 +54,19 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        """Run and exit: 0 success, 1 a negative result, 2 bad input, 130 stopped by Ctrl-C."""
-        extra.pop("standalone_mode", None)
-        _write_any_name()
-        try:
-            result = super().main(args, standalone_mode=False, **extra)
-            raise SystemExit(result if isinstance(result, int) else 0)
-        except click.exceptions.Abort:
-            click.echo("stopped", err=True)
-            raise SystemExit(130) from None
-        except click.ClickException as error:
-            error.show()
-            raise SystemExit(2) from None
-        except DeployNASError as error:
-            click.echo(f"error: {in_options(error)}", err=True)
-            raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
-            raise SystemExit(130) from None
-        except BrokenPipeError:
-            raise SystemExit(0) from None
-        except MemoryError as error:
-            click.echo(f"error: not enough memory ({error})", err=True)
-            raise SystemExit(2) from None
-        except OSError as error:
-            subject = f"{error.filename}: " if error.filename else ""
-            click.echo(f"error: {subject}{error.strerror or error}", err=True)
-            raise SystemExit(2) from None
+        """Run and exit with the code of :mod:`deploy_nas.cli.ends`; without ``args``, as the program."""
+        extra["standalone_mode"] = False
 
+        def work() -> object:
+            return super(LazyGroup, self).main(args, **extra)
 
-def _write_any_name() -> None:
-    """Let the streams write names that are not UTF-8, as ``core.reader.name_text`` has them."""
-    codecs.register_error(_NAMES, _as_name_text)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors=_NAMES)
-
-
-def _as_name_text(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = name_text(error.object[error.start : error.end])
-    return text.encode("ascii", "backslashreplace").decode(), error.end
+        if args is not None:
+            raise SystemExit(ends.code_of(work))
+        ends.prepare()
+        ends.leave(ends.code_of(work))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="deploy-nas")
+@click.version_option(__version__)
 def main() -> None:
     """Find, export and check image models that fit your device's measured latency."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.cli.search import describe, question_options, request_of
 from deploy_nas.core.figures import MACS
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
 @click.option(
-    "--evaluations", type=click.IntRange(1), default=100_000, show_default=True, help="Subnets to evaluate."
+    "--evaluations", type=numbers.EVALUATIONS, default=100_000, show_default=True, help="Subnets to evaluate."
 )
 @show.seed_option("The same seed gives the same front.")
 @click.option(
@@ -111,13 +111,13 @@ def command(
         show.emit_json(value)
         return
     if front.interrupted:
-        click.echo("stopped; this is the front found so far")
+        show.say("stopped; this is the front found so far")
     if given is None:
         _print(front, output)
     if picked is not None:
-        click.echo(f"picked {pick}: {picked.space.id} at {picked.image_size} px")
-        click.echo(describe(picked))
-        click.echo(f"wrote {pick_output}")
+        show.say(f"picked {pick}: {picked.space.id} at {picked.image_size} px")
+        show.say(describe(picked))
+        show.say(f"wrote {pick_output}")
 
 
 def _print(front: SearchRecord, output: Path) -> None:
@@ -134,8 +134,8 @@ def _print(front: SearchRecord, output: Path) -> None:
         ]
         for i in shown
     ]
-    click.echo(show.table(["predicted ms", "at most ms", "predicted accuracy", "px", "million MACs"], rows))
+    show.say(show.table(["predicted ms", "at most ms", "predicted accuracy", "px", "million MACs"], rows))
     note = points[0].predicted.accuracy_note if points else None
     if note:
-        click.echo(f"({note})")
-    click.echo(f"{len(points)} points of {front.evaluations} evaluated; wrote {output}")
+        show.say(f"({note})")
+    show.say(f"{len(points)} points of {front.evaluations} evaluated; wrote {output}")

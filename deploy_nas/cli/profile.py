@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 
 if TYPE_CHECKING:
     from deploy_nas.workflows.profile import ProfileRequest
@@ -25,7 +25,11 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Search space; `deploy-nas spaces` lists them.",
         ),
         click.option(
-            "--threads", default=1, show_default=True, help="Intra-op threads, pinned to the device's cores."
+            "--threads",
+            type=numbers.THREADS,
+            default=1,
+            show_default=True,
+            help="Intra-op threads, pinned to the device's cores.",
         ),
         click.option("--image-sizes", metavar="N,N", help="Image sizes to profile  [the space's list]"),
         click.option(
@@ -117,12 +121,12 @@ def command(
     try:
         with show.progress(f"profiling {space}", quiet=as_json) as update:
             if target is None:
-                profile = profile_device(request, update, say=lambda line: click.echo(line, err=True))
+                profile = profile_device(request, update, say=lambda line: show.say(line, err=True))
             else:
                 profile = profile_target(request, target, ssh_options=ssh_option, progress=update)
     except KeyboardInterrupt:
         where = f"in {journal_path(path)}" if target is None else f"on {target}"
-        click.echo(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
+        show.say(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
     if as_json:
         figures = {
@@ -134,5 +138,5 @@ def command(
         return
     from deploy_nas.cli.profiles import summary
 
-    click.echo(summary(profile))
-    click.echo(f"wrote {path}")
+    show.say(summary(profile))
+    show.say(f"wrote {path}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.core.reader import name_text
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def list_profiles(folder: Path) -> None:
         error = None if p.validation is None else p.validation.mean_error_percent
         rows.append([str(path), p.space.id, p.fingerprint.cpu, p.fingerprint.threads, error, verdict])
     if not rows:
-        click.echo(f"no profiles in {folder}: `deploy-nas profile --space ID` makes one")
+        show.say(f"no profiles in {folder}: `deploy-nas profile --space ID` makes one")
         return
-    click.echo(show.table(["file", "space", "cpu", "threads", "error %", "verdict"], rows))
+    show.say(show.table(["file", "space", "cpu", "threads", "error %", "verdict"], rows))
 
 
 @command.command("show")
@@ -75,7 +75,7 @@ def list_profiles(folder: Path) -> None:
 @click.option(
     "--architecture", type=click.Path(path_type=Path), help="Subnet whose layers to list  [the largest]"
 )
-@click.option("--image-size", type=int, help="Image size of the largest subnet.")
+@click.option("--image-size", type=numbers.SIDE, help="Image size of the largest subnet.")
 def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
     """Print a profile, and the latency of one network layer by layer."""
     from deploy_nas.core.errors import MismatchError
@@ -84,7 +84,7 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     from deploy_nas.records.profile import load_profile
 
     p = load_profile(profile)
-    click.echo(summary(p))
+    show.say(summary(p))
     chosen = p.space.largest(image_size or p.image_sizes[-1])
     if architecture is not None:
         record = load_architecture(architecture)
@@ -105,7 +105,7 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
         )
     rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None, None])
     rows.append(["total", "", total, 100.0, None, None, None, None])
-    click.echo(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
+    show.say(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
 
 
 @command.command("compare")
@@ -124,14 +124,14 @@ def compare(first: Path, second: Path) -> None:
     if a.space.id != b.space.id:
         raise MismatchError(f"is of space {b.space.id}, the other of {a.space.id}", subject=str(second))
     for difference in a.fingerprint.differences(b.fingerprint, sorted(EVERYTHING)):
-        click.echo(difference.against())
+        show.say(difference.against())
     sizes = sorted(set(a.image_sizes) & set(b.image_sizes))
     if not sizes:
         raise MismatchError("has no image size in common with the other", subject=str(second))
     nets = a.space.sample_encoded(np.random.default_rng(0), 2000, sizes)
     ratio = b.latency_ms(nets) / a.latency_ms(nets)
     low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
-    click.echo(
+    show.say(
         f"2000 random networks take {middle:.3f} times as long on the second "
         f"(5% to 95%: {low:.3f} to {high:.3f}); "
         f"rank correlation {rank_correlation(a.latency_ms(nets), b.latency_ms(nets)):.4f}"
@@ -145,8 +145,8 @@ def compare(first: Path, second: Path) -> None:
     if not common:  # one of them is imported: its rows are per image size
         return
     odd = sorted(common, key=lambda r: abs(np.log(r[2] / r[1] / middle)), reverse=True)[:8]
-    click.echo("layers that differ most from this ratio:")
-    click.echo(show.table(["layer", "first ms", "second ms", "ratio"], [[k, x, y, y / x] for k, x, y in odd]))
+    show.say("layers that differ most from this ratio:")
+    show.say(show.table(["layer", "first ms", "second ms", "ratio"], [[k, x, y, y / x] for k, x, y in odd]))
 
 
 @command.command("import-ofa")
@@ -166,5 +166,5 @@ def import_ofa(folder: Path, output: Path | None, space: str | None, device: str
     name = device or name_text(folder.resolve().name)
     path = output or Path(f"{name}.profile.json")
     profile = workflow(folder, path, space=space, device=name, force=force)
-    click.echo(summary(profile))
-    click.echo(f"wrote {path}")
+    show.say(summary(profile))
+    show.say(f"wrote {path}")

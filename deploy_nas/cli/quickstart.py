@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.core.reader import shell_quoted
 
 
@@ -20,7 +20,7 @@ from deploy_nas.core.reader import shell_quoted
     help="Folder for the results.",
 )
 @click.option("--max-latency-ms", type=float, help="Latency budget  [chosen from the profile]")
-@click.option("--threads", default=1, show_default=True, help="Intra-op threads.")
+@click.option("--threads", type=numbers.THREADS, default=1, show_default=True, help="Intra-op threads.")
 @click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
 @show.seed_option("Seed of the profile's order and of the search.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier run.")
@@ -46,12 +46,12 @@ def command(
             seed=seed,
             force=force,
             progress=update,
-            say=lambda stage: click.echo(f"{stage} ...", err=True),
+            say=lambda stage: show.say(f"{stage} ...", err=True),
             commands=commands_to_repeat,
         )
     predicted, verified = done.record.predicted, done.verification
-    click.echo(summary(done.profile))
-    click.echo()
+    show.say(summary(done.profile))
+    show.say()
     row = [
         predicted.budget_ms,
         verified.predicted_ms,
@@ -61,16 +61,16 @@ def command(
         str(done.report.path),
     ]
     head = ["budget ms", "predicted ms", "measured ms", "predicted top-1 %", "million MACs", "model"]
-    click.echo(show.table(head, [row]))
-    click.echo("budget kept" if verified.within_budget else "budget MISSED")
+    show.say(show.table(head, [row]))
+    show.say("budget kept" if verified.within_budget else "budget MISSED")
     if verified.speed is not None and abs(verified.speed - 1) > 0.05:
-        click.echo(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
+        show.say(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())
-    click.echo(f"\ntimes: {stages}")
+    show.say(f"\ntimes: {stages}")
     folder = shell_quoted(done.folder)
     unstable = "" if done.profile.stable else " --allow-unstable"
-    click.echo(f"full report, for your browser: {folder}/report.html")
-    click.echo(
+    show.say(f"full report, for your browser: {folder}/report.html")
+    show.say(
         "\nnext:\n"
         f"  deploy-nas search --profile {folder}/profile.json "
         f"--max-latency-ms {1.5 * (predicted.budget_ms or 0):.3g}{unstable} -o {folder}/larger.json\n"

@@ -82,4 +82,4 @@ def command(
         paths["images"] = images
     with show.status("gathering figures"):
         report(request, commands_to_repeat(paths))
-    click.echo(f"wrote {path}")
+    show.say(f"wrote {path}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.core.figures import ANALYTICAL, LATENCY
 
 if TYPE_CHECKING:
@@ -132,11 +132,13 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
     help="Confidence that the latency budget is kept.",
 )
 @click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
-@click.option("--population", default=1000, show_default=True, help="Children per generation.")
-@click.option("--generations", default=50, show_default=True, help="Generations.")
+@click.option(
+    "--population", type=numbers.POPULATION, default=1000, show_default=True, help="Children per generation."
+)
+@click.option("--generations", type=numbers.GENERATIONS, default=50, show_default=True, help="Generations.")
 @click.option(
     "--measure-top",
-    type=click.IntRange(1),
+    type=numbers.CANDIDATES,
     metavar="N",
     help="Export and time the N best here; choose the most accurate that meets the budget.",
 )
@@ -189,9 +191,9 @@ def command(
         show.emit_json({**value, **record.to_json()})
         return
     if result.interrupted:
-        click.echo("stopped; this is the best found so far")
-    click.echo(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
-    click.echo(describe(record))
+        show.say("stopped; this is the best found so far")
+    show.say(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
+    show.say(describe(record))
     if result.timed:
         rows = [
             [
@@ -202,5 +204,5 @@ def command(
             ]
             for r, timed in result.timed
         ]
-        click.echo(show.table(["predicted ms", "measured ms", "predicted accuracy", "budget"], rows))
-    click.echo(f"wrote {output} and {result_path(output)}")
+        show.say(show.table(["predicted ms", "measured ms", "predicted accuracy", "budget"], rows))
+    show.say(f"wrote {output} and {result_path(output)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploy_nas.cli import numbers
+from deploy_nas.core.reader import name_text
+
 if TYPE_CHECKING:
     from deploy_nas.adapters.images import ReadingReport
+
+
+# Control characters (but tabs and ends of lines), characters that reorder what follows, and halves of pairs.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def plain(text: object) -> str:
+    """A text that a terminal shows as it is: control characters are written out, as in ``\\x1b``.
+
+    What profiles, devices and other packages say could otherwise move the cursor, hide lines, or more.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), name_text(str(text)))
+
+
+def one_line(text: object) -> str:
+    """A plain text in one line."""
+    return " ".join(line.strip() for line in plain(text).split("\n")).strip()
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print a plain text to standard output or standard error: all that commands print goes through here."""
+    click.echo(plain(text), err=err)
 
 
 @contextlib.contextmanager
@@ -27,16 +55,21 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]
         if quiet:
             yield lambda *_: None
         else:
-            click.echo(f"{title} ...", err=True)
+            say(f"{title} ...", err=True)
             yield _LogLines(title)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     # One step can take minutes, and rich would estimate the time left from its last 30 s only.
     with Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as bar:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, what: object = "") -> None:
-            bar.update(task, completed=done, total=total, description=f"{title} {what}".strip())
+            bar.update(task, completed=done, total=total, description=one_line(f"{title} {what}"))
 
         yield update
 
@@ -52,7 +85,7 @@ def timed_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, 
         yield (lambda *_: None) if quiet else _TimedLines()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
@@ -63,7 +96,7 @@ def timed_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, 
 
         def update(what: str, done: int, total: int, left_s: float | None) -> None:
             known = left(what, done, total, left_s)
-            bar.update(task, completed=done, total=total, description=what, left=time_left(known))
+            bar.update(task, completed=done, total=total, description=one_line(what), left=time_left(known))
 
         yield update
 
@@ -111,7 +144,7 @@ class _TimedLines:
         if what == self.what and now_s - self.said_s < self.every_s:
             return
         self.what, self.said_s = what, now_s
-        click.echo(f"{what}: {done}/{total}" + (f", {left}" if left else ""), err=True)
+        say(f"{what}: {done}/{total}" + (f", {left}" if left else ""), err=True)
 
 
 class _LogLines:
@@ -133,7 +166,7 @@ class _LogLines:
         self.said_s = now_s
         began_s, before = self.first
         left = f", {(now_s - began_s) / (done - before) * (total - done):.0f} s left" if done > before else ""
-        click.echo(" ".join(f"{self.title} {what}".split()) + f": {done}/{total}{left}", err=True)
+        say(" ".join(f"{self.title} {what}".split()) + f": {done}/{total}{left}", err=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -154,14 +187,14 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
-    return str(value)
+    return one_line(value)
 
 
 def say_reading(*reports: ReadingReport) -> None:
     """Say on standard error how pictures were read: one line for each thing worth knowing, each once."""
     for report in dict.fromkeys(reports):
         for line in report.lines():
-            click.echo(f"note: {report.source}: {line}", err=True)
+            say(f"note: {report.source}: {line}", err=True)
 
 
 def emit_json(value: Any) -> None:
@@ -179,7 +212,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--seed``."""
-    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=help)
+    return click.option("--seed", type=numbers.SEED, default=0, show_default=True, help=help)
 
 
 def supernet_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -229,10 +262,11 @@ def whole_numbers(text: str | None, option: str) -> list[int] | None:
 def status(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """A status line on standard error; yields ``say(step)``, which changes it."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda step: None
         return
     with console.status(title) as line:
-        yield lambda step: line.update(f"{title}: {step}")
+        yield lambda step: line.update(escape(one_line(f"{title}: {step}")))

@@ -19,7 +19,7 @@ def command(as_json: bool) -> None:
         try:
             spaces.append(get_space(i))
         except UnknownSpaceError as error:  # a fault in another package must not hide the other spaces
-            click.echo(f"left out: {error}", err=True)
+            show.say(f"left out: {error}", err=True)
     if as_json:
         show.emit_json(
             [
@@ -31,4 +31,4 @@ def command(as_json: bool) -> None:
     rows = [
         [s.id, f"{s.size:.1e}", len(s.rows), ",".join(map(str, s.image_sizes)), s.summary] for s in spaces
     ]
-    click.echo(show.table(["id", "architectures", "layers", "image sizes", "summary"], rows))
+    show.say(show.table(["id", "architectures", "layers", "image sizes", "summary"], rows))

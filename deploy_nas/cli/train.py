@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy_nas.cli import show
+from deploy_nas.cli import numbers, show
 from deploy_nas.core.reader import shell_quoted
 from deploy_nas.core.spaces import PHOTOGRAPHS
 from deploy_nas.training.memory import yield_cores
@@ -40,10 +40,10 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--image-sizes", metavar="PX,PX", help="Image sizes to train  [those that suit the images]"
         ),
-        click.option("--epochs", type=float, help="How often each image is seen  [10]"),
+        click.option("--epochs", type=numbers.EPOCHS, help="How often each image is seen  [10]"),
         click.option("--minutes", type=float, help="Time for the training, instead of epochs."),
         click.option(
-            "--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Images per step."
+            "--batch-size", type=numbers.BATCH, default=32, show_default=True, help="Images per step."
         ),
         click.option("--no-flip", is_flag=True, help="Never mirror images, for text and the like."),
         click.option(
@@ -53,13 +53,13 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--subnets",
-            type=click.IntRange(0),
+            type=numbers.SUBNETS_OR_NONE,
             default=100,
             show_default=True,
             help="Subnets to measure for the accuracy predictor; two fifths as many of the best follow.",
         ),
         click.option(
-            "--workers", type=click.IntRange(1), help="Processes that measure subnets  [one per core]"
+            "--workers", type=numbers.WORKERS, help="Processes that measure subnets  [one per core]"
         ),
     ]
     for option in reversed(options):
@@ -110,14 +110,14 @@ def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
 
     request = request_of(images, output, **options)
     with show.timed_progress(quiet=as_json) as update:
-        done = train(request, lambda line: click.echo(line, err=True), update)
+        done = train(request, lambda line: show.say(line, err=True), update)
     show.say_reading(*done.readings)
     if as_json:
         show.emit_json({"path": str(output), **done.record.to_json()})
         return
-    click.echo(summary(done))
+    show.say(summary(done))
     folder = shell_quoted(output)
-    click.echo(
+    show.say(
         "\nnext:\n"
         f"  deploy-nas profile --space {folder} -o my.profile.json\n"
         + (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import show
-from deploy_nas.cli.main import with_options
+from deploy_nas.cli import numbers, show
+from deploy_nas.cli.wording import with_options
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.verify import Verification
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--profile", type=click.Path(path_type=Path), help="Compare with this profile's prediction.")
 @click.option("--max-latency-ms", type=float, help="Latency budget  [the one it was searched for]")
-@click.option("--threads", type=click.IntRange(1), help="Intra-op threads  [the profile's]")
+@click.option("--threads", type=numbers.THREADS, help="Intra-op threads  [the profile's]")
 @show.target_options("measure")
 @click.option(
     "--images",
@@ -62,13 +62,13 @@ def command(
     else:
         for result in results:
             if is_bundle(model):
-                click.echo(f"{result.name}: its hash matches the manifest")
+                show.say(f"{result.name}: its hash matches the manifest")
             if result.device is not None and result.logits_apart is not None:
                 judged = "logits match" if result.logits_judged else "INT8 logits, not judged"
-                click.echo(f"on {result.device}: {judged}, largest difference {result.logits_apart:.2g}")
-            click.echo(describe(result.verification))
+                show.say(f"on {result.device}: {judged}, largest difference {result.logits_apart:.2g}")
+            show.say(describe(result.verification))
             if result.top1 is not None:
-                click.echo(describe_top1(result.top1, " here" if target is not None else ""))
+                show.say(describe_top1(result.top1, " here" if target is not None else ""))
     show.say_reading(*(result.top1.report for result in results if result.top1 is not None))
     if any(result.verification.within_budget is False for result in results):
         raise SystemExit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import IO
@@ -44,3 +45,30 @@ def lock(file: IO[bytes], path: Path, wait_s: float = 0.0) -> None:
             ) from error
         else:
             return
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file or folder for as long as it is open; false if another process has it locked.
+
+    Where nothing can be locked (Windows, some network disks) it is false too: it may well be in use.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def hold(descriptor: int) -> None:
+    """Lock an open file or folder for as long as it is open, however long another process has it locked.
+
+    Does nothing where nothing can be locked.
+    """
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

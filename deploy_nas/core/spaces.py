@@ -23,6 +23,7 @@ from deploy_nas.core.families.resnet import resnet50
 from deploy_nas.core.own_classes import split_id, with_classes
 from deploy_nas.core.resources import Download, Resource
 from deploy_nas.core.space import Space
+from deploy_nas.core.space_check import check_space
 
 _EMBEDDED = "ofa-mbv3-cifar10"
 PHOTOGRAPHS = "efficientnet-lite0"
@@ -255,16 +256,15 @@ def _others() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _load(point: importlib.metadata.EntryPoint) -> Space:
-    """The space of another package; any exception of that package becomes an ``UnknownSpaceError``."""
+    """The space of another package, checked; whatever that package raises is an ``UnknownSpaceError``."""
     subject = f"space {point.name} (entry point {point.value})"
     try:
-        space = point.load()()
-        if not isinstance(space, Space):
-            raise TypeError(f"it returned {type(space).__name__}, not a Space")
+        space = check_space(point.load()())
         if space.id != point.name:
             raise ValueError(f"it returned a space with the id {space.id!r}")
-        space.row_ids(space.encode([space.smallest(), space.largest()]))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: that package may not end this process
         raise UnknownSpaceError(
             f"cannot be used: {type(error).__name__}: {error}",
             subject=subject,

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy_nas.core.arrays import Float32Array
+from deploy_nas.core.disk import write_whole
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
@@ -251,6 +252,6 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
     def work(reporter: Reporter) -> None:
         with zipfile.ZipFile(archive or sys.argv[0]) as opened:
             result = check_models(opened, reporter.progress)
-        output.write_text(json.dumps(result.to_json()))
+        write_whole(output, json.dumps(result.to_json()).encode(), replace=True)
 
     return run_program(work, asked.progress, lambda: "")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy_nas.core.disk import write_whole
 from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.plan_arguments import PlanArguments
@@ -90,12 +90,7 @@ def close_result(journal: Path, result: Path) -> None:
     """Write the result, the journal and its closing line, completely or not at all."""
     lines = read_regular(journal, MOST_JSON_BYTES)
     end = json.dumps({"end": lines.count(b"\n") - 1, "sha256": digest(lines)}).encode() + b"\n"
-    part = result.with_name(result.name + ".part")
-    with part.open("wb") as file:
-        file.write(lines + end)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(result)
+    write_whole(result, lines + end, replace=True)
 
 
 def recent_lines(result: Path) -> bytes | None:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.fields import JsonObject
 
 RESULT = "deploy-nas-result.jsonl"
-STOPPED = 130
+FAULT, STOPPED = 70, 130
 
 
 class Reporter(Protocol):
@@ -112,7 +113,7 @@ def run_program(work: Callable[[Reporter], None], progress: str, kept: Callable[
         kept: says what an interrupted run leaves behind; empty for nothing.
 
     Returns:
-        The exit code: 0 done, 1 or 2 an error, 130 stopped.
+        The exit code: 0 done, 1 or 2 an error, 70 a fault of the program, 130 stopped.
     """
     reporter: Reporter = JsonReporter() if progress == "json" else LineReporter()
     try:
@@ -127,4 +128,8 @@ def run_program(work: Callable[[Reporter], None], progress: str, kept: Callable[
     except KeyboardInterrupt:
         reporter.note(f"stopped; {kept()}: the same command goes on" if kept() else "stopped")
         return STOPPED
+    except Exception as error:
+        traceback.print_exc()
+        reporter.error(f"{type(error).__name__}: {error}; this is a fault of deploy-nas: please report it")
+        return FAULT
     return 0

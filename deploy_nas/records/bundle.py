@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
-import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
+from deploy_nas.core.disk import put_folder, temporary_folder, write_whole
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.predicted import Predicted
@@ -27,7 +28,7 @@ MANIFEST = "manifest.json"
 _MOST_FILES = 64
 _MOST_BYTES = 1024**3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_NEW = ".new"
+_NEW = ".new"  # in a folder that an earlier version was killed in
 _OWN_NAMES = re.compile(r"manifest\.json|infer\.py|README\.md|model(\.[a-z0-9]+)?\.onnx")
 _PART = re.compile(r"\.(.+)\.[^.]+\.part")  # of a file that was being written
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)
@@ -112,8 +113,14 @@ def check_bundle_output(path: Path, *, force: bool = False) -> None:
     elif path.suffix.lower() == ".zip":
         raise OutputError("is a folder", subject=str(path), hint="name a file")
     elif any(path.iterdir()) and not (force and _is_ours(path)):
-        hint = "name another folder; `force` replaces only a bundle"
-        raise OutputError("holds files already", subject=str(path), hint=hint)
+        raise _holds_files(path)
+    elif not os.access(path.resolve().parent, os.W_OK):  # the new one is made beside its place
+        raise OutputError("is in a folder that cannot be written to", subject=str(path))
+
+
+def _holds_files(path: Path) -> OutputError:
+    hint = "name another folder; `force` replaces only a bundle"
+    return OutputError("holds files already", subject=str(path), hint=hint)
 
 
 def _is_ours(path: Path) -> bool:
@@ -187,8 +194,8 @@ def write_bundle(
 ) -> dict[str, object]:
     """Write a folder, or a zip if the name ends in .zip; returns the object of the whole manifest.
 
-    In a folder, all files are written before the old ones are removed, and the manifest is put in place last:
-    without it, a bundle is incomplete. The same input gives the same bytes.
+    A folder is written beside its place and exchanged with the one that is there: whenever the process ends,
+    the old bundle or the new one is whole. The same input gives the same bytes.
     """
     check_bundle_output(path, force=force)
     described = {
@@ -206,23 +213,24 @@ def write_bundle(
                 archive.writestr(info, data)
         write_atomic(path, buffer.getvalue(), force=force)
         return whole
-    new = path / _NEW
-    try:
-        path.mkdir(exist_ok=True)
-        shutil.rmtree(new, ignore_errors=True)  # left by a killed run
-        new.mkdir()
-        for name, data in {**files, MANIFEST: text}.items():
-            write_atomic(new / name, data)
-        for old in path.iterdir():  # checked above: only files of a bundle
-            if old != new:
-                old.unlink()
-        for name in (*files, MANIFEST):
-            (new / name).replace(path / name)
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    _write_folder(path.resolve(), {**files, MANIFEST: text}, force)
     return whole
+
+
+def _write_folder(path: Path, files: Mapping[str, bytes], force: bool) -> None:
+    with temporary_folder(path.parent) as new:
+        for name, data in files.items():
+            write_whole(new / name, data)
+        try:
+            put_folder(new, path, replace=force)
+        except FileExistsError as error:  # another process has written it meanwhile
+            raise _holds_files(path) from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot be replaced as a whole ({error.strerror or error})",
+                subject=str(path),
+                hint="name a folder inside it, or a zip",
+            ) from error
 
 
 def read_bundle(path: Path) -> Bundle:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy_nas.core.disk import exists_already, unwritable, write_whole
 from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.reader import MOST_BYTES, MOST_JSON_BYTES, json_text, read_regular
@@ -18,7 +17,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
     try:
         _check_output(path, force)
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
+        raise unwritable(path, error) from error
 
 
 def _check_output(path: Path, force: bool) -> None:
@@ -27,7 +26,7 @@ def _check_output(path: Path, force: bool) -> None:
     if path.exists() and not path.is_file():
         raise OutputError("is not a regular file", subject=str(path), hint="name a file")
     if path.exists() and not force:
-        raise OutputError("exists already", subject=str(path), hint="use `force` to replace it")
+        raise exists_already(path)
     parent = path.parent
     if not parent.is_dir():
         raise OutputError(f"the folder {parent} does not exist", subject=str(path), hint="make it first")
@@ -48,23 +47,7 @@ def make_folder(path: Path) -> None:
 def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write the whole file, or leave the old one as it was; raises :class:`OutputError`."""
     check_output(path, force=force)
-    part = None
-    try:
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(part).chmod(0o666 & ~umask)
-        Path(part).replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
-    finally:
-        if part is not None:
-            with contextlib.suppress(FileNotFoundError):
-                Path(part).unlink()
+    write_whole(path, data, replace=force)
 
 
 def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) -> None:

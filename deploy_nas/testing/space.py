@@ -33,6 +33,7 @@ from deploy_nas.core import spaces
 from deploy_nas.core.errors import ArchitectureError, RecordError
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import Architecture, Space, image_size_of
+from deploy_nas.core.space_check import check_space
 from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
@@ -72,6 +73,12 @@ class SpaceContract:
     image_sizes: ClassVar[tuple[int, ...] | None] = (32,)
     samples: ClassVar[int] = 3
     runs_active: ClassVar[bool] = True
+
+    # -- the declaration ----------------------------------------------------------------
+
+    def test_the_declaration_is_whole(self) -> None:
+        """Every part has the type and the values that it must have, and every layer can be built."""
+        check_space(spaces.get_space(self.space_id))
 
     # -- fixtures ---------------------------------------------------------------------
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.errors import BudgetMissedError, OptionError
 from deploy_nas.core.fingerprint import PROCESSOR
 from deploy_nas.core.measured import Measured
@@ -65,10 +64,10 @@ def time_candidates(
     profile, request = question.profile, question.request
     on = profile.fingerprint
     timed: list[Candidate] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         try:
             for number, record in enumerate(question.records(rows)):
-                path = Path(folder) / f"{number}.onnx"
+                path = folder / f"{number}.onnx"
                 export_onnx(record.architecture, path, space=record.space, weights=weights, seed=request.seed)
                 found = measure(
                     path.read_bytes(),

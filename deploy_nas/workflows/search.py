@@ -11,7 +11,7 @@ from deploy_nas.core.errors import BudgetError, DeployNASError, InfeasibleBudget
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
-from deploy_nas.records.result import SEARCH, Candidate, SearchRecord, save_result
+from deploy_nas.records.result import SEARCH, Asked, Candidate, SearchRecord, load_result, save_result
 from deploy_nas.search.evolution import HyperParameters, SearchResult, evolve
 from deploy_nas.workflows.measured_finish import (
     Say,
@@ -108,9 +108,11 @@ def search_file(
         InputError: see :func:`search`.
     """
     check_output(output, force=force)
-    check_output(result_path(output), force=force)
     predictor = predictor_for(profile, request.predictor, request.anchors)
     question = ask(profile, predictor, request)
+    asked = replace(question.asked(), measure_top=measure_top)
+    killed = _was_killed(output, asked)
+    check_output(result_path(output), force=force or killed)
     if measure_top:
         check_measurable(question, measure_top)
     result = _evolve(question, progress)
@@ -134,16 +136,33 @@ def search_file(
     whole = SearchRecord(
         kind=SEARCH,
         space=profile.space,
-        asked=replace(question.asked(), measure_top=measure_top),
+        asked=asked,
         history=[round(float(value), 6) for value in result.history],
         evaluations=result.evaluations,
         interrupted=interrupted,
         candidates=candidates,
     )
-    save_result(whole, result_path(output), force=force)
+    save_result(whole, result_path(output), force=force or (killed and not interrupted))
     if fault is not None:
         if force:
             output.unlink(missing_ok=True)  # it is the answer to an earlier question
         raise fault
     save_architecture(record, output, force=force)
     return Found(record=record, result=whole, predictor=predictor)
+
+
+def _was_killed(output: Path, asked: Asked) -> bool:
+    """Whether a search for the very same was killed between its two files.
+
+    The whole result is written first. If it is alone, the search was killed, or none of the candidates that
+    it timed kept the budget.
+    """
+    path = result_path(output)
+    if output.exists() or not path.exists():
+        return False
+    try:
+        held = load_result(path)
+    except DeployNASError:
+        return False
+    missed = held.timed and not any(timed.within_budget for _, timed in held.timed)
+    return held.kind == SEARCH and held.asked.to_json() == asked.to_json() and not missed

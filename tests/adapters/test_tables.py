@@ -48,7 +48,7 @@ def test_folders_without_tables_are_refused(tmp_path):
         (b"a: {mean: 0.0}", "a: mean and count must be positive"),
         (b"a: {mean: 1.0, std: -1.0}", "std not negative"),
         (b"a: {mean: 1.0, count: 0}", "mean and count must be positive"),
-        (b"a: {mean: 1.0, count: 1.0e+308}", "'count' must be at most"),
+        (b"a: {mean: 1.0, count: 1.0e+100}", "'count' must be at most"),
         (b"a: {mean: 1" + b"0" * 400 + b"}", "'mean' must be a finite number"),
         (b"a: {mean: 0x" + b"f" * 10_000 + b"}", "'mean' must be a finite number"),
         (b"a: {mean: !!timestamp x}", "it has tags"),

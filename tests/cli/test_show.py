@@ -1,10 +1,13 @@
 """Progress, tables and option values."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import click
 import pytest
+from rich.console import Console
 
 from deploy_nas.adapters.images import LeftOut, ReadingReport
 from deploy_nas.cli import show
@@ -147,3 +150,43 @@ def test_times_are_said_in_seconds_and_from_two_minutes_on_in_minutes():
         "60 min left",
     ]
     assert [show.duration(s) for s in (0.4, 48.0, 120.0, 738.0)] == ["0 s", "48 s", "2.0 min", "12.3 min"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 漢字 \U0001f600\ttab\nline", "plain é 漢字 \U0001f600\ttab\nline"),
+        ("\x1b[2J\x07\r\x7f\x9b", r"\x1b[2J\x07\r\x7f\x9b"),
+        ("\u202eexe.gnp", r"\u202eexe.gnp"),
+        ("\udcff", r"\xff"),
+    ],
+)
+def test_control_characters_never_reach_the_terminal(capsys, text, shown):
+    show.say(text)
+    show.say(text, err=True)
+    out, err = capsys.readouterr()
+    assert out == err == shown + "\n"
+
+
+def test_a_cell_is_one_line():
+    assert show.table(["a"], [["x\ny\x1b"]]).splitlines()[-1] == r"x y\x1b"
+
+
+def test_commands_print_through_one_place(repository):
+    """So that nothing that others wrote gets past it."""
+    writes = re.compile(r"\b(click\.s?echo|print|std(out|err)\.write)\(")
+    for path in (repository / "deploy_nas/cli").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert path.name in ("show.py", "ends.py") or not writes.search(text), path
+
+
+def test_progress_shows_what_a_device_says_as_text(monkeypatch):
+    """Brackets are no markup, and control characters are written out."""
+    console = Console(stderr=True, force_terminal=True, width=100, file=io.StringIO())
+    monkeypatch.setattr("rich.console.Console", lambda **how: console)
+    with show.progress("profiling") as update, show.timed_progress() as timed, show.status("x") as say:
+        update(1, 2, "[/red] \x1b]0;title\x07")
+        timed("[/red] \x1b]0;title\x07", 1, 2, None)
+        say("[/red] \x1b]0;title\x07")
+    shown = console.file.getvalue()
+    assert "[/red]" in shown and "\x1b]0;" not in shown and "\x07" not in shown

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,57 @@ def test_profiled_sizes_are_image_sizes(id: str) -> None:
     space = get_space(id)
     assert set(space.profile_image_sizes) <= set(space.image_sizes)
     assert list(space.image_sizes) == sorted(space.image_sizes)
+
+
+class Theirs:
+    """The entry point of another package's space."""
+
+    name, value = "theirs", "package:space"
+
+    def __init__(self, space: Callable[[], object]) -> None:
+        self.space = space
+
+    def load(self) -> Callable[[], object]:
+        return self.space
+
+
+def ends(error: BaseException) -> Callable[[], object]:
+    def space() -> object:
+        raise error
+
+    return space
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        (ends(SystemExit(0)), "SystemExit: 0"),
+        (ends(GeneratorExit()), "GeneratorExit"),
+        (ends(MemoryError()), "MemoryError"),
+        (lambda: None, "it returned NoneType, not a Space"),
+        (lambda: embedded_space(), "a space with the id 'ofa-mbv3-cifar10'"),
+        (
+            lambda: replace(embedded_space(), mean=(math.nan, 0.5, 0.5)),
+            r"ValueError: mean\[0\]: nan cannot be",
+        ),
+        (lambda: replace(embedded_space(), image_sizes=(16.5,)), r"TypeError: image_sizes\[0\]: is 16.5"),
+        (lambda: replace(embedded_space(), supernet=None), "TypeError: supernet: must be a mapping"),
+    ],
+)
+def test_a_space_of_another_package_that_cannot_be_used_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, space: Callable[[], object], says: str
+) -> None:
+    monkeypatch.setattr(spaces, "_others", lambda: {"theirs": Theirs(space)})
+    with pytest.raises(UnknownSpaceError, match=says) as caught:
+        get_space("theirs")
+    assert caught.value.subject == "space theirs (entry point package:space)"
+    assert "theirs" not in {space.id for space in known_spaces()}
+
+
+def test_a_stop_at_the_import_of_another_package_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spaces, "_others", lambda: {"theirs": Theirs(ends(KeyboardInterrupt()))})
+    with pytest.raises(KeyboardInterrupt):
+        get_space("theirs")
 
 
 def code_strings(source: str) -> Iterator[tuple[int, str]]:

@@ -57,6 +57,17 @@ def test_a_stopped_program_says_what_is_kept(capsys):
     assert "stopped; it is kept in j: the same command goes on" in capsys.readouterr().err
 
 
+def test_a_fault_is_no_answer(capsys):
+    def work(reporter):
+        raise KeyError("x")
+
+    assert run_program(work, "json", lambda: "") == 70
+    said = capsys.readouterr().err.splitlines()
+    assert (
+        said[0].startswith("Traceback") and "KeyError: 'x'; this is a fault" in json.loads(said[-1])["error"]
+    )
+
+
 def test_options_have_their_defaults():
     asked = program_options("x").parse_args([])
     assert (str(asked.output), asked.progress, asked.wait) == ("deploy-nas-result.jsonl", "line", 0.0)

@@ -4,15 +4,18 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import zipfile
 from dataclasses import replace
 
 import pytest
 
+from deploy_nas.core import disk
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.spaces import embedded_space
+from deploy_nas.records import bundle
 from deploy_nas.records.bundle import (
     MANIFEST,
     Bundle,
@@ -249,15 +252,13 @@ def test_a_strangers_folder_is_never_replaced(tmp_path):
 
 
 def test_a_disk_that_is_full_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):
-    from deploy_nas.records import bundle
-
     path = tmp_path / "b"
     write_bundle(path, BODY, FILES)
 
     def full(target, data, **how):
         raise OutputError("cannot be written (No space left on device)", subject=str(target))
 
-    monkeypatch.setattr(bundle, "write_atomic", full)
+    monkeypatch.setattr(bundle, "write_whole", full)
     with pytest.raises(OutputError, match="No space left"):
         write_bundle(path, replace(BODY, made_with="another"), FILES, force=True)
     assert read_bundle(path).said.text("made_with") == "deploy-nas 0"
@@ -282,6 +283,61 @@ def test_a_run_that_was_killed_is_written_again_with_force(tmp_path, monkeypatch
     (tmp_path / "mine/.new/thesis.tex").write_text("mine")
     with pytest.raises(OutputError, match="holds files already"):
         write_bundle(tmp_path / "mine", BODY, FILES, force=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is made by fork")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_kill_at_any_moment_leaves_the_old_bundle_or_the_new_one(tmp_path, monkeypatch, killed_at, at_once):
+    if not at_once:  # as where two folders cannot be exchanged in one step
+        monkeypatch.setattr(disk, "_exchanged_at_once", lambda new, path: False)
+    path = tmp_path / "b"
+    write_bundle(path, BODY, FILES)
+    new, seen = {**FILES, "model.onnx": b"another"}, set()
+    for moment in range(200):
+        ended = killed_at(moment, lambda: write_bundle(path, BODY, new, force=True))
+        kept = path if path.exists() else tmp_path / ".b.old"  # between two renames, it has this name
+        assert kept == path or not at_once
+        seen.add(read_bundle(kept).files["model.onnx"])
+        if kept != path:
+            kept.rename(path)
+        if ended:
+            break
+        if read_bundle(path).files == new:
+            write_bundle(path, BODY, FILES, force=True)
+    assert ended and moment > 10 and seen == {b"a model", b"another"}
+    write_bundle(path, BODY, FILES, force=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["b"], "a later write sweeps up"
+
+
+def test_of_several_that_write_a_bundle_at_once_one_succeeds(tmp_path, monkeypatch):
+    """All find the place free, then each puts its own there."""
+    put = bundle.put_folder
+
+    def late(new, path, *, replace):
+        monkeypatch.setattr(bundle, "put_folder", put)
+        write_bundle(path, BODY, {**FILES, "model.onnx": b"the first"})
+        put(new, path, replace=replace)
+
+    monkeypatch.setattr(bundle, "put_folder", late)
+    with pytest.raises(OutputError, match="holds files already"):
+        write_bundle(tmp_path / "b", BODY, FILES)
+    assert read_bundle(tmp_path / "b").files["model.onnx"] == b"the first"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_of_several_that_replace_a_bundle_at_once_the_last_stays_whole(tmp_path, monkeypatch):
+    put = bundle.put_folder
+    write_bundle(tmp_path / "b", BODY, FILES)
+
+    def late(new, path, *, replace):
+        monkeypatch.setattr(bundle, "put_folder", put)
+        write_bundle(path, BODY, {**FILES, "model.onnx": b"the first"}, force=True)
+        put(new, path, replace=replace)
+
+    monkeypatch.setattr(bundle, "put_folder", late)
+    write_bundle(tmp_path / "b", BODY, {**FILES, "model.onnx": b"the last"}, force=True)
+    assert read_bundle(tmp_path / "b").files["model.onnx"] == b"the last"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):

@@ -58,6 +58,8 @@ def test_a_small_spaces_networks_are_shared_out(toy):
     [
         (None, "ModuleNotFoundError"),
         ("1/0", "ZeroDivisionError"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+        ("class Odd(BaseException): pass\ndef space(): raise Odd('\\x1b[2J')", "Odd"),
         ("def space(): return 3", "returned int, not a Space"),
         (
             "from deploy_nas.core.spaces import get_space\ndef space(): return get_space('mcunet-vww')",

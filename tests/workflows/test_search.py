@@ -46,6 +46,30 @@ def test_two_devices_keep_both_budgets(run, profiles, tmp_path):
     assert "one for each profile" in run(*both, "--force", code=2).stderr
 
 
+def test_a_kill_between_the_two_files_lets_the_same_command_run_again(run, profiles, monkeypatch, tmp_path):
+    def killed(*arguments, **named):
+        raise MemoryError
+
+    same = ("search", "--profile", profiles[0], "--max-latency-ms", 0.3, *FEW)
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "save_architecture", killed)
+        run(*same, code=2)
+    left = tmp_path / "best.search.json"
+    before = left.read_bytes()
+    for other in ("--seed", 1), ("--population", 61), ("--max-macs-millions", 5):
+        assert "best.search.json: exists already" in run(*same, *other, code=2).stderr
+    assert left.read_bytes() == before
+    run(*same)
+    assert left.read_bytes() == before and (tmp_path / "best.json").is_file()
+    assert "best.json: exists already" in run(*same, code=2).stderr
+    (tmp_path / "best.json").unlink()
+    missed = json.loads(before)
+    measured = {"latency_ms": 9.0, "within_budget": False, "p50_ms": 9.0, "p90_ms": 9.0, "p99_ms": 9.0}
+    for damaged in ({**missed, "candidates": [missed["candidates"][0] | {"measured": measured}]}, {"x": 1}):
+        left.write_text(json.dumps(damaged))
+        assert "best.search.json: exists already" in run(*same, code=2).stderr
+
+
 def test_the_hint_of_an_impossible_budget_is_true(run, profiles):
     asked = ("search", "--profile", profiles[0], *FEW, "--max-latency-ms")
     said = run(*asked, 0.05, code=2).stderr

@@ -87,8 +87,9 @@ def _set_metadata(model: Any, values: Mapping[str, Any]) -> None:
 
 def check_model(data: bytes) -> None:
     """onnx.checker and strict shape inference; raises :class:`RecordError`."""
+    onnx = _onnx()  # outside: a package that is missing is no fault of the model
     try:
-        _onnx().checker.check_model(_onnx().load_from_string(data), full_check=True)
+        onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     except Exception as error:  # the checker raises several unrelated types
         raise RecordError(f"is not a valid ONNX model ({error})", subject="model") from error
 
@@ -112,8 +113,9 @@ class Inspected:
 
 def inspect_model(data: bytes, subject: str) -> Inspected:
     """Read a model that ``build_model`` or ``build_int8`` made; other files raise :class:`RecordError`."""
+    load = _onnx().load_from_string  # outside: a package that is missing is no fault of the file
     try:
-        model = _onnx().load_from_string(data)
+        model = load(data)
         metadata = {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error
@@ -125,8 +127,9 @@ def inspect_model(data: bytes, subject: str) -> Inspected:
 
 def read_metadata(data: bytes, subject: str) -> dict[str, object]:
     """The metadata of a model file; raises :class:`RecordError` as :func:`inspect_model` does."""
+    load = _onnx().load_from_string  # outside: a package that is missing is no fault of the file
     try:
-        model = _onnx().load_from_string(data)
+        model = load(data)
         return {p.key: parse_json(p.value.encode()) for p in model.metadata_props}
     except Exception as error:  # protobuf's and json's own types
         raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy_nas.adapters.images.pixels import UInt8Array
+from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.device.memory import available_bytes, is_in_memory
 
@@ -76,16 +77,16 @@ def _in_files(shapes: Sequence[Shape], folder: Path, needed: int, source: str) -
 
 
 def _in_temporary_files(shapes: Sequence[Shape], place: Path, needed: int, source: str) -> list[UInt8Array]:
+    if os.name == "posix":  # mapped files stay until they are let go, even if this process is killed
+        with temporary_folder(place) as kept:
+            return _in_files(shapes, kept, needed, source)
     folder = Path(tempfile.mkdtemp(prefix="deploy-nas-", dir=place))
     try:
         arrays = _in_files(shapes, folder, needed, source)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    if os.name == "posix":  # mapped files stay until they are let go, even if this process is killed
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        weakref.finalize(arrays[0], shutil.rmtree, folder, ignore_errors=True)
+    weakref.finalize(arrays[0], shutil.rmtree, folder, ignore_errors=True)
     return arrays
 
 

@@ -31,9 +31,33 @@ def build_supernet(space: Space, *, seed: int = 0) -> torch.nn.Module:
 
     arguments = copy.deepcopy(dict(space.supernet))  # ofa sorts these lists in place
     kind = str(arguments.pop("class"))
-    build = FAMILIES.get(kind) or _named(kind, space)
     with temporary_seed(seed):
-        net: torch.nn.Module = build(**arguments)
+        if kind in FAMILIES:
+            ours: torch.nn.Module = FAMILIES[kind](**arguments)
+            return ours
+        return _foreign(kind, arguments, space)
+
+
+def _foreign(kind: str, arguments: Mapping[str, Any], space: Space) -> torch.nn.Module:
+    """The supernet of another package; whatever that raises is a ``WeightsError``."""
+    from torch import nn
+
+    build = _named(kind, space)
+    try:
+        net = build(**arguments)
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"it returned {type(net).__name__}, not a torch.nn.Module")
+        for method in ("set_active_subnet", "get_active_subnet"):
+            if not callable(getattr(net, method, None)):
+                raise TypeError(f"it has no {method}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too
+        raise WeightsError(
+            f"its supernet {kind!r} cannot be used: {type(error).__name__}: {error}",
+            subject=space.id,
+            hint="repair that package",
+        ) from error
     return net
 
 
@@ -43,7 +67,9 @@ def _named(kind: str, space: Space) -> Any:
         if not name:
             raise LookupError("no such family, and not of the form package.module:function")
         return getattr(importlib.import_module(module), name)
-    except Exception as error:  # an import of the user's own package may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an import of the user's own package may raise anything, SystemExit too
         raise WeightsError(
             f"its supernet is {kind!r}, which cannot be built ({error})", subject=space.id
         ) from error

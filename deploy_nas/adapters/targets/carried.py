@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_nas.adapters.targets.port import FRESH, Progress
-from deploy_nas.core.errors import TargetError
+from deploy_nas.core.disk import write_whole
+from deploy_nas.core.errors import OutputError, TargetError
 from deploy_nas.core.reader import read_regular
 from deploy_nas.device.program import RESULT
 
@@ -57,7 +58,9 @@ class CarriedTarget:
                 return read_regular(self.result)
             if self.result.exists():  # of another kit, or no longer wanted
                 self.result.replace(self.result.with_name(RESULT + ".old"))
-            self.path.write_bytes(kit)
+            write_whole(self.path, kit, replace=True)
+        except OutputError as error:
+            raise TargetError(error.message, subject=self.address) from error
         except OSError as error:
             raise TargetError(f"cannot be used ({error.strerror or error})", subject=self.address) from error
         raise TargetError(

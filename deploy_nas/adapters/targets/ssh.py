@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from deploy_nas.adapters.targets.port import Progress
 from deploy_nas.adapters.targets.watching import follow, kit_command
+from deploy_nas.core.disk import temporary_folder, write_whole
 from deploy_nas.core.errors import TargetError
 from deploy_nas.core.reader import read_regular
 from deploy_nas.device.program import RESULT
 
-_SAFE = re.compile(r"[A-Za-z0-9._@:%+-]+")
+_SAFE = re.compile(r"[A-Za-z0-9._%+][A-Za-z0-9._%+@-]*")
 
 
 class SshTarget:
     """``ssh://[user@]host[:port]``.
 
     Args:
-        address: the URL.
+        address: the URL; an IPv6 address as its host is in brackets.
         options: further options for both ssh and scp (``-i KEY``, ``-o NAME=VALUE``).
 
     Raises:
@@ -33,23 +32,16 @@ class SshTarget:
     """
 
     def __init__(self, address: str, options: Sequence[str] = ()) -> None:
-        try:
-            parts = urlsplit(address)
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit(""), -1
-        host = parts.netloc.rsplit(":", 1)[0] if port else parts.netloc
-        if parts.scheme != "ssh" or not parts.hostname or port == -1 or parts.path not in ("", "/"):
-            raise TargetError("must be ssh://[user@]host[:port]", subject=address)
-        if host.startswith("-") or not _SAFE.fullmatch(host):
-            raise TargetError("has characters that are not allowed in a host name", subject=address)
+        login, host, port = _parts(address)
         for program in ("ssh", "scp"):
             if shutil.which(program) is None:
                 raise TargetError(
                     f"{program} is not installed here", subject=address, hint="install an OpenSSH client"
                 )
-        self.address, self.host = address, host
-        self._ssh = ["ssh", "-o", "BatchMode=yes", *options, *(["-p", str(port)] if port else []), host]
+        self.address = address
+        self.host = login + (f"[{host}]" if ":" in host else host)  # as scp takes it
+        there = [*(["-p", str(port)] if port else []), login + host]
+        self._ssh = ["ssh", "-o", "BatchMode=yes", *options, *there]
         self._scp = ["scp", "-q", "-o", "BatchMode=yes", *options, *(["-P", str(port)] if port else [])]
 
     def _call(self, command: list[str], what: str) -> str:
@@ -83,15 +75,15 @@ class SshTarget:
         """
         folder = _folder(name)
         self._call([*self._ssh, f"mkdir -p {folder}"], "cannot be reached or written")
-        with tempfile.TemporaryDirectory() as local:
-            sent = Path(local) / "kit.pyz"
-            sent.write_bytes(kit)
+        with temporary_folder() as local:
+            sent = local / "kit.pyz"
+            write_whole(sent, kit)
             self._call(
                 [*self._scp, str(sent), f"{self.host}:{folder}/kit.pyz"], "the kit could not be copied"
             )
             run = shlex.join(kit_command("python3", "kit.pyz", RESULT, options))
             follow([*self._ssh, f"cd {folder} && exec {run}"], self.address, progress, goes_on=bool(options))
-            fetched = Path(local) / RESULT
+            fetched = local / RESULT
             self._call(
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
                 "the result could not be fetched",
@@ -107,6 +99,36 @@ class SshTarget:
         """Remove the kit's folder there, once its result is safe, ignoring failures."""
         with contextlib.suppress(TargetError):
             self._call([*self._ssh, f"rm -rf {_folder(name)}"], "the kit could not be removed")
+
+
+def _parts(address: str) -> tuple[str, str, int | None]:
+    """``user@`` or nothing, the host without brackets, and the port; a password is never repeated."""
+    rest = address.removeprefix("ssh://").removesuffix("/")
+    login, at, place = rest.rpartition("@")
+    if ":" in login:
+        raise TargetError(
+            "has a password, which ssh does not take",
+            subject=f"ssh://{login.partition(':')[0]}@{place}",
+            hint="use a key (ssh-copy-id puts it there)",
+        )
+    bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\](?::([0-9]{1,5}))?", place)
+    found = bracketed or re.fullmatch(r"([^:/?#\[\]]+)(?::([0-9]{1,5}))?", place)
+    port = int(found[2]) if found is not None and found[2] else None
+    if rest == address or found is None or (at and not login) or (port is not None and not 0 < port < 65536):
+        raise TargetError("must be ssh://[user@]host[:port]", subject=address)
+    if bracketed and not _is_ipv6(found[1]):
+        raise TargetError("is not an IPv6 address", subject=address)
+    if not (_SAFE.fullmatch(login or "x") and (bracketed or _SAFE.fullmatch(found[1]))):
+        raise TargetError("has characters that are not allowed in a host name", subject=address)
+    return login + at, found[1], port
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _folder(name: str) -> str:

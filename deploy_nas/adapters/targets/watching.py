@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_nas.adapters.targets.port import Progress
@@ -11,6 +12,7 @@ from deploy_nas.core.errors import RecordError, TargetError
 from deploy_nas.core.fields import Fields, parse_json
 
 _NO_MESSAGE = "the connection ended"
+_LONGEST = 64 * 1024  # characters of a line
 
 
 def kit_command(python: str, kit: str, result: str, options: Sequence[str]) -> list[str]:
@@ -45,14 +47,15 @@ def follow(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd
     ) as process:
         try:
-            for line in process.stderr or ():
-                fields = _line(line)
-                if fields is None:
+            assert process.stderr is not None  # noqa: S101 - it is a pipe
+            while line := process.stderr.readline(_LONGEST):
+                told = _told(line)
+                if told is None:
                     last = line.strip() or last
-                elif fields.holds("error"):
-                    error = fields.text("error")
-                elif progress is not None and fields.holds("done"):
-                    progress(fields.integer("done"), fields.integer("total"), fields.text("what"))
+                    continue
+                error = told.error or error
+                if progress is not None and told.progress is not None:
+                    progress(*told.progress)
         except BaseException:
             process.terminate()
             raise
@@ -62,8 +65,21 @@ def follow(
         raise TargetError(f"the run there ended: {reason}", subject=address, hint=hint)
 
 
-def _line(line: str) -> Fields | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """A line of JSON: an error, or the bursts done, the bursts in total and the kind of unit."""
+
+    error: str | None = None
+    progress: tuple[int, int, str] | None = None
+
+
+def _told(line: str) -> _Told | None:
+    """``None`` if the line is anything else: a device may write what it likes."""
     try:
-        return Fields(parse_json(line.encode()), "progress")
-    except (ValueError, RecordError):
+        fields = Fields(parse_json(line.encode()), "progress")
+        if not fields.holds("done"):
+            return _Told(error=fields.optional_text("error"))
+        done, total = fields.integer("done", 0), fields.integer("total", 0)
+        return _Told(progress=(done, total, fields.text("what")))
+    except (ValueError, RecordError, RecursionError):
         return None

@@ -1,5 +1,7 @@
 """Model files: what is written can be read back, and changed without changing what it computes."""
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -25,6 +27,13 @@ def test_metadata_can_be_set_and_the_digest_stays(network):
     assert changed != data and graphs.graph_digest(changed) == graphs.graph_digest(data)
     other = graphs.build_model(layers, network(seed=1)[1] | weights, batch=None)
     assert graphs.graph_digest(other) != graphs.graph_digest(data)
+
+
+def test_a_missing_package_is_no_fault_of_the_file(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for read in (graphs.read_metadata, graphs.inspect_model, lambda data, subject: graphs.check_model(data)):
+        with pytest.raises(ImportError, match="onnx"):
+            read(b"", "x.onnx")
 
 
 def test_weights_can_be_read_back(network):

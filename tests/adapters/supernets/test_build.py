@@ -58,9 +58,31 @@ def test_torchs_activations_compute_the_same():
 
 
 def test_a_function_of_another_package_can_build_the_net(monkeypatch):
-    monkeypatch.setattr(torch.nn, "made_for_a_test", lambda width: torch.nn.Linear(width, 1), raising=False)
+    class Net(torch.nn.Linear):
+        def set_active_subnet(self): ...
+        def get_active_subnet(self, preserve_weight=True): ...
+
     space = replace(SMALL, supernet={"class": "torch.nn:made_for_a_test", "width": 3})
-    assert supernets.build_supernet(space).in_features == 3
+
+    def build(net):
+        monkeypatch.setattr(torch.nn, "made_for_a_test", net, raising=False)
+        return supernets.build_supernet(space)
+
+    def ends(width):
+        raise SystemExit(0)
+
+    assert build(lambda width: Net(width, 1)).in_features == 3
+    for net, says in {
+        ends: "SystemExit: 0",
+        (lambda width: None): "it returned NoneType, not a torch.nn.Module",
+        (lambda width: torch.nn.Linear(width, 1)): "it has no set_active_subnet",
+        (lambda: Net(3, 1)): "TypeError",
+        None: "'NoneType' object is not callable",
+    }.items():
+        with pytest.raises(
+            WeightsError, match=f"its supernet 'torch.nn:made_for_a_test' cannot be used: .*{says}"
+        ):
+            build(net)
 
 
 def test_a_class_that_cannot_be_built_is_named():

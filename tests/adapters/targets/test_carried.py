@@ -50,5 +50,5 @@ def test_what_is_not_a_kit_is_not_overwritten(tmp_path):
     assert (tmp_path / "x.pyz").read_text() == "mine"
     with pytest.raises(TargetError, match="pyz"):
         CarriedTarget(tmp_path / "x.txt")
-    with pytest.raises(TargetError, match="cannot be used"):
+    with pytest.raises(TargetError, match="cannot be written"):
         CarriedTarget(tmp_path / "no/x.pyz").run_kit(tiny_kit(), "a")

@@ -23,6 +23,19 @@ def test_progress_and_lines_of_other_forms():
     assert seen == [(1, 2, "fit")]
 
 
+@pytest.mark.parametrize("depth", [10, 900, 950, 980, 10_000])
+def test_what_a_device_writes_ends_nothing(depth):
+    """Nested as deeply as may be, of wrong types, or a line without an end."""
+    deep = f"'[' * {depth} + ']' * {depth}"
+    lines = [f"print('{{\"{key}\": ' + {deep} + '}}', file=sys.stderr)" for key in ("error", "done")]
+    lines += [say({"done": "x", "total": 2, "what": "fit"}), say({"done": 1}), say({"error": 3})]
+    seen = []
+    end = "print('x' * 300_000, end='', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(TargetError, match="the run there ended: x") as caught:
+        follow(program("\n".join([*lines, end])), "there", lambda *told: seen.append(told))
+    assert not seen and len(str(caught.value)) < 100_000
+
+
 def test_the_error_of_a_failure_is_its_own_line_of_json():
     code = "\n".join([say({"error": "disk full"}), "print('beside it', file=sys.stderr)", "sys.exit(2)"])
     with pytest.raises(TargetError, match=r"^there: the run there ended: disk full$"):

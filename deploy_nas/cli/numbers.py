@@ -1,0 +1,46 @@
+"""The numbers that options take: a type for each kind.
+
+Bounds keep a slip of the finger from filling the memory, or from running for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+
+class Real(click.FloatRange):
+    """A number from ``least`` to ``most``, which is never NaN.
+
+    Other numbers have their bounds where they are used, and errors that say more: budgets, shares, points.
+    """
+
+    def __init__(self, least: float, most: float) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; raises :class:`click.BadParameter`."""
+        if isinstance(found := click.FLOAT.convert(value, param, ctx), float) and math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return float(super().convert(value, param, ctx))
+
+
+THREADS = click.IntRange(1, 1024)
+WORKERS = click.IntRange(1, 1024)
+SEED = click.IntRange(0, 2**32 - 1)
+SIDE = click.IntRange(1, 4096)  # of an image, pixels
+IMAGES = click.IntRange(1, 10_000_000)
+BATCH = click.IntRange(2, 65_536)
+
+SUBNETS = click.IntRange(1, 1_000_000)
+SUBNETS_OR_NONE = click.IntRange(0, 1_000_000)
+POPULATION = click.IntRange(2, 100_000)
+GENERATIONS = click.IntRange(0, 100_000)
+EVALUATIONS = click.IntRange(1, 10_000_000)
+CANDIDATES = click.IntRange(1, 1000)
+SWAPS = click.IntRange(0, 10_000)
+MEMBERS = click.IntRange(1, 100)
+
+EPOCHS = Real(0, 10_000)
