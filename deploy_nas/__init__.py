@@ -6,6 +6,8 @@ or ofa.
 
 from __future__ import annotations
 
+import deploy_nas.device  # noqa: F401 - it turns off the telemetry of ONNX Runtime, before that is imported
+
 TYPE_CHECKING = False  # as in typing, whose import would take a good part of the time of this one
 if TYPE_CHECKING:
     from typing import Any

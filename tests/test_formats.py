@@ -18,8 +18,9 @@ import referencing
 
 from deploy_nas.adapters.kits import make_check_kit, make_kit
 from deploy_nas.adapters.mlp import read_mlp
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
-from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.measured import Measured, Paced, Top1
 from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.reading import Reading
 from deploy_nas.core.settings import Settings
@@ -123,7 +124,10 @@ def exported(folder: Path) -> Samples:
     plain = read_model(path)
     noise = np.random.default_rng(0).standard_normal((20, 3, 20, 20), dtype=np.float32)
     int8 = int8_of(plain, noise, predicted=predicted)
-    measured = Measured(latency_ms=0.21, p50_ms=0.22, p90_ms=0.3, p99_ms=0.4, runs=100)
+    conditions = Conditions(cores=(1,), busy=0.99, spread_percent=2.5, quota_cores=1.5, speed=0.9)
+    paced = Paced(every_ms=50.0, p50_ms=0.7, p90_ms=0.8, runs=100)
+    times = {"latency_ms": 0.21, "p50_ms": 0.22, "p90_ms": 0.3, "p99_ms": 0.4, "runs": 100}
+    measured = Measured(**times, conditions=conditions, paced=paced)
     verified = compare(plain, promise_of(plain), measured, here())
     top1 = Top1(
         right=45, images=50, reading=Reading(used=50, left_out=1, turned=2, classes=3, model_classes=10)
@@ -148,6 +152,7 @@ def timed(folder: Path) -> Samples:
         settings=settings,
         created="2026-01-01T00:00:00+00:00",
         arguments=plan.arguments,
+        conditions=Conditions(cores=(1,), quota_cores=1.5),
     )
     with Journal(folder / "journal", header) as journal:
         journal.add("aa:0", 0, Burst(runs=12, points_ms=(0.1, 0.2), busy=0.99), 0.1)

@@ -25,7 +25,7 @@ from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
 from deploy_nas.adapters.mlp import MLP, Dense
-from deploy_nas.adapters.supernets import one_torch_thread, temporary_seed
+from deploy_nas.adapters.supernets import one_torch_thread, temporary_seed, usual_torch
 from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.records.accuracy import AccuracyData
@@ -65,6 +65,7 @@ class FitSettings:
 
 
 @one_torch_thread()
+@usual_torch()
 def fit_accuracy(
     data: AccuracyData, settings: FitSettings | None = None, *, log: Log | None = None
 ) -> tuple[AccuracyPredictor, HeldOut]:

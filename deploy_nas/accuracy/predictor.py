@@ -65,6 +65,10 @@ class AccuracyPredictor:
         """
         return self.predict_encoded(self.space.encode(architectures))
 
+    def predict_accuracy(self, architectures: Sequence[Mapping[str, object]]) -> FloatArray:
+        """:meth:`predict_acc`, as the finder of OFA's tutorial calls it."""
+        return self.predict_acc(architectures)
+
     def predict_encoded(self, encoded: IntArray) -> FloatArray:
         """Top-1 in ``unit``, float64 ``[n]``, of encoded architectures int64 ``[n, 1 + genes]``."""
         values: FloatArray = self._members(encoded).mean(axis=1)

@@ -23,10 +23,12 @@ from deploy_nas.device.runner import SENTINEL, Plan, Unit
 _CORE_FILES = (
     "__init__",
     "arrays",
+    "conditions",
     "disk",
     "errors",
     "fields",
     "fingerprint",
+    "floats",
     "locks",
     "measured",
     "plan_arguments",
@@ -38,7 +40,9 @@ _CORE_FILES = (
 )
 _PROGRAM_FILES = (
     "__init__",
+    "cgroups",
     "check",
+    "cores",
     "journal",
     "kit",
     "machine",
@@ -59,6 +63,8 @@ import sys
 if sys.version_info < (3, 10):
     print("error: python 3.10 or later is needed, this is " + sys.version.split()[0], file=sys.stderr)
     sys.exit(2)
+import deploy_nas.device  # before onnxruntime: it turns off its telemetry
+
 for package in ("numpy", "onnxruntime"):
     try:
         __import__(package)

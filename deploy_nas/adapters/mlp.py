@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
+from deploy_nas.core.floats import usual_floats
 from deploy_nas.records.onnx_file import read_onnx
 
 OPSET = 17
@@ -38,6 +39,7 @@ class MLP:
         """Number of input features."""
         return int(self.members[0][0][0].shape[0])
 
+    @usual_floats()
     def run(self, features: Float32Array) -> Float32Array:
         """Evaluate every member on float32 ``[n, features]``; returns float32 ``[n, members]``."""
         result = np.empty((len(features), len(self.members)), dtype=np.float32)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-from deploy_nas.core.errors import OptionError
+from deploy_nas.core.errors import OptionError, OutputError
 from deploy_nas.records.files import write_atomic
 
 FORMATS = ("svg", "png")
@@ -35,15 +39,27 @@ def plot_predictions(groups: Sequence[Scatter], path: Path, *, title: str, force
 
     Raises:
         OptionError: the path ends in something else.
-        OutputError: the file cannot be written, or exists and ``force`` is not set.
+        OutputError: it cannot be drawn or written, or exists and ``force`` is not set.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise OptionError(f"must end in .{' or .'.join(FORMATS)}", subject=str(path))
-    import matplotlib as mpl
+    try:
+        drawn = _drawn(groups, kind, title)
+    except Exception as error:  # matplotlib raises what it likes, on import too
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise OutputError(f"could not be drawn ({line})", subject=str(path)) from error
+    write_atomic(path, drawn, force=force)
+
+
+def _drawn(groups: Sequence[Scatter], kind: str, title: str) -> bytes:
+    """The picture's bytes, in matplotlib's own style: a user's may need LaTeX, or other fonts."""
+    mpl = _matplotlib()
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "deploy-nas", "svg.fonttype": "none"}):
+    ours = {"svg.hashsalt": "deploy-nas", "svg.fonttype": "none"}
+    usual = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    with mpl.rc_context({**usual, **ours}):
         figure = Figure(figsize=(5.6, 5.2), layout="constrained")
         axes = figure.add_subplot()
         values = [v for g in groups for v in (*g.predicted, *g.measured)]
@@ -72,4 +88,19 @@ def plot_predictions(groups: Sequence[Scatter], path: Path, *, title: str, force
             axes.spines[side].set_visible(False)
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    write_atomic(path, file.getvalue(), force=force)
+    return file.getvalue()
+
+
+def _matplotlib() -> ModuleType:
+    """matplotlib, imported without ``MPLBACKEND``: a notebook's is unknown elsewhere, and ends the import."""
+    named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+    if named is not None:
+        with suppress(ValueError):  # the import would have raised it
+            mpl.rcParams["backend"] = named
+    module: ModuleType = mpl
+    return module

@@ -158,12 +158,14 @@ def train(
     picture = None if plot == "none" else show.beside(output, f".{plot}")
     settings = FitSettings(ensemble=ensemble, held_out=held_out, seed=seed)
     with show.status("fitting", quiet=as_json) as say:
-        figures = fit_file(subnets, output, settings, plot=picture, force=force, log=say)
+        done = fit_file(subnets, output, settings, plot=picture, force=force, log=say)
+    if done.plot_fault:
+        show.say(f"note: no plot: {done.plot_fault}", err=True)
     if as_json:
-        show.emit_json({"path": str(output), "plot": picture and str(picture), **figures.to_json()})
+        show.emit_json({"path": str(output), "plot": done.plot and str(done.plot), **done.figures.to_json()})
         return
-    show.say(describe(figures))
-    show.say(f"wrote {output}" + (f" and {picture}" if picture is not None else ""))
+    show.say(describe(done.figures))
+    show.say(f"wrote {output}" + (f" and {done.plot}" if done.plot is not None else ""))
 
 
 def describe(figures: HeldOut) -> str:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-accuracy-drop", default=1.0, show_default=True, help="Points of top-1 that INT8 may lose, at most."
 )
+@show.unstable_option("Certify figures measured on an unstable machine too.")
 @train.training_options
 @show.seed_option("Seed of everything random.")
 @click.option("--force", is_flag=True, help="Replace a supernet of another training in the folder.")
@@ -71,6 +72,7 @@ def command(
     finetune_epochs: float,
     no_int8: bool,
     max_accuracy_drop: float,
+    allow_unstable: bool,
     seed: int,
     force: bool,
     as_json: bool,
@@ -104,6 +106,7 @@ def command(
         int8=not no_int8,
         max_accuracy_drop=max_accuracy_drop,
         test=test,
+        allow_unstable=allow_unstable,
         seed=seed,
     )
     with show.timed_progress(quiet=as_json) as update:
@@ -151,6 +154,11 @@ def summary(done: list[Built]) -> str:
                 f"{one.folder}: when the files were measured, the device ran at {speeds[0]:.2f} times the "
                 "speed of the profile"
             )
+        lines += [
+            f"{one.folder}: {model.file}: UNSTABLE: {fault}"
+            for model in one.record.models
+            for fault in model.faults
+        ]
         if one.within_budget is None:
             lines.append(
                 f"{one.folder}: not measured, for the profile is of another device: give its --target, or "

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-accuracy-drop", default=1.0, show_default=True, help="Points of top-1 that INT8 may lose, at most."
 )
+@show.unstable_option("Certify, and judge INT8 by, figures measured on an unstable machine too.")
 @show.seed_option("Seed of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -87,6 +88,7 @@ def command(
     bundle: Path | None,
     images: Path | None,
     max_accuracy_drop: float,
+    allow_unstable: bool,
     seed: int,
     force: bool,
     as_json: bool,
@@ -129,6 +131,7 @@ def command(
         int8_for=int8_for,
         images=images,
         max_accuracy_drop=max_accuracy_drop,
+        allow_unstable=allow_unstable,
     )
     with show.status("exporting", quiet=as_json) as say:
         exported = export(request, say, exported=None if as_json else tell)
@@ -206,4 +209,6 @@ def tell_bundle(path: Path, manifest: Manifest) -> None:
         budget = certificate.budget_ms
         beside = "" if budget is None else f"; budget {budget:.4g} ms {kept} here"
         show.say(f"{name}: verified, {certificate.measured.latency_ms:.4g} ms{beside}")
+        for fault in certificate.measured.faults:
+            show.say(f"{name}: UNSTABLE: {fault}")
     show.say(f"wrote {path}; to use it: python3 infer.py IMAGE (needs numpy, onnxruntime and pillow)")

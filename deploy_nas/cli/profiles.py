@@ -39,7 +39,7 @@ def summary(profile: Profile) -> str:
             f"{held_out.within_5_percent:.0f}% within 5%, {held_out.within_10_percent:.0f}% within 10%, "
             f"rank correlation {held_out.rank_correlation:.4f}"
         )
-    lines += [f"UNSTABLE: {fault}" for fault in noise.faults] or ["verdict: stable"]
+    lines += [f"UNSTABLE: {fault}" for fault in profile.faults] or ["verdict: stable"]
     return "\n".join(lines)
 
 

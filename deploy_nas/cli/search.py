@@ -45,7 +45,7 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="ARCH.json=TOP1|FILE",
             help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
         ),
-        click.option("--allow-unstable", is_flag=True, help="Use a profile marked unstable."),
+        show.unstable_option("Use a profile, or measurements, of an unstable machine."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -194,6 +194,8 @@ def command(
         show.say("stopped; this is the best found so far")
     show.say(f"{record.space.id} at {record.image_size} px, of {result.evaluations} evaluated")
     show.say(describe(record))
+    for fault in dict.fromkeys(fault for _, timed in result.timed for fault in timed.faults):
+        show.say(f"UNSTABLE: when candidates were timed: {fault}", err=True)
     if result.timed:
         rows = [
             [

@@ -220,6 +220,11 @@ def supernet_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return click.option("--space", metavar="FOLDER", help=f"Folder of the trained supernet {which}.")
 
 
+def unstable_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--allow-unstable``: rely on figures of an unstable machine."""
+    return click.option("--allow-unstable", is_flag=True, help=help)
+
+
 def target_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options ``--target`` and ``--ssh-option`` of a command that ``does`` something on a device."""
     target = click.option(

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder or zip of class folders to measure top-1 on, on this machine.",
 )
+@click.option(
+    "--every-ms",
+    type=float,
+    metavar="MS",
+    help="Measure at this pace too, a run every so many ms, as for the pictures of a camera.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     model: Path,
@@ -35,11 +41,13 @@ def command(
     target: str | None,
     ssh_option: tuple[str, ...],
     images: Path | None,
+    every_ms: float | None,
     as_json: bool,
 ) -> None:
     """Measure an exported MODEL, or each model of a BUNDLE, and compare with its prediction and budget.
 
-    The files of a bundle (a folder or zip) are checked against its manifest first.
+    The files of a bundle (a folder or zip) are checked against its manifest first. Prediction, budget and
+    latency are of single runs back to back on otherwise idle cores; what disturbed them is said.
     Exits 1 if the budget is missed.
     """
     from deploy_nas.records.bundle import is_bundle
@@ -53,6 +61,7 @@ def command(
         target=target,
         ssh_options=ssh_option,
         images=images,
+        every_ms=every_ms,
     )
     with show.progress("measuring", quiet=as_json) as update:
         results = verify(request, update)
@@ -79,6 +88,7 @@ def as_value(result: Verified) -> dict[str, object]:
     v = result.verification
     value: dict[str, object] = {
         "measured": v.measured.to_json(),
+        "stable": not v.faults,
         "predicted_ms": v.predicted_ms,
         "bound_ms": v.bound_ms,
         "budget_ms": v.budget_ms,
@@ -125,13 +135,21 @@ def describe(result: Verification) -> str:
     m = result.measured
     lines = [
         f"measured {m.latency_ms:.4g} ms "
-        f"(p50 {m.p50_ms:.4g}, p90 {m.p90_ms:.4g}, p99 {m.p99_ms:.4g}; {m.runs} runs)"
+        f"(p50 {m.p50_ms:.4g}, p90 {m.p90_ms:.4g}, p99 {m.p99_ms:.4g}; {m.runs} runs back to back)",
+        *(f"UNSTABLE: {fault}" for fault in result.faults),
     ]
+    if m.paced is not None:
+        lines.append(
+            f"a run every {m.paced.every_ms:g} ms: median {m.paced.p50_ms:.4g} ms, "
+            f"p90 {m.paced.p90_ms:.4g} ms ({m.paced.runs} runs); prediction and budget are for back to back"
+        )
     if result.predicted_ms is not None:
         bound = "" if result.bound_ms is None else f", at most {result.bound_ms:.4g} by its bound"
         lines.append(f"predicted {result.predicted_ms:.4g} ms ({result.error_percent:+.1f}%{bound})")
     if result.budget_ms is not None:
         verdict = "kept" if result.within_budget else "MISSED"
+        if result.faults:
+            verdict += ", as measured on an unstable machine"
         lines.append(f"budget {result.budget_ms:.4g} ms: {verdict}")
     if result.speed is not None and abs(result.speed - 1) > 0.05:
         lines.append(f"note: this device now runs at {result.speed:.2f} of the speed it was profiled at")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deploy_nas.core.errors import OptionError
-from deploy_nas.core.space import Architecture, IntArray, Space
+from deploy_nas.core.space import TUTORIAL_SIZE, Architecture, IntArray, Space
 
 WIDTH_KEYS = ("wid", "w")
 # Lab 3 mutates ``wid`` with mutate_width alone; OFA's ResNetArchEncoder mutates ``w`` in mutate_arch.
@@ -111,7 +111,8 @@ class ArchEncoder:
     def mutate_resolution(self, arch: Architecture, mutate_prob: float) -> Architecture:
         """Redraw the image size with ``mutate_prob``, in place; returns ``arch``."""
         if self.rng.random() < mutate_prob:
-            arch["image_size"] = self.image_sizes[int(self.rng.integers(len(self.image_sizes)))]
+            size = self.image_sizes[int(self.rng.integers(len(self.image_sizes)))]
+            arch.update(_in_keys_of(arch, {"image_size": size}))
         return arch
 
     def mutate_width(self, arch: Architecture, mutate_prob: float) -> Architecture:
@@ -131,5 +132,15 @@ class ArchEncoder:
         changed = redraw_genes(
             encoded, self.rng, probability, counts=self._counts, groups=self._groups, genes=genes
         )
-        arch.update(self.space.decode(changed)[0])
+        arch.update(_in_keys_of(arch, self.space.decode(changed)[0]))
         return arch
+
+
+def _in_keys_of(arch: Architecture, changed: Architecture) -> Architecture:
+    """``changed`` with the image size in the key, or the keys, in which ``arch`` has it."""
+    if TUTORIAL_SIZE not in arch:
+        return changed
+    size = changed["image_size"]
+    assert not isinstance(size, list)  # noqa: S101 - a space has one image size
+    kept = {key: value for key, value in changed.items() if key != "image_size" or key in arch}
+    return {**kept, TUTORIAL_SIZE: [size]}

@@ -12,7 +12,7 @@
     │   ├── RecordError             a missing or damaged file, or one of another kind
     │   │   ├── VersionError        written by a newer deploy-nas
     │   │   └── MismatchError       of another space, device or run
-    │   ├── UnstableDeviceError     a profile of a device that was too noisy to be trusted
+    │   ├── UnstableDeviceError     a profile or measurement of a device that was too noisy
     │   ├── OutputError             a file that cannot be written, or exists already
     │   ├── WeightsError            a checkpoint that does not fit its supernet
     │   ├── ImagesError             a set of images that cannot be used
@@ -104,7 +104,7 @@ class MismatchError(RecordError):
 
 
 class UnstableDeviceError(InputError):
-    """A profile of a device that was too noisy to be trusted."""
+    """A profile or a measurement of a device that was too noisy to be trusted."""
 
 
 class OutputError(InputError):

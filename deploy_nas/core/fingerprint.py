@@ -23,6 +23,7 @@ IDENTITY = (
     "provider",
     "provider_options",
     "precision",
+    "core_kind",
 )
 """Fields that must agree before latencies measured under two fingerprints are compared."""
 
@@ -30,6 +31,32 @@ EVERYTHING = (*IDENTITY, "os", "pinned", "governor", "build", "graphs")
 
 PROCESSOR = frozenset({"imported", "cpu", "machine"})
 """Differences that mean another processor."""
+
+# Execution providers that work on another device while the processor waits.
+_ACCELERATORS = frozenset(
+    f"{name}ExecutionProvider"
+    for name in [
+        "CUDA",
+        "Tensorrt",
+        "NvTensorRTRTX",
+        "ROCM",
+        "MIGraphX",
+        "CoreML",
+        "Dml",
+        "QNN",
+        "Nnapi",
+        "WebGPU",
+        "CANN",
+        "VSINPU",
+        "RKNPU",
+    ]
+)
+
+
+def processor_waits(provider: str) -> bool:
+    """True if an execution provider works on another device while the processor waits."""
+    return provider in _ACCELERATORS
+
 
 # Keys in files that differ from the field's name.
 _KEYS = {"runtime_version": ONNXRUNTIME}
@@ -87,6 +114,8 @@ class Fingerprint:
         precision: precision of the networks timed.
         governor: frequency governor.
         graphs: digest of the form of the graphs timed (``adapters.graphs.graph_form``).
+        core_kind: on processors with cores of several kinds, the kind timed on, "fast" or "slow"; ``None``:
+            all cores are alike, or unknown.
     """
 
     cpu: str
@@ -104,6 +133,7 @@ class Fingerprint:
     cpu_features: tuple[str, ...] | None = None
     build: str | None = None
     graphs: str | None = None
+    core_kind: str | None = None
 
     def differences(
         self, found: Fingerprint, names: Iterable[str] = IDENTITY, *, where: str = "here"
@@ -145,6 +175,7 @@ class Fingerprint:
             "precision": self.precision,
             "governor": self.governor,
             "graphs": self.graphs,
+            "core_kind": self.core_kind,
         }
         return {key: held for key, held in value.items() if held is not None}
 
@@ -168,6 +199,7 @@ class Fingerprint:
             precision=fields.text("precision"),
             governor=fields.text("governor"),
             graphs=fields.optional_text("graphs"),
+            core_kind=fields.optional_text("core_kind"),
         )
 
 

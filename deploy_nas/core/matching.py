@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deploy_nas.core.layers import Layer
+from deploy_nas.core.layers import Layer, SqueezeExcite
 from deploy_nas.core.space import IntArray, Space
 
 
@@ -27,14 +27,19 @@ class Match:
     slot: str = ""
 
 
-def match_layers(space: Space, image_size: int, layers: Sequence[Layer]) -> Match:
+def match_layers(
+    space: Space, image_size: int, layers: Sequence[Layer], *, any_squeeze: bool = False
+) -> Match:
     """The space's architecture with these layers, found by depth-first search over the slots.
 
     Args:
         space: the search space.
         image_size: image size of the layers, pixels; the space need not offer it.
         layers: the network's layers in order.
+        any_squeeze: the middle channels of squeeze-and-excitation are not known of the layers.
     """
+    key = _key_of_any_squeeze if any_squeeze else _key
+    keys = [key(layer) for layer in layers]
     chosen = np.full(len(space.genes), -1, dtype=np.int64)
     matched = 0
     first_unmatched = space.slots[0].name
@@ -60,7 +65,7 @@ def match_layers(space: Space, image_size: int, layers: Sequence[Layer]) -> Matc
                     return True
             elif (
                 position < len(layers)
-                and layer.key == layers[position].key
+                and key(layer) == keys[position]
                 and walk(slot_number + 1, position + 1)
             ):
                 return True
@@ -70,6 +75,15 @@ def match_layers(space: Space, image_size: int, layers: Sequence[Layer]) -> Matc
     if walk(0, 0):
         return Match(choices=np.maximum(chosen, 0), matched=len(layers))
     return Match(choices=None, matched=matched, slot=first_unmatched)
+
+
+def _key(layer: Layer) -> str:
+    return layer.key
+
+
+def _key_of_any_squeeze(layer: Layer) -> str:
+    ops = [replace(op, mid_channels=1) if isinstance(op, SqueezeExcite) else op for op in layer.ops]
+    return replace(layer, ops=tuple(ops)).key
 
 
 def _in_one_slot(space: Space, gene: int) -> bool:

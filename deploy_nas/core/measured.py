@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.reading import Reading
 
@@ -22,15 +23,55 @@ def latency_of(points_ms: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Paced:
+    """Times of single runs that begin at a fixed pace, as for the pictures of a camera, ms.
+
+    Between two runs the core rests, and its clock and caches with it, so each takes longer than one of many
+    back to back.
+
+    Args:
+        every_ms: from the start of a run to that of the next.
+        p50_ms, p90_ms: quantiles.
+        runs: number of runs.
+    """
+
+    every_ms: float
+    p50_ms: float
+    p90_ms: float
+    runs: int
+
+    @classmethod
+    def of(cls, times_ms: Sequence[float] | NDArray[np.float64], every_ms: float) -> Paced:
+        """Statistics of the times of single runs, ms."""
+        p50, p90 = (round(float(q), 6) for q in np.quantile(np.asarray(times_ms), [0.5, 0.9]))
+        return cls(every_ms=every_ms, p50_ms=p50, p90_ms=p90, runs=len(times_ms))
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Paced:
+        """From a file's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            every_ms=fields.number("every_ms", positive=True),
+            p50_ms=fields.number("p50_ms", positive=True),
+            p90_ms=fields.number("p90_ms", positive=True),
+            runs=fields.integer("runs", 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Times of single runs of one model, ms.
+    """Times of single runs of one model, back to back, ms.
 
     Args:
         latency_ms: their lower quartile (:func:`latency_of`).
         p50_ms, p90_ms, p99_ms: quantiles.
         runs: number of runs.
         sentinel_ms: time of the sentinel between the runs; ``None`` where none was timed.
-        busy: share of the processor time that the runs had; ``None`` where it was not recorded.
+        conditions: the state of the machine; ``None`` where it was not recorded.
+        paced: the same model at a fixed pace; ``None`` where that was not measured.
     """
 
     latency_ms: float
@@ -39,7 +80,18 @@ class Measured:
     p99_ms: float
     runs: int
     sentinel_ms: float | None = None
-    busy: float | None = None
+    conditions: Conditions | None = None
+    paced: Paced | None = None
+
+    @property
+    def busy(self) -> float | None:
+        """Share of the processor time that the runs had; ``None`` where it was not recorded."""
+        return None if self.conditions is None else self.conditions.busy
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence for each thing that was wrong with the machine, as far as it was recorded."""
+        return () if self.conditions is None else self.conditions.faults
 
     @classmethod
     def of(
@@ -48,7 +100,8 @@ class Measured:
         *,
         runs: int,
         sentinel_ms: float | None = None,
-        busy: float | None = None,
+        conditions: Conditions | None = None,
+        paced: Paced | None = None,
     ) -> Measured:
         """Statistics of pooled times of single runs, ms."""
         p50, p90, p99 = (float(q) for q in np.quantile(np.asarray(points_ms), [0.5, 0.9, 0.99]))
@@ -59,7 +112,8 @@ class Measured:
             p99_ms=p99,
             runs=runs,
             sentinel_ms=sentinel_ms,
-            busy=busy,
+            conditions=conditions,
+            paced=paced,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -71,7 +125,8 @@ class Measured:
             "p99_ms": self.p99_ms,
             "runs": self.runs,
             "sentinel_ms": self.sentinel_ms,
-            "busy": self.busy,
+            "conditions": None if self.conditions is None else self.conditions.to_json(),
+            "paced": None if self.paced is None else self.paced.to_json(),
         }
         return {key: held for key, held in value.items() if held is not None}
 
@@ -85,8 +140,17 @@ class Measured:
             p99_ms=fields.number("p99_ms", positive=True),
             runs=fields.integer("runs", 1),
             sentinel_ms=fields.optional_number("sentinel_ms", positive=True),
-            busy=fields.optional_number("busy"),
+            conditions=_conditions(fields),
+            paced=Paced.from_json(fields.fields("paced")) if fields.holds("paced") else None,
         )
+
+
+def _conditions(fields: Fields) -> Conditions | None:
+    """The conditions of a measurement; older files have the share of the processor alone."""
+    if fields.holds("conditions"):
+        return Conditions.from_json(fields.fields("conditions"))
+    busy = fields.optional_number("busy")
+    return None if busy is None else Conditions(busy=busy)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,10 @@ Architecture = dict[str, Choice | list[Choice]]
 LayerBuilder = Callable[..., Layer | None]  # type: ignore[explicit-any]
 """``build(image_size, *values of genes)``: the layer of a slot, or ``None`` where the slot is empty."""
 
-_IGNORED_KEYS = frozenset({"space", "predicted", "wid"})
+TUTORIAL_SIZE = "r"
+"""The image size in samples of OFA's tutorial: ``{"r": [224]}``."""
+
+_IGNORED_KEYS = frozenset({"space", "predicted", "wid", TUTORIAL_SIZE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +140,10 @@ class Space:
         self.encode([architecture])
 
     def encode(self, architectures: Iterable[Mapping[str, object]]) -> IntArray:
-        """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` for the first invalid one."""
+        """Dicts to int64 ``[n, 1 + genes]``; raises :class:`ArchitectureError` for the first invalid one.
+
+        The image size may also be in the key of OFA's tutorial, ``"r": [224]``.
+        """
         rows = [self._encode_one(a) for a in architectures]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.genes) + 1)
 
@@ -153,7 +159,7 @@ class Space:
                 raise ArchitectureError(
                     f"is not a key of {self.id}", subject=str(key), hint=_keys_hint(expected)
                 )
-        row = [self._index("image_size", architecture.get("image_size"), self.image_sizes)]
+        row = [self._index("image_size", _stated_size(architecture), self.image_sizes)]
         for key, columns in self.gene_columns.items():
             values = architecture.get(key)
             if key in self._plain_keys:
@@ -362,6 +368,19 @@ def image_size_of(architecture: Mapping[str, object]) -> int:
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
         raise ArchitectureError(f"must be a whole number, is {_found(size)}", subject="image_size")
     return int(size)
+
+
+def _stated_size(architecture: Mapping[str, object]) -> object:
+    """The image size in either key; raises :class:`ArchitectureError` where the two differ."""
+    size = architecture.get("image_size")
+    if TUTORIAL_SIZE not in architecture:
+        return size
+    given = architecture[TUTORIAL_SIZE]
+    if isinstance(given, list | tuple | np.ndarray) and len(given) == 1:
+        given = given[0]
+    if size is not None and size != given:
+        raise ArchitectureError(f"is {given!r}, and image_size is {size!r}", subject=TUTORIAL_SIZE)
+    return given
 
 
 def _keys_hint(expected: Iterable[str]) -> str:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.floats import usual_floats
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
-from deploy_nas.deploy.weights import default_weights, load_supernet
+from deploy_nas.deploy.weights import default_weights, load_subnet
 from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 from deploy_nas.records.certificate import Agreement
@@ -97,6 +98,7 @@ class ExportReport:
         }
 
 
+@usual_floats()
 def export_onnx(
     arch: Mapping[str, object],
     path: str | Path,
@@ -121,7 +123,7 @@ def export_onnx(
     Args:
         arch: an architecture dict; its "space" names the space, its "predicted" is kept.
         path: the file to write.
-        weights: "embedded", "pretrained", "random" or a checkpoint; see ``weights.load_supernet``.
+        weights: "embedded", "pretrained", "random" or a checkpoint; see ``weights.load_subnet``.
         calibration_images: to estimate the batch-norm statistics on, uint8 ``[n, 3, h, w]``.
         space: needed if ``arch`` does not name it.
         predicted: figures to keep in the metadata instead of ``arch["predicted"]``.
@@ -160,10 +162,7 @@ def export_onnx(
     say = log or (lambda line: None)
 
     say("building the subnet")
-    net, provenance = load_supernet(
-        resolved, weights, architecture=architecture, seed=seed, progress=progress
-    )
-    subnet = supernets.subnet(net, architecture)
+    subnet, provenance = load_subnet(resolved, weights, architecture, seed=seed, progress=progress)
     rng = np.random.default_rng(seed)
     image_size = image_size_of(architecture)
     compared = rng.standard_normal((_CHECKED_RANDOM, 3, image_size, image_size), dtype=np.float32)

@@ -109,6 +109,7 @@ def quantize_model(
     max_drop_points: float = 1.0,
     predicted: Predicted | None = None,
     processor: str = THIS_PROCESSOR,
+    allow_unstable: bool = False,
     force: bool = False,
     seed: int = 0,
     log: Log | None = None,
@@ -127,6 +128,7 @@ def quantize_model(
         max_drop_points: points of top-1 that may be lost, at most.
         predicted: predictions for the INT8 file; derived from the float file's unless given.
         processor: to choose number formats for, one of ``core.precision.PROCESSORS``.
+        allow_unstable: rely on a comparison of speeds on an unstable machine.
         force: replace an existing file.
         seed: of the images' order.
         log: called with a line at each step.
@@ -135,6 +137,7 @@ def quantize_model(
         MismatchError: the source is INT8 already.
         RecordError: its weights do not fit its architecture.
         ImagesError: too few images, more than memory has room for, or of other classes than the model's.
+        UnstableDeviceError: the speeds cannot be relied on; nothing is written.
         CheckFailedError: INT8 is slower or loses more; nothing is written.
     """
     check_output(output, force=force)
@@ -173,6 +176,7 @@ def quantize_model(
             provider=said.measured_provider,
             provider_options=said.provider_options,
             seed=seed,
+            allow_unstable=allow_unstable,
         )
     report = QuantizeReport(
         path=output,
@@ -298,10 +302,18 @@ def compare_speed(
     provider_options: Mapping[str, str] | None = None,
     rounds: int = MeasureSettings().rounds,
     seed: int = 0,
+    allow_unstable: bool = False,
 ) -> list[float]:
-    """Latency of each model, ms, measured in turn as ``verify`` measures one."""
+    """Latency of each model, ms, measured in turn as ``verify`` measures one.
+
+    Raises:
+        UnstableDeviceError: on an unstable machine, without ``allow_unstable``.
+    """
     how = MeasureSettings(threads=threads, rounds=rounds, seed=seed)
     found = measure_together(models, how, provider=provider, provider_options=provider_options)
+    for one in found:
+        if one.conditions is not None and not allow_unstable:
+            one.conditions.check("the speed of INT8")
     return [measured.latency_ms for measured in found]
 
 

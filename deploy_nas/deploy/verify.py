@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deploy_nas.adapters.graphs import changed_graphs
 from deploy_nas.core.errors import BudgetError, MismatchError
@@ -72,6 +72,11 @@ class Verification:
     sha256: str = ""
     certificate: Certificate | None = None
     warning: str | None = None
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why the measurement cannot be relied on, a sentence each; empty if it can."""
+        return self.measured.faults
 
     @property
     def within_budget(self) -> bool | None:
@@ -189,6 +194,8 @@ def compare(
     speed = None
     if profile is not None and measured.sentinel_ms is not None and not differences:
         speed = profile.sentinel_ms / measured.sentinel_ms
+    if measured.conditions is not None:  # the speed of another device than the profile's tells nothing
+        measured = replace(measured, conditions=measured.conditions.at_speed(speed))
     return Verification(
         measured=measured,
         measured_on=found.of_precision(model.metadata.precision),
@@ -204,8 +211,17 @@ def compare(
     )
 
 
-def certificate_of(model: ModelFile, found: Verification, top1: Top1 | None = None) -> Certificate:
-    """The certificate of a verified file; ``found`` must name the device it was measured on."""
+def certificate_of(
+    model: ModelFile, found: Verification, top1: Top1 | None = None, *, allow_unstable: bool = False
+) -> Certificate:
+    """The certificate of a verified file; ``found`` must name the device it was measured on.
+
+    Raises:
+        UnstableDeviceError: what was measured cannot be relied on; ``allow_unstable`` certifies it all the
+            same, with its faults.
+    """
+    if found.measured.conditions is not None and not allow_unstable:
+        found.measured.conditions.check(model.subject)
     assert found.measured_on is not None  # noqa: S101 - every measurement names it
     on, metadata = found.measured_on, model.metadata
     return Certificate(

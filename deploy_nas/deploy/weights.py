@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS, RANDOM_WEIGHTS = "embedded", "pretrained", "random"
 _TUNED_FOR = "tuned_for"
+_log = logging.getLogger(__name__)
 
 
 def default_weights(space: Space, weights: str | Path | None) -> str | Path:
@@ -73,8 +75,68 @@ def load_supernet(
     path = weights_path(space, chosen, progress=progress)
     _check_tuned(path, space, architecture)
     net = supernets.build_supernet(space)
-    sha256 = supernets.load_weights(net, space, path)
-    return net, Provenance(source=_source(chosen, path), sha256=sha256, trained=True)
+    return net, _loaded(net, space, chosen, path)
+
+
+def load_subnet(
+    space: Space,
+    weights: str | Path | None,
+    architecture: Architecture,
+    *,
+    seed: int = 0,
+    progress: downloads.Progress | None = None,
+) -> tuple[torch.nn.Module, Provenance]:
+    """One subnet in evaluation mode, and the origin of its weights.
+
+    ``weights`` as for :func:`load_supernet`, or a checkpoint of this very subnet, as it is after training
+    what ``get_active_subnet`` gave.
+
+    Raises:
+        WeightsError, MismatchError, DownloadError: see :func:`load_supernet`.
+    """
+    try:
+        net, provenance = load_supernet(
+            space, weights, architecture=architecture, seed=seed, progress=progress
+        )
+    except WeightsError as error:
+        if weights is None or is_supernet(weights) or not Path(weights).is_file():
+            raise
+        taken = supernets.subnet(supernets.build_supernet(space), architecture)
+        try:
+            provenance = _loaded(taken, space, weights, Path(weights), what="weights of this subnet alone")
+        except WeightsError as own:
+            raise WeightsError(
+                f"{error.message}; nor is it a checkpoint of this subnet alone: {own.message}",
+                subject=str(weights),
+                hint=_other_classes(taken, space, Path(weights)),
+            ) from error
+        return taken, provenance
+    return supernets.subnet(net, architecture), provenance
+
+
+def _loaded(
+    net: torch.nn.Module, space: Space, weights: str | Path, path: Path, what: str = ""
+) -> Provenance:
+    """Load a file into the net; says what of the file was taken where that is not plain."""
+    loaded = supernets.load_weights(net, space, path)
+    taken = "; ".join(part for part in (what, loaded.wrapping) if part)
+    if taken:
+        _log.warning("%s: took %s", path, taken)
+    return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
+
+
+def _other_classes(net: torch.nn.Module, space: Space, path: Path) -> str:
+    """The hint for a checkpoint of other classes; empty where that is not the fault."""
+    try:
+        stored = supernets.stored_classes(net, path)
+    except WeightsError:
+        return ""
+    base = (space.base or space).id
+    return (
+        ""
+        if stored == space.classes
+        else f"it has {stored} classes: name the space {base}@{stored} (`space`)"
+    )
 
 
 def transferred_supernet(
@@ -114,10 +176,10 @@ def transferred_supernet(
         stored = supernets.stored_classes(net, path)
         donor = base if stored == base.classes else with_classes(base, stored)
     given = net if donor.classes == space.classes else supernets.build_supernet(donor)
-    sha256 = supernets.load_weights(given, donor, path)
+    provenance = _loaded(given, donor, weights, path)
     if given is not net:
         supernets.copy_body(given, net)
-    return net, Provenance(source=_source(weights, path), sha256=sha256, trained=True)
+    return net, provenance
 
 
 def _source(weights: str | Path, path: Path) -> str:

@@ -20,7 +20,7 @@ from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.disk import write_whole
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields, JsonObject, parse_json
-from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
+from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint, processor_waits
 from deploy_nas.core.measured import Measured
 from deploy_nas.device import machine
 from deploy_nas.device.kit import read_entry, read_file, read_unit
@@ -230,7 +230,14 @@ def check_models(
                 if progress is not None:
                     progress(before * total + done, len(plan.models) * total, "check")
 
-            measured = measure_model(model, plan.settings, sentinel, progress=shown)
+            measured = measure_model(
+                model,
+                plan.settings,
+                sentinel,
+                pinning=pinning,
+                waits=processor_waits(provider),
+                progress=shown,
+            )
             logits = tuple(float(v) for v in logits_of(model).ravel())
             found[name] = CheckedModel(sha256=packed.sha256, measured=measured, logits=logits)
             model.close()

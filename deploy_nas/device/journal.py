@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import Fingerprint
@@ -46,6 +47,7 @@ class JournalHeader:
         settings: how the plan is timed.
         created: when the run began, ISO 8601.
         arguments: the plan's; a kit's journal has them, so that the plan can be made again elsewhere.
+        conditions: threads, cores and quota when the run began; ``None``: not recorded.
     """
 
     plan: str
@@ -53,6 +55,7 @@ class JournalHeader:
     settings: Settings
     created: str = ""
     arguments: PlanArguments | None = None
+    conditions: Conditions | None = None
 
     def differs_from(self, other: JournalHeader) -> str | None:
         """The first part in which the runs differ; ``None`` if they are the same run, whenever it began."""
@@ -70,6 +73,7 @@ class JournalHeader:
             "fingerprint": self.fingerprint.to_json(),
             "settings": self.settings.to_json(),
             **({} if self.arguments is None else {"arguments": self.arguments.to_json()}),
+            **({} if self.conditions is None else {"conditions": self.conditions.to_json()}),
             "created": self.created,
         }
 
@@ -83,6 +87,9 @@ class JournalHeader:
             created=fields.text("created"),
             arguments=PlanArguments.from_json(fields.fields("arguments"))
             if fields.holds("arguments")
+            else None,
+            conditions=Conditions.from_json(fields.fields("conditions"))
+            if fields.holds("conditions")
             else None,
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
+from deploy_nas.device.cores import choose, kind, loads, quota_cores, speeds
 
 
 def _read(path: str) -> str:
@@ -123,6 +124,7 @@ def described(
         build=build,
         precision=precision,
         governor=governor(),
+        core_kind=kind(cores()),
     )
 
 
@@ -152,17 +154,29 @@ def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerpr
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pinning:
-    """Whether this thread is pinned to one core, and the cores for a session's other threads."""
+    """Where threads run.
+
+    Args:
+        pinned: whether this thread is pinned to one core.
+        cores: the threads' cores, that of this thread last; empty if it is not pinned.
+        quota_cores: processor time that cgroups allow this process, in cores; ``None``: no quota.
+    """
 
     pinned: bool
-    worker_cores: tuple[int, ...] = ()
+    cores: tuple[int, ...] = ()
+    quota_cores: float | None = None
+
+    @property
+    def worker_cores(self) -> tuple[int, ...]:
+        """The cores for a session's other threads."""
+        return self.cores[:-1]
 
 
 @contextlib.contextmanager
 def pinned_to(threads: int) -> Iterator[Pinning]:
-    """Pin this thread to the last core; ``threads - 1`` other threads get the cores before it.
+    """Pin this thread to the fastest and quietest core; ``threads - 1`` other threads get the next ones.
 
     Otherwise the threads of a small network sometimes share one core and take twice the time. Raises
     :class:`OptionError` for more threads than cores, which would all run on this one.
@@ -171,17 +185,19 @@ def pinned_to(threads: int) -> Iterator[Pinning]:
         raise OptionError(
             f"must be from 1 to the {len(cores())} cores of this device, is {threads}", subject="threads"
         )
+    quota = quota_cores()
     if not hasattr(os, "sched_setaffinity"):
-        yield Pinning(pinned=False)
+        yield Pinning(pinned=False, quota_cores=quota)
         return
     before = os.sched_getaffinity(0)
-    chosen = sorted(before)[-threads:]
+    busy = loads() if len(before) > threads else {}
+    chosen = choose(threads, sorted(before), speeds(), busy)
     try:
         os.sched_setaffinity(0, {chosen[-1]})
     except OSError:
-        yield Pinning(pinned=False)
+        yield Pinning(pinned=False, quota_cores=quota)
         return
     try:
-        yield Pinning(pinned=True, worker_cores=tuple(chosen[:-1]))
+        yield Pinning(pinned=True, cores=chosen, quota_cores=quota)
     finally:
         os.sched_setaffinity(0, before)

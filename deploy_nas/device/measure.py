@@ -8,22 +8,31 @@ moment, whatever slows it (heat, a neighbour on the host).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from deploy_nas.core.conditions import Conditions
+from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.measured import Measured, latency_of
+from deploy_nas.core.measured import Measured, Paced, latency_of
+from deploy_nas.device.machine import Pinning
 from deploy_nas.device.runtime import Runnable
 from deploy_nas.device.timing import CLOCKS, Burst, BurstSettings, Clocks, Timer
 
 QUIET_QUANTILE = 0.2
 _BUSY_QUANTILE = 0.1
 _FURTHER_THREAD = 0.7  # small layers keep only the first thread fully busy
+_FAST_QUANTILE = 0.1  # the very fastest may be a lucky one
 _PAUSE_S = 0.25
+_LONGEST_PACE_MS = 60_000.0
+_PACED_MS = 5_000.0
+_LEAST_PACED, _MOST_PACED = 20, 100
 _SENTINEL = BurstSettings(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
 
+UNPINNED = Pinning(pinned=False)
 Progress = Callable[[int, int, str], None]
 
 
@@ -39,6 +48,7 @@ class MeasureSettings:
         slow_factor: the device is slow while its sentinel takes more than this times its quiet time.
         wait_s: longest total wait for slow stretches to end.
         seed: of the inputs and the order in each round.
+        every_ms: measure each model at this pace too, a run every so many ms; 0: only back to back.
     """
 
     threads: int = 1
@@ -51,6 +61,7 @@ class MeasureSettings:
     slow_factor: float = 1.3
     wait_s: float = 15.0
     seed: int = 0
+    every_ms: float = 0.0
 
     @property
     def burst(self) -> BurstSettings:
@@ -80,6 +91,7 @@ class MeasureSettings:
             slow_factor=fields.number("slow_factor", positive=True),
             wait_s=fields.number("wait_s"),
             seed=fields.integer("seed", 0),
+            every_ms=fields.optional_number("every_ms") or 0.0,
         )
 
 
@@ -178,6 +190,8 @@ def measure_models(
     how: MeasureSettings,
     sentinel: Sentinel | None = None,
     *,
+    pinning: Pinning = UNPINNED,
+    waits: bool = False,
     progress: Progress | None = None,
     clocks: Clocks = CLOCKS,
 ) -> list[Measured]:
@@ -190,12 +204,18 @@ def measure_models(
         models: the models, open.
         how: rounds, bursts, pauses.
         sentinel: read before each burst.
+        pinning: where the threads run.
+        waits: the provider works on another device while the processor waits, whose share tells nothing.
         progress: called with the bursts done, the bursts in total and "measure".
         clocks: sources of time.
 
     Returns:
-        One result per model, in their order; ``busy`` is from :func:`busy_share`.
+        One result per model, in their order, each with the conditions it was measured under.
+
+    Raises:
+        OptionError: an invalid pace.
     """
+    check_pace(how.every_ms)
     rng = np.random.default_rng(how.seed)
     timers = [Timer(model, rng, clocks) for model in models]
     watch = None
@@ -218,7 +238,32 @@ def measure_models(
     if watch is not None:
         beside = [*(one.sentinel_ms or 0.0 for one in taken), watch.read()]
         quiet = [max(pair) <= watch.limit_ms for pair in itertools.pairwise(beside)]
-    return [_measured(index, taken, quiet, how.threads) for index in range(len(models))]
+    place = Conditions(threads=how.threads, cores=pinning.cores, quota_cores=pinning.quota_cores)
+    quiet_ms = None if sentinel is None else sentinel.quiet_ms
+    return [
+        _measured(
+            [(one, good) for one, good in zip(taken, quiet, strict=True) if one.index == index],
+            place,
+            quiet_ms,
+            waits=waits,
+            paced=None if not how.every_ms else measure_paced(timer, how.every_ms),
+        )
+        for index, timer in enumerate(timers)
+    ]
+
+
+def check_pace(every_ms: float, least: float = 0.0) -> None:
+    """Raise :class:`OptionError` unless this is a pace that can be waited for; 0: no pace."""
+    if not (math.isfinite(every_ms) and least <= every_ms <= _LONGEST_PACE_MS):
+        raise OptionError(
+            f"must be above 0 and at most {_LONGEST_PACE_MS:g}, is {every_ms}", subject="every_ms"
+        )
+
+
+def measure_paced(timer: Timer, every_ms: float) -> Paced:
+    """Run at a fixed pace for some five seconds, 20 to 100 times."""
+    runs = int(min(_MOST_PACED, max(_LEAST_PACED, _PACED_MS / every_ms)))
+    return Paced.of(timer.paced(every_ms, runs), every_ms)
 
 
 def measure_model(
@@ -226,23 +271,45 @@ def measure_model(
     how: MeasureSettings,
     sentinel: Sentinel | None = None,
     *,
+    pinning: Pinning = UNPINNED,
+    waits: bool = False,
     progress: Progress | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Measured:
     """Measure one model; arguments as for :func:`measure_models`."""
-    return measure_models([model], how, sentinel, progress=progress, clocks=clocks)[0]
+    return measure_models(
+        [model], how, sentinel, pinning=pinning, waits=waits, progress=progress, clocks=clocks
+    )[0]
 
 
-def _measured(index: int, taken: Sequence[Taken], quiet: Sequence[bool], threads: int) -> Measured:
-    own = [(one, good) for one, good in zip(taken, quiet, strict=True) if one.index == index]
+def _measured(
+    own: Sequence[tuple[Taken, bool]],
+    place: Conditions,
+    quiet_ms: float | None,
+    *,
+    waits: bool,
+    paced: Paced | None,
+) -> Measured:
+    """The result of one model, from its bursts and whether each was taken on the quiet device."""
     counted = [one for one, good in own if good] or [one for one, _ in own]
     beside = [one.sentinel_ms for one, _ in own if one.sentinel_ms is not None]
+    sentinel_ms = latency_of(beside) if beside else None
+    busy = None if waits else round(busy_share([one.burst.busy for one in counted], place.threads), 3)
+    speed = None if sentinel_ms is None or quiet_ms is None else round(quiet_ms / sentinel_ms, 4)
+    spread = spread_percent([latency_of(one.burst.points_ms) for one in counted])
     return Measured.of(
         np.concatenate([one.burst.points_ms for one in counted]),
         runs=sum(one.burst.runs for one, _ in own),
-        sentinel_ms=latency_of(beside) if beside else None,
-        busy=round(busy_share([one.burst.busy for one, _ in own], threads), 3),
+        sentinel_ms=sentinel_ms,
+        conditions=replace(place, busy=busy, spread_percent=round(spread, 2), speed=speed),
+        paced=paced,
     )
+
+
+def spread_percent(bursts_ms: Sequence[float]) -> float:
+    """How far the median burst lies above the fastest tenth, percent: a few bad bursts do not count."""
+    fast, middle = np.quantile(np.asarray(bursts_ms), [_FAST_QUANTILE, 0.5])
+    return 100.0 * float(middle / fast - 1.0)
 
 
 def busy_share(shares: Sequence[float], threads: int) -> float:

@@ -6,9 +6,10 @@ A container's limit is not in ``/proc/meminfo``: a process that takes more is ki
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-ROOT = Path("/")
+from deploy_nas.device.cgroups import ROOT, cgroups, lines, number
+
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 
@@ -19,7 +20,7 @@ def available_bytes(root: Path = ROOT) -> int | None:
         root: the folder that holds ``proc`` and ``sys``.
     """
     found = list(_cgroups(root))
-    for line in _lines(root / "proc/meminfo"):
+    for line in lines(root / "proc/meminfo"):
         key, _, value = line.partition(":")
         if key == "MemAvailable" and value.split()[:1]:
             found.append(int(value.split()[0]) * 1024)
@@ -29,7 +30,7 @@ def available_bytes(root: Path = ROOT) -> int | None:
 def is_in_memory(folder: Path, root: Path = ROOT) -> bool:
     """True if the folder's file system keeps its files in memory, as some systems' /tmp does."""
     path, best, kind = folder.resolve(), -1, ""
-    for line in _lines(root / "proc/self/mounts"):
+    for line in lines(root / "proc/self/mounts"):
         words = line.split()
         if len(words) > 2 and path.is_relative_to(words[1]) and len(words[1]) >= best:
             best, kind = len(words[1]), words[2]
@@ -38,40 +39,21 @@ def is_in_memory(folder: Path, root: Path = ROOT) -> bool:
 
 def _cgroups(root: Path) -> Iterator[int]:
     """Memory that each limit on this process' cgroups leaves, in version 2 (unified) and version 1, bytes."""
-    for line in _lines(root / "proc/self/cgroup"):
-        number, controllers, path = line.split(":", 2)
-        if number == "0" and not controllers:
-            mount, limit, usage, cache = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            mount, limit, usage = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            cache = "total_inactive_file"
+    for group in cgroups("memory", root):
+        if group.version == 2:
+            limit, usage, cache = "memory.max", "memory.current", "inactive_file"
         else:
-            continue
-        # A container sees its own cgroup as the root, with or without the path that the host has for it.
-        relative = PurePosixPath(path.lstrip("/"))
-        for part in (relative, *relative.parents):
-            folder = root / mount / part
-            most, used = _number(folder / limit), _number(folder / usage)
-            if most is not None and used is not None:
-                yield most - used + _reclaimable(folder / "memory.stat", cache)
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_inactive_file"
+        most, used = number(group.folder / limit), number(group.folder / usage)
+        if most is not None and used is not None:
+            yield most - used + _reclaimable(group.folder / "memory.stat", cache)
 
 
 def _reclaimable(path: Path, key: str) -> int:
     """Cached files, which count as used but are dropped as soon as memory is short."""
-    for line in _lines(path):
+    for line in lines(path):
         name, _, value = line.partition(" ")
         if name == key and value.isdigit():
             return int(value)
     return 0
-
-
-def _number(path: Path) -> int | None:
-    text = "".join(_lines(path))
-    return int(text) if text.isdigit() else None  # "max" is no limit
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except (OSError, ValueError):
-        return []

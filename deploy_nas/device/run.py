@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
 from deploy_nas.device import machine
@@ -66,6 +67,9 @@ def time_plan(
             settings=settings,
             created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             arguments=arguments,
+            conditions=Conditions(
+                threads=settings.threads, cores=pinning.cores, quota_cores=pinning.quota_cores
+            ),
         )
         with Journal(path, header, wait_s=wait_s, fresh=fresh, earlier=earlier) as journal:
             Runner(

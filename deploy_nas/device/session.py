@@ -12,6 +12,7 @@ import numpy as np
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
+from deploy_nas.core.floats import float_mode_kept
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device import machine
 from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
@@ -118,7 +119,6 @@ class OnnxRuntime:
         options.log_severity_level = 3
         if not fused:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         # After a run, this session's threads would spin for tens of milliseconds and slow the next session.
         options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
         if worker_cores and len(worker_cores) == threads - 1:
@@ -130,9 +130,12 @@ class OnnxRuntime:
             values = [ort.OrtValue.ortvalue_from_numpy(v) for v in initializers.values()]
             options.add_external_initializers(list(initializers), values)
         try:
-            session: _Session = ort.InferenceSession(
-                model, options, providers=[(name, dict(provider_options or {}))]
-            )
+            # Denormal numbers stay, as in a deployed network whose session has default options. The first
+            # session of a process sets that mode for the calling thread, which is the caller's to choose.
+            with float_mode_kept():
+                session: _Session = ort.InferenceSession(
+                    model, options, providers=[(name, dict(provider_options or {}))]
+                )
         except Exception as error:  # onnxruntime raises a type of its own for each fault
             line = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
             if name == CPU_PROVIDER:

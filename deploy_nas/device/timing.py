@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from deploy_nas.core.floats import usual_floats
 from deploy_nas.device.runtime import Runnable
 
 _KEPT_POINTS = 21
@@ -84,6 +86,7 @@ class Timer:
         entry = model.inputs[0]
         self._run = model.bind({entry.name: rng.standard_normal(entry.single, dtype=np.float32)})
 
+    @usual_floats()  # a caller who flushes denormal numbers would time another network than the one deployed
     def burst(self, how: BurstSettings) -> Burst:
         """Warm up, then run back to back for about ``burst_ms``, at least ``least_runs`` times."""
         run, clock, cpu_clock = self._run, self.clocks.wall, self.clocks.cpu
@@ -111,3 +114,21 @@ class Timer:
         kept = min(runs, _KEPT_POINTS)
         points = np.quantile(times / 1e6, np.linspace(0.0, 1.0, kept), method="nearest")
         return Burst(runs=runs, points_ms=tuple(round(float(p), 6) for p in points), busy=round(busy, 3))
+
+    def paced(self, every_ms: float, runs: int) -> NDArray[np.float64]:
+        """Times of single runs that begin every so many ms, float64 ``[runs]``, in ms.
+
+        A run that takes longer than that delays the next one.
+        """
+        run, clock = self._run, self.clocks.wall
+        run()
+        times = np.empty(runs, dtype=np.int64)
+        due = float(clock())
+        for i in range(runs):
+            due = max(due + every_ms * 1e6, clock())
+            if (rest_ns := due - clock()) > 0:
+                self.clocks.sleep(rest_ns / 1e9)
+            begin = clock()
+            run()
+            times[i] = clock() - begin
+        return times / 1e6

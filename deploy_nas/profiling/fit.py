@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import FloatArray, IntArray
 
 # Every layer costs at least this share of its time alone when it is inside a network.
 _LEAST_SHARE = 0.1
+# An offset may take back at most this share of the layers' times of the smallest network of its size.
+_MOST_REFUND = 0.5
 # Prior of the coefficients: of the time alone, ms per layer, ms/MB of weights, ms/MB of images.
 _COEFFICIENT_SD = np.array([0.4, 0.01, 0.15, 0.15])
 _COEFFICIENT_MEAN = np.array([1.0, 0.0, 0.0, 0.0])
@@ -71,7 +74,8 @@ def fit_table(
 
     A row estimated below a tenth of its time alone is fixed at that tenth, and the rest is fitted again. If
     it were raised afterwards, every network with that row would be too long; for a stem, all networks of its
-    image size.
+    image size. Where noise gives an image size an offset so far below zero that it would take back over half
+    of the time of the smallest network, that size is fitted without one: a prediction is always above zero.
 
     Args:
         layers: the rows.
@@ -84,37 +88,49 @@ def fit_table(
     features = row_features(layers, alone_ms)
     least_ms = _LEAST_SHARE * alone_ms
     held = np.zeros(len(layers), dtype=bool)
+    at_size = np.zeros((len(measured_ms), sizes))
+    at_size[np.arange(len(measured_ms)), size_index] = 1.0
     while True:
         free = np.where(held, 0.0, alone_ms)
         rest_ms = measured_ms - counts @ np.where(held, least_ms, 0.0)
-        table = _regress(features * ~held[:, None], free, counts, size_index, sizes, rest_ms, measured_ms)
+        table = _regress(features * ~held[:, None], free, counts, at_size, rest_ms, measured_ms)
         low = ~held & (table.row_ms < least_ms)
-        if not low.any():
-            return replace(table, row_ms=np.where(held, least_ms, table.row_ms))
         held |= low
+        if low.any():
+            continue
+        table = replace(table, row_ms=np.where(held, least_ms, table.row_ms))
+        deep = _takes_back_too_much(table, counts, at_size)
+        if not deep.any():
+            return table
+        at_size[:, deep] = 0.0
+
+
+def _takes_back_too_much(table: Table, counts: FloatArray, at_size: FloatArray) -> NDArray[np.bool_]:
+    """Image sizes with an offset that takes back too much of their smallest network, bool ``[sizes]``."""
+    layers_ms = counts @ table.row_ms
+    smallest = np.array([layers_ms[of > 0].min(initial=np.inf) for of in at_size.T])
+    deep: NDArray[np.bool_] = np.isfinite(smallest) & (table.offset_ms < -_MOST_REFUND * smallest)
+    return deep
 
 
 def _regress(
     features: FloatArray,
     alone_ms: FloatArray,
     counts: FloatArray,
-    size_index: IntArray,
-    sizes: int,
+    at_size: FloatArray,
     rest_ms: FloatArray,
     measured_ms: FloatArray,
 ) -> Table:
-    """The regression of ``rest_ms`` on rows with these features; noise is proportional to ``measured_ms``."""
-    at_size = np.zeros((len(measured_ms), sizes))
-    at_size[np.arange(len(measured_ms)), size_index] = 1.0
+    """The regression of ``rest_ms`` on rows with these features; noise is proportional to ``measured_ms``.
+
+    ``at_size``: 1 where a network is of an image size that has an offset, float64 ``[networks, sizes]``.
+    """
     offset_sd = np.array(
-        [
-            0.1 * float(np.median(measured_ms[size_index == s])) if (size_index == s).any() else 1e-3
-            for s in range(sizes)
-        ]
+        [0.1 * float(np.median(measured_ms[of > 0])) if of.any() else 1e-3 for of in at_size.T]
     )
     linear = np.concatenate([counts @ features, at_size], axis=1)
     prior_sd = np.concatenate([_COEFFICIENT_SD, offset_sd])
-    prior_mean = np.concatenate([_COEFFICIENT_MEAN, np.zeros(sizes)])
+    prior_mean = np.concatenate([_COEFFICIENT_MEAN, np.zeros(at_size.shape[1])])
     residual = rest_ms - linear @ prior_mean
     shared = (linear * prior_sd**2) @ linear.T
     rows = (counts * alone_ms**2) @ counts.T

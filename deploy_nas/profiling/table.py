@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import RecordError
-from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.fingerprint import Fingerprint, processor_waits
 from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray
@@ -24,27 +25,6 @@ Bursts = Mapping[tuple[str, int], tuple[Burst, float]]
 UNSTABLE_SPREAD_PERCENT = 10.0
 _WINDOW = 20
 _TRUST = 0.75
-
-
-# Execution providers that work on another device while the processor waits.
-_ACCELERATORS = frozenset(
-    f"{name}ExecutionProvider"
-    for name in [
-        "CUDA",
-        "Tensorrt",
-        "NvTensorRTRTX",
-        "ROCM",
-        "MIGraphX",
-        "CoreML",
-        "Dml",
-        "QNN",
-        "Nnapi",
-        "WebGPU",
-        "CANN",
-        "VSINPU",
-        "RKNPU",
-    ]
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,29 +112,31 @@ def assess_noise(
     timed: Mapping[str, Timed],
     local: FloatArray,
     bursts: Bursts,
-    threads: int,
     rows: list[Row],
     slow: float,
     *,
+    conditions: Conditions,
     waits: bool = False,
 ) -> Noise:
     """How steady the machine was during the run; each fault is a sentence with its figure.
 
-    ``waits``: the provider works on another device while the processor waits.
+    Args:
+        timed, local, bursts, rows: of the run.
+        slow: share of the run in slow stretches.
+        conditions: threads, cores and quota of the run.
+        waits: the provider works on another device while the processor waits.
     """
     resolution = differences_percent([timed[f"{SAME}:{i}"].latency_ms for i in range(AA_UNITS)])
     drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
-    busy = busy_share([b.busy for b, _ in bursts.values()], threads)
+    busy = busy_share([b.busy for b, _ in bursts.values()], conditions.threads)
     unstable = sum(not r.stable for r in rows)
-    faults = []
+    faults = [*replace(conditions, busy=None if waits else busy).faults]
     if resolution > 6.0:
         faults.append(f"two timings of one and the same model differ by up to {resolution:.1f}%")
     if drift > 20.0:
         faults.append(f"the device's speed changed by {drift:.0f}% during the run")
     if slow > 0.25:
         faults.append(f"for {100 * slow:.0f}% of the run the device was far slower than for the rest")
-    if busy < 0.93 and not waits:
-        faults.append(f"other work took the processor: runs had it {100 * busy:.0f}% of the time")
     if unstable > 0.25 * len(rows):
         faults.append(
             f"{unstable} of {len(rows)} layers did not repeat within {UNSTABLE_SPREAD_PERCENT:.0f}%"
@@ -165,6 +147,8 @@ def assess_noise(
         busy=round(busy, 3),
         unstable_rows=unstable,
         faults=tuple(faults),
+        cores=conditions.cores,
+        quota_cores=conditions.quota_cores,
     )
 
 
@@ -176,8 +160,9 @@ def make_profile(
     settings: Settings,
     created: str,
     duration_s: float,
+    conditions: Conditions | None = None,
 ) -> Profile:
-    """The profile of a finished run.
+    """The profile of a finished run; ``conditions`` has its cores and quota, if they are known.
 
     Raises:
         RecordError: a unit of the plan was never timed.
@@ -232,10 +217,10 @@ def make_profile(
             timed,
             local,
             bursts,
-            settings.threads,
             rows,
             slow,
-            waits=fingerprint.provider in _ACCELERATORS,
+            conditions=conditions or Conditions(threads=settings.threads),
+            waits=processor_waits(fingerprint.provider),
         ),
         pairs=(),
     )

@@ -50,6 +50,7 @@ class BuiltModel:
         speed: of the device then, relative to its speed when profiled; ``None``: unknown.
         validation: top-1 on the validation images.
         test: top-1 on test images; ``None`` without any.
+        faults: why the measurement cannot be relied on, a sentence each; empty if it can.
     """
 
     file: str
@@ -60,6 +61,7 @@ class BuiltModel:
     validation: Top1
     test: Top1 | None = None
     speed: float | None = None
+    faults: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
@@ -72,6 +74,7 @@ class BuiltModel:
             "validation": self.validation.to_json(),
             "test": None if self.test is None else self.test.to_json(),
             "speed": self.speed,
+            "faults": list(self.faults),
         }
 
     @classmethod
@@ -86,6 +89,7 @@ class BuiltModel:
             validation=Top1.from_json(value.fields("validation")),
             test=Top1.from_json(value.fields("test")) if value.holds("test") else None,
             speed=value.optional_number("speed", positive=True),
+            faults=tuple(value.texts("faults")) if value.holds("faults") else (),
         )
 
 

@@ -29,6 +29,7 @@ class Provenance:
         trained: false for random weights.
         seed: of random weights.
         recalibrated: images the batch-norm statistics were re-estimated on; 0: as loaded.
+        taken: what was taken from the file, where it held more than the weights; empty: all of it.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Provenance:
     trained: bool
     seed: int | None = None
     recalibrated: int = 0
+    taken: str = ""
 
     def to_json(self) -> dict[str, object]:
         """The object in files; for random weights with the warning UNTRAINED."""
@@ -45,6 +47,8 @@ class Provenance:
             "trained": self.trained,
             "recalibrated": self.recalibrated,
         }
+        if self.taken:
+            value["taken"] = self.taken
         return value if self.trained else {**value, "seed": self.seed, "warning": UNTRAINED}
 
     @classmethod
@@ -56,6 +60,7 @@ class Provenance:
             trained=fields.boolean("trained"),
             seed=fields.optional_integer("seed", 0),
             recalibrated=fields.optional_integer("recalibrated", 0) or 0,
+            taken=fields.optional_text("taken") or "",
         )
 
 

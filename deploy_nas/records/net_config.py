@@ -1,7 +1,9 @@
 """``net.config`` files of OFA: one network, layer by layer, as ``ofa`` writes its ``.config``.
 
-Three families can be read, ``MobileNetV3``, ``ProxylessNASNets`` and ``ResNets``, in the spelling of OFA's
-published networks (``MobileInvertedResidualBlock``) and in that of today's ``ofa`` (``ResidualBlock``).
+The families are ``MobileNetV3``, ``ProxylessNASNets`` and ``ResNets``, in the spelling of OFA's published
+networks (``MobileInvertedResidualBlock``) and in that of today's ``ofa`` (``ResidualBlock``). MCUNet's form
+of the second is read too, also under the name ``MCUNets``: perhaps no feature mix, a first block without a
+depthwise convolution (``no_dw``), and the image size in the file (``resolution``).
 """
 
 from __future__ import annotations
@@ -36,6 +38,21 @@ class NetConfig:
         """Its layers for images of side ``image_size``; raises :class:`RecordError` naming the key."""
         return _FAMILIES[self.name](self.fields, image_size)
 
+    @property
+    def image_size(self) -> int | None:
+        """``resolution``, where the file states it."""
+        return self.fields.optional_integer("resolution", 1)
+
+    @property
+    def classes(self) -> int:
+        """Outputs of its classifier."""
+        return self.fields.fields("classifier").integer("out_features", 1)
+
+    @property
+    def squeeze_unknown(self) -> bool:
+        """Whether the file does not say how wide squeeze-and-excitation is; MCUNet's supernet has its own."""
+        return self.name == "MCUNets"
+
 
 def load_net_config(path: Path) -> NetConfig:
     """Read a ``net.config``; raises :class:`RecordError` for anything else and for an unknown family."""
@@ -50,7 +67,7 @@ def load_net_config(path: Path) -> NetConfig:
             hint=f"families that can be read: {', '.join(_FAMILIES)}",
         )
     config = NetConfig(name=name, fields=fields)
-    config.layers(224)  # finds every fault of the file now
+    config.layers(config.image_size or 224)  # finds every fault of the file now
     return config
 
 
@@ -116,6 +133,10 @@ def _plain(chain: _Chain, kind: str, *ops: Operator, residual: bool = False) -> 
 def _mbconv(fields: Fields, chain: _Chain) -> None:
     conv = fields.fields("conv" if "conv" in fields.value else "mobile_inverted_conv")
     in_channels = conv.integer("in_channels", 1)
+    if conv.value.get("no_dw", False):
+        project = Conv(role="project", in_channels=in_channels, out_channels=conv.integer("out_channels", 1))
+        chain.add(fields, _plain(chain, "mbconv", project, residual=fields.value.get("shortcut") is not None))
+        return
     if conv.value.get("mid_channels") is None:
         mid = round(in_channels * conv.number("expand_ratio", positive=True, most=1000))
     else:
@@ -142,8 +163,12 @@ def _mobile(fields: Fields, image_size: int) -> list[Layer]:
     chain.add(first, _plain(chain, "stem", _conv(first, "conv")))
     for block in fields.objects("blocks"):
         _mbconv(block, chain)
-    mix = fields.fields("feature_mix_layer")
     classifier = _linear(fields.fields("classifier"))
+    if not fields.holds("feature_mix_layer") and fields.text("name") != "MobileNetV3":
+        pool = GlobalPool(role="pool", channels=chain.channels)
+        chain.add(fields, _plain(chain, "tail", pool, classifier))
+        return chain.layers
+    mix = fields.fields("feature_mix_layer")
     if fields.text("name") == "MobileNetV3":
         expand = fields.fields("final_expand_layer")
         wide = _conv(expand, "expand")
@@ -196,5 +221,6 @@ def _resnet(fields: Fields, image_size: int) -> list[Layer]:
 _FAMILIES: dict[str, Callable[[Fields, int], list[Layer]]] = {
     "MobileNetV3": _mobile,
     "ProxylessNASNets": _mobile,
+    "MCUNets": _mobile,
     "ResNets": _resnet,
 }

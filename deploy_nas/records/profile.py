@@ -25,6 +25,8 @@ VERSION = 2
 _MOST_MS = 1e7
 _MOST_PERCENT = 1e9
 _MEASURED_VERSION = 1  # the version of measured profiles, which use nothing newer
+MOST_MEAN_ERROR_PERCENT = 5.0
+LEAST_WITHIN_10_PERCENT = 80.0
 LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
 
@@ -69,7 +71,9 @@ class Noise:
 
     ``resolution_percent``: two timings of one model differ by less in 95 of 100 cases (A/A test).
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
-    of the bursts' share of the processor. ``faults`` are sentences; a profile without any is stable.
+    of the bursts' share of the processor, ``cores`` are those that the run was pinned to, and ``quota_cores``
+    is the processor time that cgroups allowed it, in cores. ``faults`` are sentences, each of one thing that
+    was wrong.
     """
 
     resolution_percent: float
@@ -77,6 +81,20 @@ class Noise:
     busy: float
     unstable_rows: int
     faults: tuple[str, ...]
+    cores: tuple[int, ...] = ()
+    quota_cores: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The object in files; what older files lack is left out if it is unknown."""
+        return {
+            "resolution_percent": self.resolution_percent,
+            "drift_percent": self.drift_percent,
+            "busy": self.busy,
+            "unstable_rows": self.unstable_rows,
+            "faults": list(self.faults),
+            **({"cores": list(self.cores)} if self.cores else {}),
+            **({} if self.quota_cores is None else {"quota_cores": self.quota_cores}),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,6 +209,7 @@ class Profile:
 
         Raises:
             MismatchError: an image size that was not profiled.
+            RecordError: the table predicts no time at all for a network, or less.
         """
         encoded = np.atleast_2d(encoded)
         total = self._place_ms[self.space.places(encoded)].sum(axis=1) + self._offset[encoded[:, 0]]
@@ -200,6 +219,13 @@ class Profile:
                 f"image size {size} was not profiled",
                 subject=f"profile {self.id}",
                 hint=f"it holds {', '.join(map(str, self.image_sizes))}",
+            )
+        if (total <= 0.0).any():
+            size = self.space.image_sizes[int(encoded[int(np.argmin(total)), 0])]
+            raise RecordError(
+                f"predicts {total.min():.4g} ms for a network of {size} px, which takes longer than that",
+                subject=f"profile {self.id}",
+                hint="profile again on a quiet device",
             )
         result: FloatArray = total
         return result
@@ -220,8 +246,26 @@ class Profile:
 
     @property
     def stable(self) -> bool:
-        """True if the measurement had no faults."""
-        return not self.noise.faults
+        """True if the profile has no faults."""
+        return not self.faults
+
+    @cached_property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence for each thing against the profile: faults of the run, then of its predictions."""
+        found = [*self.noise.faults]
+        if (held_out := self.validation) is not None:
+            count = held_out.networks
+            mean = held_out.mean_error_percent
+            worst = f"(worst {held_out.worst_error_percent:.1f}%)"
+            if mean > MOST_MEAN_ERROR_PERCENT:
+                found.append(
+                    f"its predictions of {count} other networks are off by {mean:.1f}% on average {worst}"
+                )
+            elif (near := held_out.within_10_percent) < LEAST_WITHIN_10_PERCENT:
+                found.append(
+                    f"only {near:.0f}% of its predictions of {count} other networks are within 10% {worst}"
+                )
+        return tuple(found)
 
     @property
     def validated(self) -> bool:
@@ -270,7 +314,7 @@ class Profile:
             "duration_s": round(self.duration_s, 1),
             "fingerprint": self.fingerprint.to_json(),
             "settings": {} if self.settings is None else self.settings.to_json(),
-            "noise": {**asdict(self.noise), "faults": list(self.noise.faults)},
+            "noise": self.noise.to_json(),
             "sentinel_ms": self.sentinel_ms,
             "offset_ms": list(self.offset_ms),
             "validation": {
@@ -322,7 +366,8 @@ def parse_profile(fields: Fields) -> Profile:
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
         raise RecordError("was edited or damaged: its id does not match its content", subject=fields.where)
-    _check_predictions(profile, fields.where)
+    for size in profile.image_sizes:  # raises for a time that no network takes
+        profile.latency_ms(profile.space.encode([profile.space.smallest(size), profile.space.largest(size)]))
     return profile
 
 
@@ -376,6 +421,8 @@ def _parse(fields: Fields) -> Profile:
             busy=noise.number("busy", most=1e6),
             unstable_rows=noise.integer("unstable_rows", 0),
             faults=tuple(noise.texts("faults")),
+            cores=tuple(noise.integers("cores")) if noise.holds("cores") else (),
+            quota_cores=noise.optional_number("quota_cores", positive=True),
         ),
         pairs=pairs,
         imported=imported,
@@ -393,18 +440,6 @@ def _pair(fields: Fields) -> Pair:
     if not pair.moments_ms:
         raise fields.wrong("moments_ms", "a list of one or more times")
     return pair
-
-
-def _check_predictions(profile: Profile, where: str) -> None:
-    """Raise :class:`RecordError` if a network's predicted latency is not positive."""
-    for size in profile.image_sizes:
-        ends = profile.space.encode([profile.space.smallest(size), profile.space.largest(size)])
-        least = float(profile.latency_ms(ends).min())
-        if not least > 0.0:
-            raise RecordError(
-                f"predicts {least:.4g} ms for a network at {size} px: its 'offset_ms' cannot be right",
-                subject=where,
-            )
 
 
 def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool) -> None:

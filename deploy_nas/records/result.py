@@ -20,17 +20,22 @@ SEARCH, FRONT = "search", "front"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
-    """Latency of one candidate in the measured finish, ms; ``within_budget`` is true if it met its budget."""
+    """Latency of one candidate in the measured finish, ms; ``within_budget`` is true if it met its budget.
+
+    ``faults`` are of the machine then, a sentence each.
+    """
 
     latency_ms: float
     within_budget: bool
     p50_ms: float | None = None
     p90_ms: float | None = None
     p99_ms: float | None = None
+    faults: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        value = asdict(self) | {"faults": list(self.faults) or None}
+        return {key: held for key, held in value.items() if held is not None}
 
     @classmethod
     def from_json(cls, fields: Fields) -> Timed:
@@ -41,6 +46,7 @@ class Timed:
             p50_ms=fields.optional_number("p50_ms", positive=True),
             p90_ms=fields.optional_number("p90_ms", positive=True),
             p99_ms=fields.optional_number("p99_ms", positive=True),
+            faults=tuple(fields.texts("faults")) if fields.holds("faults") else (),
         )
 
 

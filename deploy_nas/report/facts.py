@@ -77,7 +77,7 @@ def profile_facts(profile: Profile) -> list[tuple[str, str]]:
         ("timed", f"{profile.created}, in {profile.duration_s:.0f} s, {len(profile.rows)} layers"),
         ("noise", f"differences under {noise.resolution_percent:.1f}% cannot be told apart"),
         ("drift", f"{noise.drift_percent:.1f}% between the slowest and the fastest stretch"),
-        ("verdict", "stable" if profile.stable else "; ".join(noise.faults)),
+        ("verdict", "stable" if profile.stable else "; ".join(profile.faults)),
     ]
     if held_out is not None:
         mean, worst = held_out.mean_error_percent, held_out.worst_error_percent
@@ -98,6 +98,7 @@ def warnings_about(
     *,
     speed: float | None = None,
     differences: Sequence[Difference] = (),
+    faults: Sequence[str] = (),
     foreign: bool = False,
 ) -> list[str]:
     """Sentences to read before trusting the figures.
@@ -107,6 +108,7 @@ def warnings_about(
         verdict: "kept", "MISSED", or empty if nothing was measured.
         speed: the device's when the model was measured, relative to its speed when profiled.
         differences: between the profile's device and the one measured on.
+        faults: why the measurement cannot be relied on.
         foreign: whether the subnet was found with another profile than this.
     """
     said = []
@@ -118,9 +120,11 @@ def warnings_about(
             "are not known, and its predictions have no bound."
         )
     elif not profile.stable:
-        said.append(f"The profile is unstable: {'; '.join(profile.noise.faults)}.")
+        said.append(f"The profile is unstable: {'; '.join(profile.faults)}.")
     if verdict == "MISSED":
         said.append("The measured latency misses the budget.")
+    if faults:
+        said.append(f"The measurement was disturbed: {'; '.join(faults)}.")
     if speed is not None and abs(speed - 1) > NOTABLE_SPEED:
         said.append(f"The device ran at {speed:.2f} times the speed at which it was profiled.")
     if differences:

@@ -40,6 +40,16 @@ class LazyFigures(Mapping[str, FloatArray]):
         return len(self._functions)
 
 
+class Figures(dict[str, float]):
+    """Figures of one architecture by name. ``figures <= constraint`` says whether they meet it.
+
+    OFA's finder compares so, with a single number; see :func:`parse_budgets`.
+    """
+
+    def __le__(self, constraint: object) -> bool:
+        return meets(self, parse_budgets(constraint, self))
+
+
 def parse_budgets(constraint: object, names: Iterable[str]) -> Budgets:
     """Checked upper bounds by name.
 

@@ -1,8 +1,9 @@
 """Efficiency predictors: the cost of an architecture as a pure function of its layers.
 
-They have the interface of MIT's TinyML lab 3 (``get_efficiency``, ``satisfy_constraint``) and a batch form
-for whole populations: one gather over the figures of the space's rows, without a supernet. To add a figure,
-add its entry to ``core.figures`` and its function to :data:`PRICING`.
+They have the interface of MIT's TinyML lab 3 (``get_efficiency``, ``satisfy_constraint``), that of OFA's
+tutorial (``predict_efficiency``) and a batch form for whole populations: one gather over the figures of the
+space's rows, without a supernet. To add a figure, add its entry to ``core.figures`` and its function to
+:data:`PRICING`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from deploy_nas.core.figures import LATENCY, MACS, MODEL_SIZE, PARAMS, PEAK_MEMO
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.search.budgets import LazyFigures, meets, parse_budgets
+from deploy_nas.search.budgets import Figures, LazyFigures, meets, parse_budgets
 
 Price = Callable[[IntArray], FloatArray]
 """Choices by slot, int64 ``[n, slots]`` (see ``Space.places``), to a figure, float64 ``[n]``."""
@@ -166,13 +167,22 @@ class AnalyticalEfficiencyPredictor:
 
         return {name: partial(priced, price) for name, price in self._prices.items()}
 
-    def get_efficiency(self, arch: Architecture) -> dict[str, float]:
-        """Figures of one architecture by name.
+    def get_efficiency(self, arch: Architecture) -> Figures:
+        """Figures of one architecture by name; ``figures <= constraint`` is :meth:`satisfy_constraint`.
 
         Raises:
             ArchitectureError: not an architecture of the space; names the key.
         """
-        return {name: float(v[0]) for name, v in self.get_efficiency_batch(self.space.encode([arch])).items()}
+        batch = self.get_efficiency_batch(self.space.encode([arch]))
+        return Figures({name: float(values[0]) for name, values in batch.items()})
+
+    def predict_efficiency(self, arch: Architecture) -> float:
+        """The one figure that a bare number bounds, as the predictors of OFA's tutorial give it.
+
+        That is ``latency_ms`` where it is predicted, else ``millionMACs``. Raises as :meth:`get_efficiency`.
+        """
+        figure = LATENCY.name if LATENCY.name in self.names else MACS.name
+        return float(self.get_efficiency_batch(self.space.encode([arch]))[figure][0])
 
     def satisfy_constraint(
         self, efficiency: Mapping[str, float], constraint: Mapping[str, float] | float

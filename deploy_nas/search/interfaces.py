@@ -6,7 +6,7 @@ returns as the efficiency of an architecture: a dict of figures (ours, lab 3's) 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeGuard, TypeVar
 
 import numpy as np
@@ -113,6 +113,22 @@ class GeneratorOwner(Protocol):
     """An encoder that draws from a generator of its own."""
 
     rng: np.random.Generator
+
+
+def pricing(predictor: EfficiencyPredictor[Cost]) -> Callable[[Architecture], Cost]:
+    """Its ``get_efficiency``, or ``predict_efficiency`` as predictors of OFA's tutorial have it."""
+    tutorial = hasattr(predictor, "predict_efficiency") and not hasattr(predictor, "get_efficiency")
+    name = "predict_efficiency" if tutorial else "get_efficiency"
+    price: Callable[[Architecture], Cost] = getattr(predictor, name)
+    return price
+
+
+def predicting(predictor: AccuracyPredictorLike) -> Callable[[list[Architecture]], Iterable[object]]:
+    """Its ``predict_acc``, or ``predict_accuracy`` as predictors of OFA's tutorial have it."""
+    tutorial = hasattr(predictor, "predict_accuracy") and not hasattr(predictor, "predict_acc")
+    name = "predict_accuracy" if tutorial else "predict_acc"
+    predict: Callable[[list[Architecture]], Iterable[object]] = getattr(predictor, name)
+    return predict
 
 
 def is_space_encoder(encoder: object) -> TypeGuard[SpaceEncoder]:

@@ -27,6 +27,8 @@ from deploy_nas.search.interfaces import (
     checks_constraints,
     mutates_widths,
     owns_generator,
+    predicting,
+    pricing,
 )
 
 _Value = TypeVar("_Value")
@@ -89,7 +91,7 @@ class PlainSearch(Generic[Cost]):
         least = math.inf
         for _ in range(_RANDOM_TRIES):
             sample = encoder.random_sample_arch()
-            efficiency = self.efficiency.get_efficiency(sample)
+            efficiency = pricing(self.efficiency)(sample)
             if self._meets(efficiency, constraint):
                 return sample, efficiency
             if nearest is None or _excess(efficiency, constraint) < least:
@@ -98,7 +100,7 @@ class PlainSearch(Generic[Cost]):
         since = 0
         while since < _DESCENT_TRIES:
             sample = self._mutant(nearest[0])
-            efficiency = self.efficiency.get_efficiency(sample)
+            efficiency = pricing(self.efficiency)(sample)
             if self._meets(efficiency, constraint):
                 return sample, efficiency
             since += 1
@@ -163,7 +165,7 @@ class PlainSearch(Generic[Cost]):
 
     def _scored(self, samples: list[tuple[Architecture, Cost]]) -> list[tuple[float, Architecture, Cost]]:
         """Samples with their predicted accuracy, best first."""
-        predicted = self.accuracy.predict_acc([sample for sample, _ in samples])
+        predicted = predicting(self.accuracy)([sample for sample, _ in samples])
         values = [_number(p.item() if hasattr(p, "item") else p) for p in predicted]
         if len(values) != len(samples):
             raise MismatchError(
@@ -202,7 +204,7 @@ class PlainSearch(Generic[Cost]):
         least = math.inf
         for _ in range(_CHILD_TRIES):
             child = draw()
-            efficiency = self.efficiency.get_efficiency(child)
+            efficiency = pricing(self.efficiency)(child)
             if self._meets(efficiency, constraint):
                 return child, efficiency
             if nearest is None or _excess(efficiency, constraint) < least:

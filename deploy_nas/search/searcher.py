@@ -18,8 +18,10 @@ from deploy_nas.search.interfaces import (
     Cost,
     EfficiencyPredictor,
     is_space_encoder,
+    predicting,
     predicts_batches,
     prices_batches,
+    pricing,
 )
 from deploy_nas.search.operators import Variation
 from deploy_nas.search.plain import PlainSearch, seeded_globals
@@ -162,7 +164,7 @@ class EvolutionSearcher(Generic[Cost]):
         report = _logged(progress) if verbose else progress
         if self._batch is not None:
             result = self.search(constraint, seed=seed, progress=report)
-            efficiency = self.efficiency_predictor.get_efficiency(result.architecture)
+            efficiency = pricing(self.efficiency_predictor)(result.architecture)
             return list(result.history), (result.accuracy, result.architecture, efficiency)
         rng = self._run_rng(seed)
         encoder = self.accuracy_predictor.arch_encoder
@@ -242,7 +244,7 @@ class EvolutionSearcher(Generic[Cost]):
         predictor: object = self.accuracy_predictor
         if predicts_batches(predictor):
             return predictor.predict_encoded(rows)
-        return np.asarray(self.accuracy_predictor.predict_acc(space.decode(rows)), dtype=np.float64)
+        return np.asarray(predicting(self.accuracy_predictor)(space.decode(rows)), dtype=np.float64)
 
     def _plain(self, rng: np.random.Generator) -> PlainSearch[Cost]:
         return PlainSearch(
@@ -269,7 +271,7 @@ class EvolutionSearcher(Generic[Cost]):
 
     def _priced(self, problem: Problem, rows: IntArray) -> tuple[Architecture, Cost]:
         architecture = problem.vary.space.decode(rows[:1])[0]
-        return architecture, self.efficiency_predictor.get_efficiency(architecture)
+        return architecture, pricing(self.efficiency_predictor)(architecture)
 
 
 def _generator(seed: int | None) -> np.random.Generator:

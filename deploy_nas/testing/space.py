@@ -304,7 +304,7 @@ class SpaceContract:
             with pytest.raises(RecordError, match="too few"):
                 fit_file(files.folder / "many.jsonl", output, quick)
             return
-        fitted = fit_file(files.folder / "many.jsonl", output, quick)
+        fitted = fit_file(files.folder / "many.jsonl", output, quick).figures
         assert fitted.pairs and np.isfinite(fitted.mae_points)
 
     def test_kit(self, space: Space, files: Files) -> None:

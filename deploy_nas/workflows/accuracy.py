@@ -17,7 +17,7 @@ from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predi
 from deploy_nas.adapters.images import ReadingReport, SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.adapters.pools import pool_of
-from deploy_nas.core.errors import WeightsError
+from deploy_nas.core.errors import OutputError, WeightsError
 from deploy_nas.deploy.weights import load_supernet
 from deploy_nas.device import machine
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, AccuracyWriter, load_accuracy_data
@@ -179,6 +179,15 @@ def measure_subnets(
             )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """A predictor that was saved, by its held-out figures; ``plot_fault`` says why there is no plot."""
+
+    figures: HeldOut
+    plot: Path | None = None
+    plot_fault: str = ""
+
+
 def fit_file(
     data: Path,
     output: Path,
@@ -188,10 +197,11 @@ def fit_file(
     note: str = "",
     force: bool = False,
     log: Callable[[str], None] | None = None,
-) -> HeldOut:
-    """Fit a predictor to a file of measured subnets and save it; returns its held-out figures.
+) -> Fitted:
+    """Fit a predictor to a file of measured subnets and save it.
 
-    ``plot`` names a picture of them, .svg or .png; ``note`` is shown with every prediction.
+    ``plot`` names a picture of its held-out figures, .svg or .png; where that cannot be drawn, the result
+    says why. ``note`` is shown with every prediction.
     """
     check_output(output, force=force)
     if plot is not None:
@@ -199,9 +209,13 @@ def fit_file(
     measured = load_accuracy_data(data)
     predictor, figures = fit_accuracy(measured, settings, log=log)
     save_accuracy_predictor(replace(predictor, note=note), output, force=force)
-    if plot is not None:
+    if plot is None:
+        return Fitted(figures=figures)
+    try:
         plot_figures(figures, plot, title=measured.header.space.id, force=force)
-    return figures
+    except OutputError as error:
+        return Fitted(figures=figures, plot_fault=str(error))
+    return Fitted(figures=figures, plot=plot)
 
 
 def plot_figures(figures: HeldOut, path: Path, *, title: str, force: bool = False) -> None:

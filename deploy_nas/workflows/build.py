@@ -145,7 +145,7 @@ def profile_verdict(profile: Profile) -> str:
             f"profile: mean error {held_out.mean_error_percent:.1f}% on {held_out.networks} other networks, "
             f"worst {held_out.worst_error_percent:.1f}%"
         )
-    return said if profile.stable else f"{said}; UNSTABLE: {'; '.join(profile.noise.faults)}"
+    return said if profile.stable else f"{said}; UNSTABLE: {'; '.join(profile.faults)}"
 
 
 def _default_budget_ms(profile: Profile) -> float:

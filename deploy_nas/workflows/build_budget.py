@@ -62,6 +62,7 @@ class BuildRequest:
         int8: whether INT8 is tried.
         max_accuracy_drop: points of top-1 that INT8 may lose.
         test: labelled images that are used for nothing but the last word.
+        allow_unstable: certify what was measured on an unstable machine too.
         seed: of everything random.
     """
 
@@ -77,6 +78,7 @@ class BuildRequest:
     int8: bool = True
     max_accuracy_drop: float = 1.0
     test: Path | None = None
+    allow_unstable: bool = False
     seed: int = 0
 
 
@@ -245,6 +247,7 @@ class BudgetStages:
                     self.images.training.take(few[:_CALIBRATION]),
                     held_out=validation,
                     max_drop_points=self.request.max_accuracy_drop,
+                    allow_unstable=self.request.allow_unstable,
                     force=True,
                     seed=self.request.seed,
                 )
@@ -257,7 +260,9 @@ class BudgetStages:
         known = known or [(path, measure_top1(read_model(path), validation))]
         self._finish("export", begun, no_int8=no_int8)
         begun = time.monotonic()
-        certified = certify_files(known, profile=self.profile, log=self.say)
+        certified = certify_files(
+            known, profile=self.profile, allow_unstable=self.request.allow_unstable, log=self.say
+        )
         make_bundle([one.model for one in certified], self.folder / "bundle", force=True)
         test = None
         if self.request.test is not None:
@@ -277,6 +282,7 @@ class BudgetStages:
                     validation=top1,
                     test=None if test is None else measure_top1(one.model, test),
                     speed=None if found is None else found.speed,
+                    faults=() if found is None else found.faults,
                 )
             )
         self._finish("verify", begun, models=tuple(models))

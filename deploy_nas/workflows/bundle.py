@@ -44,6 +44,7 @@ def bundle(
 
     Raises:
         ProviderError: that provider is missing.
+        UnstableDeviceError: what was measured cannot be relied on, and ``request`` does not allow that.
         MismatchError: a file that was changed in the meantime.
         OutputError: the bundle cannot be written.
     """
@@ -51,7 +52,7 @@ def bundle(
     known: list[tuple[Path, Top1 | None]] = [(exported.report.path, None)]
     if quantized is not None:  # on images held out of the calibration
         known = [(exported.report.path, quantized.float_top1), (quantized.path, quantized.int8_top1)]
-    certified = certify_files(known, request.images, log=log)
+    certified = certify_files(known, request.images, allow_unstable=request.allow_unstable, log=log)
     (log or (lambda line: None))("bundling")
     manifest = make_bundle([one.model for one in certified], output, force=request.force)
     first, last = certified[0].model, certified[-1].model
@@ -78,6 +79,8 @@ def certify_files(
     known: Sequence[tuple[Path, Top1 | None]],
     images: Path | None = None,
     profile: Profile | None = None,
+    *,
+    allow_unstable: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> list[Certified]:
     """Verify exported files here and write their certificates into them; raises as :func:`bundle`.
@@ -86,6 +89,7 @@ def certify_files(
         known: files, each with its top-1 if that was measured.
         images: labelled images to measure the top-1 of the others on.
         profile: of this device, whose sentinel tells its speed now; used for files of its precision.
+        allow_unstable: certify what was measured on an unstable machine too.
         log: called with a line at each step.
     """
     certified = []
@@ -95,10 +99,12 @@ def certify_files(
         model = read_model(path)
         same = profile is not None and profile.fingerprint.precision == model.metadata.precision
         found = verify_here(model, profile if same else None)
+        if found.measured.conditions is not None and not allow_unstable:
+            found.measured.conditions.check(str(path))
         reading = None
         if top1 is None and images is not None:
             measured = top1_of(model, images_for(model, images))
             top1, reading = measured.top1, measured.report
-        made = certify(path, model, certificate_of(model, found, top1))
+        made = certify(path, model, certificate_of(model, found, top1, allow_unstable=allow_unstable))
         certified.append(Certified(model=made, verification=found, reading=reading))
     return certified

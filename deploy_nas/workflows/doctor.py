@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from dataclasses import dataclass
 
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import UNKNOWN
-from deploy_nas.device import machine
+from deploy_nas.device import cores, machine
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
@@ -30,8 +31,25 @@ def _version(package: str, advice: str) -> Finding:
         return Finding(what=package, value="missing", advice=advice)
 
 
+def _cores() -> Finding:
+    """The cores that this process may use, and how much of them a quota leaves."""
+    count, quota = len(machine.cores()), cores.quota_cores()
+    if quota is not None and quota < count:
+        advice = f"a CPU quota leaves {quota:g}: runs of more threads than that are stopped again and again"
+        return Finding(what="cores", value=f"{count}, of which {quota:g} by quota", advice=advice)
+    advice = OK if count > 1 else "with one core, every other process disturbs the timings"
+    return Finding(what="cores", value=str(count), advice=advice)
+
+
+def _telemetry() -> Finding:
+    """Whether ONNX Runtime may send what it runs to its makers."""
+    off = os.environ.get("ORT_DISABLE_TELEMETRY") == "1"
+    advice = OK if off else "onnxruntime 1.32 and later send what they run: set ORT_DISABLE_TELEMETRY=1"
+    return Finding(what="telemetry", value="off" if off else "on", advice=advice)
+
+
 def examine() -> list[Finding]:
-    """Versions, providers, cores, load, governor and steal."""
+    """Versions, providers, cores, telemetry, load, governor and steal."""
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
         _version("deploy-nas", "install it with tools/quickstart"),
@@ -51,9 +69,7 @@ def examine() -> list[Finding]:
             advice=OK if features else "unknown",
         )
     )
-    count = len(machine.cores())
-    advice = OK if count > 1 else "with one core, every other process disturbs the timings"
-    findings.append(Finding(what="cores", value=str(count), advice=advice))
+    findings += [_cores(), _telemetry()]
     load = machine.load_average()
     if load is None:
         findings.append(Finding(what="load", value=UNKNOWN, advice="unknown"))

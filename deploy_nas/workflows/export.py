@@ -18,7 +18,7 @@ from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_model
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
 from deploy_nas.records.files import check_output, read_bytes
-from deploy_nas.records.supernet import is_supernet, of_same_id
+from deploy_nas.records.supernet import is_supernet, of_same_id, space_named
 
 _MOST_LABEL_BYTES = 16 * 1024 * 1024
 
@@ -45,6 +45,7 @@ class ExportRequest:
     images: Path | None = None
     max_accuracy_drop: float = 1.0
     int8_for: str = THIS_PROCESSOR
+    allow_unstable: bool = False
 
     @property
     def int8_output(self) -> Path:
@@ -90,7 +91,9 @@ def export(
     folder = request.space
     if folder is None and request.weights is not None and is_supernet(request.weights):
         folder = request.weights
-    record = replace(record, space=of_same_id(folder, record.space))
+    asked, record = record, _in_space(record, folder)
+    if asked.predicted and not record.predicted and log is not None:
+        log(f"the predictions are of {asked.space.classes} classes: left out")
     check_output(request.output, force=request.force)
     if request.int8:
         check_output(request.int8_output, force=request.force)
@@ -125,11 +128,27 @@ def export(
         max_drop_points=request.max_accuracy_drop,
         predicted=record.predicted.promise_for(INT8),
         processor=request.int8_for,
+        allow_unstable=request.allow_unstable,
         force=request.force,
         seed=request.seed,
         log=log,
     )
     return Exported(report=report, quantized=replace(quantized, readings=given.readings))
+
+
+def _in_space(record: ArchitectureRecord, source: str | None) -> ArchitectureRecord:
+    """The record in the space that ``source`` names, which may be its own space with other classes.
+
+    What was predicted is of its own classes, and is left out then. Raises :class:`MismatchError` for another
+    space.
+    """
+    if source is None:
+        return record
+    named = space_named(source)
+    if named.base is not None and named.base.id == record.space.id:
+        named.validate(record.architecture)
+        return ArchitectureRecord(space=named, architecture=record.architecture)
+    return replace(record, space=of_same_id(source, record.space))
 
 
 def _labels(path: Path) -> list[str]:

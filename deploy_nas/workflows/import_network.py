@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError, UnknownSpaceError
 from deploy_nas.core.matching import Match, match_layers
+from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import known_spaces
 from deploy_nas.records.architecture import ArchitectureRecord
@@ -23,8 +24,10 @@ def import_network(
 
     Args:
         path: the file, or the folder it is in.
-        image_size: side of its images; ``None``: as given by the ``run.config`` beside it.
-        space: the only space to look in; ``None``: all of them.
+        image_size: side of its images; ``None``: as given by the file (``resolution``), or by the
+            ``run.config`` beside it.
+        space: the only space to look in; ``None``: all of them. Each is looked at with as many classes as the
+            network has.
 
     Raises:
         RecordError: a file that is not a net.config, is cut short, or is of an unknown family.
@@ -34,7 +37,7 @@ def import_network(
     """
     file = path / "net.config" if path.is_dir() else path
     config = load_net_config(file)
-    size = image_size if image_size is not None else _image_size_beside(file)
+    size = image_size or config.image_size or _image_size_beside(file)
     found, choices = find_space(config, size, [space] if space else None, str(file))
     architecture = found.decode(np.array([[0, *choices]]))[0] | {"image_size": size}
     try:
@@ -54,7 +57,8 @@ def find_space(
     layers = config.layers(image_size)
     nearest: tuple[Match, Space] | None = None
     for space in [space_named(i) for i in ids] if ids is not None else known_spaces():
-        match = match_layers(space, image_size, layers)
+        space = _of_classes(space, config.classes)
+        match = match_layers(space, image_size, layers, any_squeeze=config.squeeze_unknown)
         if match.choices is not None:
             return space, [int(c) for c in match.choices]
         if nearest is None or match.matched > nearest[0].matched:
@@ -68,6 +72,16 @@ def find_space(
         subject=where,
         hint="deploy-nas spaces lists them",
     )
+
+
+def _of_classes(space: Space, classes: int) -> Space:
+    """The space with that many classes; itself where it has them, or cannot have others."""
+    if space.classes == classes or space.base is not None:
+        return space
+    try:
+        return with_classes(space, classes)
+    except UnknownSpaceError:
+        return space
 
 
 def _image_size_beside(file: Path) -> int:

@@ -73,6 +73,7 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
             settings=header.settings,
             created=header.created,
             duration_s=content.duration_s,
+            conditions=header.conditions,
         )
     except (ArithmeticError, ValueError, LookupError) as error:  # of times that no device gives
         raise RecordError(f"no profile can be made of its times ({error})", subject=subject) from error

@@ -57,7 +57,11 @@ def contenders(plain: IntArray, bounded: IntArray, count: int) -> IntArray:
 def time_candidates(
     question: Question, rows: IntArray, weights: str | None, measuring: Say | None
 ) -> tuple[list[Candidate], bool]:
-    """Export and time each row; returns them most accurate first, and whether the user stopped the run."""
+    """Export and time each row; returns them most accurate first, and whether the user stopped the run.
+
+    Raises:
+        UnstableDeviceError: what was measured cannot be relied on, and the request does not allow that.
+    """
     from deploy_nas.deploy.export import export_onnx
     from deploy_nas.deploy.measuring import measure
 
@@ -78,6 +82,8 @@ def time_candidates(
                     seed=request.seed,
                 )
                 path.unlink()
+                if found.conditions is not None and not request.allow_unstable:
+                    found.conditions.check(f"candidate {number + 1}")
                 timed.append(Candidate(record=record, measured=_timed(found, request.budgets[LATENCY])))
                 if measuring is not None:
                     measuring(number + 1, len(rows), f"{found.latency_ms:.4g} ms")
@@ -93,6 +99,7 @@ def _timed(found: Measured, budget_ms: float) -> Timed:
         p50_ms=round(found.p50_ms, 6),
         p90_ms=round(found.p90_ms, 6),
         p99_ms=round(found.p99_ms, 6),
+        faults=found.faults,
     )
 
 

@@ -107,6 +107,7 @@ def profile_device(
             settings=timed.header.settings,
             created=timed.header.created,
             duration_s=timed.duration_s,
+            conditions=timed.header.conditions,
         )
         save_profile(check_readable(profile), request.output, force=request.force)
         made.append(profile)

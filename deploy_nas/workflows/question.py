@@ -199,7 +199,7 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
             )
         if not held.stable and not request.allow_unstable:
             raise UnstableDeviceError(
-                f"is unstable ({'; '.join(held.noise.faults)})",
+                f"is unstable ({'; '.join(held.faults)})",
                 subject=f"profile {held.id}",
                 hint="profile again on a quiet device, or use `allow_unstable`",
             )

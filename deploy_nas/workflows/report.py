@@ -252,6 +252,7 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
                 verdict,
                 speed=verified.speed if verified else None,
                 differences=verified.differences if verified else (),
+                faults=verified.faults if verified else (),
                 foreign=profile.id not in budgets,
             ),
             *top1_warnings(winner.top1, top1),

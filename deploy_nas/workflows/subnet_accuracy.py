@@ -124,7 +124,7 @@ def make_predictor(
         RecordError: the subnets are all alike.
     """
     net = supernets.build_supernet(space)
-    weights = supernets.load_weights(net, space, files.weights)
+    weights = supernets.load_weights(net, space, files.weights).sha256
     mirrored = SizedImages({size: with_mirrored(given) for size, given in validation.by_size.items()})
     evaluator = SubnetEvaluator(space, net, mirrored)
 
@@ -156,7 +156,7 @@ def make_predictor(
             promised = float(np.mean(percent(new.encoded) - new.top1_percent))
             log(f"best {more}: predicted minus measured {promised:+.2f} points on average")
         total += more
-    figures = fit_file(
+    fitted = fit_file(
         files.subnets,
         files.predictor,
         fit(total),
@@ -165,6 +165,9 @@ def make_predictor(
         force=True,
         log=log,
     )
+    figures = fitted.figures
+    if fitted.plot_fault:
+        log(f"no plot: {fitted.plot_fault}")
     if not settings.judged:
         return PredictorMade(held_out=figures)
     predictor = load_accuracy_predictor(space, files.predictor)

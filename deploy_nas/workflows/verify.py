@@ -23,11 +23,12 @@ from deploy_nas.deploy.top1 import classes_of, labels_of, measure_top1
 from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, check_budget, compare, promise_of
 from deploy_nas.device import machine
 from deploy_nas.device.check import CheckResult, logits_of
-from deploy_nas.device.measure import MeasureSettings, Progress
+from deploy_nas.device.measure import MeasureSettings, Progress, check_pace
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import Profile, load_profile
 
+_LEAST_PACE_MS = 0.001
 _TOLERANCE = 1e-3  # processors sum in different orders
 
 
@@ -44,6 +45,7 @@ class VerifyRequest:
             given.
         ssh_options: for ssh and scp alike.
         images: labelled images to measure top-1 on, here.
+        every_ms: measure at this pace too, a run every so many ms.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class VerifyRequest:
     target: str | None = None
     ssh_options: Sequence[str] = ()
     images: Path | None = None
+    every_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +101,7 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
 
     Raises:
         BudgetError: an invalid budget.
-        OptionError: images for a bundle.
+        OptionError: images for a bundle, or an invalid pace.
         RecordError: neither a model nor a bundle, cut short, or with a path outside the bundle.
         MismatchError: a file changed since it was verified, or a profile that does not fit.
         ProviderError: the prediction's execution provider is missing.
@@ -107,6 +110,8 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
         CheckFailedError: logits on the device that differ from those here.
     """
     check_budget(request.max_latency_ms)
+    if request.every_ms is not None:
+        check_pace(request.every_ms, least=_LEAST_PACE_MS)
     profile = load_profile(request.profile) if request.profile is not None else None
     models = _models(request.path, profile)
     if request.images is not None and is_bundle(request.path):
@@ -136,12 +141,14 @@ def verify_here(
     confidence: float | None = DEFAULT_CONFIDENCE,
     threads: int | None = None,
     seed: int = 0,
+    every_ms: float | None = None,
 ) -> Verification:
     """Measure one model on this machine under the conditions of its prediction, and compare.
 
     Args:
         model, profile, budget_ms, confidence, threads: see :func:`~deploy_nas.deploy.verify.promise_of`.
         seed: for drawing the input image.
+        every_ms: measure at this pace too, a run every so many ms.
 
     Raises:
         BudgetError, MismatchError: see there.
@@ -157,6 +164,7 @@ def verify_here(
         provider_options=promise.provider_options,
         profile=promise.timed_here,
         seed=seed,
+        every_ms=every_ms or 0.0,
     )
     found = machine.fingerprint(
         threads=used,
@@ -171,7 +179,13 @@ def verify_here(
 def _verified_here(
     model: ModelFile, profile: Profile | None, request: VerifyRequest, given: ImageSet | None
 ) -> Verified:
-    verification = verify_here(model, profile, budget_ms=request.max_latency_ms, threads=request.threads)
+    verification = verify_here(
+        model,
+        profile,
+        budget_ms=request.max_latency_ms,
+        threads=request.threads,
+        every_ms=request.every_ms,
+    )
     return Verified(
         name=model.subject,
         verification=verification,
@@ -212,7 +226,8 @@ def _run_there(
 ) -> CheckResult:
     promises = [promise_of(model, profile, threads=request.threads) for model in models]
     first = promises[0]  # models of one bundle, or of one profile, have the same provider
-    how = MeasureSettings(threads=max(promise.threads for promise in promises))
+    threads = max(promise.threads for promise in promises)
+    how = MeasureSettings(threads=threads, every_ms=request.every_ms or 0.0)
     kit = make_check_kit(
         {model.subject: model.data for model in models},
         how,

@@ -57,12 +57,13 @@ def test_options_reach_the_request(run, builds):
         *("--profile", "p.json", "--threads", 2, "--quick", "--test", "t", "--finetune-epochs", 0),
         *("--no-int8", "--max-accuracy-drop", 2, "--space", "ofa-mbv3-cifar10", "--minutes", 30),
         *("--validation", "v", "--image-sizes", "20,24", "--no-flip", "--seed", 5, "--force"),
+        "--allow-unstable",
     )
     (((request, _, _, commands), _),) = calls
     assert (request.output, request.budgets_ms) == (Path("out"), (8.0, 12.5))
     assert (request.profile, request.threads, request.quick) == (Path("p.json"), 2, True)
     assert (request.test, request.finetune_epochs, request.int8) == (Path("t"), 0.0, False)
-    assert (request.max_accuracy_drop, request.seed) == (2.0, 5)
+    assert (request.max_accuracy_drop, request.seed) == (2.0, 5) and request.allow_unstable
     training = request.training
     assert (training.images, training.output) == (Path("pictures"), Path("out/supernet"))
     assert (training.space, training.minutes, training.epochs) == ("ofa-mbv3-cifar10", 30.0, None)
@@ -77,7 +78,7 @@ def test_defaults(run, builds):
     (((request, *_), _),) = calls
     assert (request.output, request.budgets_ms, request.profile) == (Path("build"), (), None)
     assert (request.threads, request.quick, request.test, request.int8) == (1, False, None, True)
-    assert (request.finetune_epochs, request.max_accuracy_drop) == (4.0, 1.0)
+    assert (request.finetune_epochs, request.max_accuracy_drop) == (4.0, 1.0) and not request.allow_unstable
     assert request.training.output == Path("build/supernet")
 
 
@@ -107,6 +108,11 @@ def test_why_something_is_missing_is_said(run, builds):
     assert "fine-tuning not better, so not kept" in said
     builds(replace(RECORD, models=(FP32,), tuned=None))
     assert "fine-tuning" not in run("build", "pictures").stdout
+
+
+def test_files_that_were_measured_on_an_unstable_machine_are_named(run, builds):
+    builds(replace(RECORD, models=(FP32, replace(INT8, faults=("it was hot",)))))
+    assert "my out/8ms: best.int8.onnx: UNSTABLE: it was hot" in run("build", "pictures").stdout
 
 
 def test_any_missed_budget_exits_1(run, builds):

@@ -118,6 +118,7 @@ def test_every_option_reaches_the_request(run, exports, int8):
     run(
         *("export", "a.json", "-o", "x.onnx", "--weights", "w.pth", "--calibration-images", "c"),
         *("--calibration-limit", 9, "--keep-statistics", "--labels", "l.txt", "--dynamic-batch", "--int8"),
+        "--allow-unstable",
         *("--int8-for", "arm", "--images", "i", "--max-accuracy-drop", 2, "--seed", 4, "--force"),
     )
     (request,) = requests
@@ -125,7 +126,7 @@ def test_every_option_reaches_the_request(run, exports, int8):
     assert (request.calibration_images, request.calibration_limit) == (Path("c"), 9)
     assert request.keep_statistics and request.dynamic_batch and request.int8 and request.force
     assert (request.int8_for, request.images, request.max_accuracy_drop) == ("arm", Path("i"), 2.0)
-    assert request.seed == 4
+    assert request.seed == 4 and request.allow_unstable
 
 
 def test_untrained_and_recalibrated_weights_are_named(run, exports):

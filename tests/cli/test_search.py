@@ -84,6 +84,9 @@ def test_timed_candidates_are_listed(run, profile, stand_in, found, record):
     stand_in(workflow, "search_file", found)
     rows = run("search", "--profile", profile, "--max-latency-ms", 1).stdout.splitlines()[-3:-1]
     assert [row.split()[-1] for row in rows] == ["MISSED", "kept"]
+    found.result.timed[0] = (record, Timed(latency_ms=0.4, within_budget=False, faults=("it was hot",)))
+    said = run("search", "--profile", profile, "--max-latency-ms", 1).stderr
+    assert "UNSTABLE: when candidates were timed: it was hot" in said
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 
 from deploy_nas.adapters.images import LeftOut, ReadingReport
 from deploy_nas.cli.verify import describe
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import CheckFailedError, OptionError
 from deploy_nas.core.fingerprint import Difference, Fingerprint
-from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.measured import Measured, Paced, Top1
 from deploy_nas.deploy.verify import Verification
 from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.workflows import verify as workflow
@@ -54,7 +55,7 @@ def test_options_reach_the_request(run, verifies):
 def test_measured_predicted_and_budget(run, verifies):
     verifies()
     assert run("verify", "m.onnx").stdout.splitlines() == [
-        "measured 0.5 ms (p50 0.52, p90 0.6, p99 0.9; 100 runs)",
+        "measured 0.5 ms (p50 0.52, p90 0.6, p99 0.9; 100 runs back to back)",
         "predicted 0.45 ms (-10.0%, at most 0.48 by its bound)",
         "budget 0.6 ms: kept",
     ]
@@ -111,6 +112,7 @@ def test_json(run, verifies):
     verifies(Verified(name="m.onnx", verification=FOUND, top1=TOP1))
     found = json.loads(run("verify", "m.onnx", "--json").stdout)
     assert found["measured"]["latency_ms"] == 0.5 and found["within_budget"] is True
+    assert found["stable"] is True
     assert found["error_percent"] == pytest.approx(-10) and found["certificate"] is None
     assert found["top1"]["percent"] == 90.0 and found["top1"]["skipped"] == ["x.png"]
     reading = {"used": 100, "left_out": 1, "turned": 3, "classes": 3, "model_classes": 10}
@@ -130,6 +132,25 @@ def test_notes():
     assert "note: it overflows" in said
     assert said[-1] == f"note: the profile is of another device or setup: {difference}"
     assert len(describe(replace(FOUND, speed=0.98)).splitlines()) == 3
+
+
+def test_a_disturbed_measurement_and_a_pace_are_said(run, verifies):
+    conditions = Conditions(busy=0.53, quota_cores=0.5)
+    paced = Paced(every_ms=50.0, p50_ms=0.75, p90_ms=0.81, runs=100)
+    measured = replace(MEASURED, conditions=conditions, paced=paced)
+    calls = verifies(Verified(name="m.onnx", verification=replace(FOUND, measured=measured)))
+    said = run("verify", "m.onnx", "--every-ms", 50).stdout.splitlines()
+    assert calls[0][0][0].every_ms == 50.0
+    fault = "a CPU quota of 0.5 cores stops 1 thread again and again: runs had it 53% of the time"
+    assert said[1:3] == [
+        f"UNSTABLE: {fault}",
+        "a run every 50 ms: median 0.75 ms, p90 0.81 ms (100 runs); "
+        "prediction and budget are for back to back",
+    ]
+    assert said[-1] == "budget 0.6 ms: kept, as measured on an unstable machine"
+    found = json.loads(run("verify", "m.onnx", "--json").stdout)
+    assert found["stable"] is False and found["measured"]["conditions"]["faults"] == [fault]
+    assert found["measured"]["paced"]["p50_ms"] == 0.75
 
 
 def test_a_note_names_options(run, verifies):

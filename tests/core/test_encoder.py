@@ -145,3 +145,18 @@ def test_faults(space: Space) -> None:
         ArchEncoder(space, image_sizes=())
     with pytest.raises(ArchitectureError, match="ks"):
         ArchEncoder(space).mutate_arch({**space.smallest(), "ks": [3]}, 0.1)
+
+
+def test_a_sample_of_the_tutorial_keeps_its_keys() -> None:
+    space = get_space("ofa-mbv3-w1.2")
+    encoder = ArchEncoder(space, 0)
+    sample = {"wid": None, **space.smallest(160), "r": [160]}
+    del sample["image_size"]
+    encoder.mutate_resolution(sample, 1.0)
+    encoder.mutate_arch(sample, 1.0)
+    assert set(sample) == {"wid", "ks", "e", "d", "r"} and sample["r"][0] in space.profile_image_sizes
+    space.validate(sample)
+    both = {**space.smallest(160), "r": [160]}
+    encoder.mutate_resolution(both, 1.0)
+    encoder.mutate_arch(both, 1.0)
+    assert both["r"] == [both["image_size"]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deploy_nas.core.matching import match_layers
 from deploy_nas.core.space import Space
-from deploy_nas.core.spaces import known_spaces
+from deploy_nas.core.spaces import get_space, known_spaces
 
 
 @pytest.mark.parametrize("space", known_spaces(), ids=lambda space: space.id)
@@ -32,3 +34,18 @@ def test_the_first_layer_that_does_not_match_is_named() -> None:
     assert wrong.choices is None and (wrong.matched, wrong.slot) == (0, named[0][0])
     longer = match_layers(space, size, [*layers, layers[0]])
     assert longer.choices is None
+
+
+def test_the_width_of_squeeze_and_excitation_may_be_unknown() -> None:
+    space = get_space("mcunet-vww")
+    size = max(space.image_sizes)
+    layers = [layer for _, layer in space.layers(space.largest())]
+    other = [
+        replace(layer, ops=tuple(replace(op, mid_channels=2) if op.squeezes else op for op in layer.ops))
+        for layer in layers
+    ]
+    assert match_layers(space, size, other).choices is None
+    found = match_layers(space, size, other, any_squeeze=True).choices
+    assert found is not None and np.array_equal(
+        found, space.canonical(space.encode([space.largest()]))[0, 1:]
+    )

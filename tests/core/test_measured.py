@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.measured import Measured, Top1, latency_of
+from deploy_nas.core.measured import Measured, Paced, Top1, latency_of
 from deploy_nas.core.reading import Reading
 
 POINTS = [1.0, 2.0, 3.0, 4.0, 5.0]
+TIMES = Measured.of(POINTS, runs=50)
 
 
 def test_latency_is_the_lower_quartile() -> None:
@@ -43,3 +46,16 @@ def test_top1_and_its_interval() -> None:
     assert Top1.from_json(Fields(top1.to_json(), "f")) == top1  # as files of before, without a reading
     read = replace(top1, reading=Reading(used=100, turned=3))
     assert Top1.from_json(Fields(read.to_json(), "f")) == read
+
+
+def test_files_of_before_have_the_share_of_the_processor_alone() -> None:
+    value = {**TIMES.to_json(), "busy": 0.5}
+    assert Measured.from_json(Fields(value, "f")).conditions == Conditions(busy=0.5)
+
+
+def test_a_pace_and_conditions_travel_along() -> None:
+    paced = Paced.of([0.5, 0.75, 0.75], 50.0)
+    assert paced == Paced(every_ms=50.0, p50_ms=0.75, p90_ms=0.75, runs=3)
+    found = replace(TIMES, paced=paced, conditions=Conditions(cores=(1,), busy=0.9))
+    assert Measured.from_json(Fields(json.loads(json.dumps(found.to_json())), "f")) == found
+    assert found.busy == 0.9 and TIMES.busy is None and TIMES.faults == ()

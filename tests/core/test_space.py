@@ -207,3 +207,16 @@ def test_another_space_is_named(space: Space) -> None:
 def test_what_is_no_dict_is_named(space: Space, value: Any) -> None:
     with pytest.raises(ArchitectureError, match="an architecture is a dict, not"):
         space.validate(value)
+
+
+def test_the_image_size_may_be_in_the_tutorials_key() -> None:
+    space = get_space("ofa-mbv3-w1.2")
+    ours = space.largest(192)
+    sample = {"wid": None, **{key: value for key, value in ours.items() if key != "image_size"}}
+    for size in ([192], (192,), 192, np.array([192])):
+        assert np.array_equal(space.encode([{**sample, "r": size}]), space.encode([ours]))
+    assert np.array_equal(space.encode([{**ours, "r": [192]}]), space.encode([ours]))
+    with pytest.raises(ArchitectureError, match=r"r: is 160, and image_size is 192"):
+        space.encode([{**ours, "r": [160]}])
+    with pytest.raises(ArchitectureError, match=r"image_size: must be one of .*, is \[160, 192\]"):
+        space.encode([{**sample, "r": [160, 192]}])

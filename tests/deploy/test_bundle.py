@@ -1,9 +1,15 @@
 """Bundles made of certified models, and opened again."""
 
 import json
+import os
+import runpy
 import shutil
+import sys
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.measured import Measured, Top1
@@ -145,3 +151,28 @@ def test_a_certificate_made_better_by_hand_is_refused(rewritten):
 def test_a_manifest_of_no_model_is_refused(rewritten):
     with pytest.raises(RecordError, match="does not name a model"):
         open_bundle(rewritten(lambda manifest: manifest.update(models=[])))
+
+
+def test_infer_runs_a_model_as_it_was_certified(certified, tmp_path, monkeypatch, capsys):
+    """A fake onnxruntime tells how its session was opened: with the certificate's threads and provider."""
+    make_bundle([certified()], tmp_path / "b")
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "red.png")
+    fake, opened = ModuleType("onnxruntime"), []
+
+    class Session:
+        def __init__(self, path, options, providers, provider_options):
+            opened.append((options.intra_op_num_threads, providers, provider_options))
+
+        def get_inputs(self):
+            return [SimpleNamespace(name="image")]
+
+        def run(self, outputs, feed):
+            return [np.arange(10.0)[None]]
+
+    fake.SessionOptions, fake.InferenceSession = SimpleNamespace, Session
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    monkeypatch.setattr(sys, "argv", ["infer.py", str(tmp_path / "red.png")])
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    runpy.run_path(str(tmp_path / "b/infer.py"), run_name="__main__")
+    assert opened == [(2, ["FastProvider"], [{}])] and os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    assert SPACE.labels[9] in capsys.readouterr().out

@@ -273,6 +273,39 @@ def test_the_embedded_space_takes_its_own_weights(tmp_path, monkeypatch, randomi
     np.testing.assert_allclose(run(report.path, x), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_tuned_subnets_own_checkpoint_is_exported(tmp_path, checkpoint, randomise, caplog, wrapped):
+    """As ``get_active_subnet`` gives it, trained further: no supernet has its tensors."""
+    net, _ = checkpoint(SMALL)
+    own = randomise(supernets.subnet(net, ARCHITECTURE), seed=8).eval()
+    state = own.state_dict()
+    if wrapped:
+        state = {"model": {f"module.{key}": value for key, value in state.items()}}
+    torch.save(state, tmp_path / "tuned.pth")
+    report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=tmp_path / "tuned.pth")
+    x = np.random.default_rng(0).standard_normal((1, 3, 28, 28)).astype(np.float32)
+    expected = supernets.forward(own, x)
+    np.testing.assert_allclose(run(report.path, x), expected, atol=1e-4 * max(1, np.abs(expected).max()))
+    taken = "weights of this subnet alone" + ("; 'model', prefix 'module.'" if wrapped else "")
+    assert report.weights.taken == taken and f"tuned.pth: took {taken}" in caplog.text
+    assert read_model(report.path).metadata.weights == report.weights
+    other = {**SMALL.largest(28), "space": SMALL.id}
+    with pytest.raises(WeightsError, match=r"does not fit .*; nor is it a checkpoint of this subnet alone: "):
+        export_onnx(other, tmp_path / "y.onnx", weights=tmp_path / "tuned.pth")
+    assert not (tmp_path / "y.onnx").exists()
+
+
+def test_a_subnets_checkpoint_of_other_classes_says_which_space_it_is_of(tmp_path, randomise):
+    own = get_space(f"{SMALL.id}@3")
+    net = randomise(supernets.build_supernet(own))
+    torch.save(supernets.subnet(net, ARCHITECTURE).state_dict(), tmp_path / "tuned.pth")
+    with pytest.raises(WeightsError, match=rf"it has 3 classes: name the space {own.id} \(`space`\)"):
+        export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=tmp_path / "tuned.pth")
+    architecture = {key: value for key, value in ARCHITECTURE.items() if key != "space"}
+    report = export_onnx(architecture, tmp_path / "x.onnx", weights=tmp_path / "tuned.pth", space=own)
+    assert report.space == own.id
+
+
 def test_pretrained_weights_are_downloaded(tmp_path, checkpoint, monkeypatch):
     _, source = checkpoint(SMALL)
     asked, seen = [], object()

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from deploy_nas.adapters.graphs import changed_graphs, graph_form
-from deploy_nas.core.errors import BudgetError, MismatchError
+from deploy_nas.core.conditions import Conditions
+from deploy_nas.core.errors import BudgetError, MismatchError, UnstableDeviceError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.core.spaces import embedded_space
@@ -231,3 +232,21 @@ def test_a_file_certified_says_so_in_the_next_verification(model):
     before, after = (onnx.load_from_string(m.data) for m in (one, again))
     del before.metadata_props[:], after.metadata_props[:]
     assert before == after
+
+
+def test_nothing_measured_on_an_unstable_machine_is_certified_unless_told(model, judging):
+    busy = replace(measured(2.0), conditions=Conditions(busy=0.53))
+    found = compare(model(), promise_of(model()), busy, DEVICE)
+    assert found.faults == ("other work took the processor: runs had it 53% of the time",)
+    with pytest.raises(UnstableDeviceError, match=r"m\.onnx: was measured on an unstable machine"):
+        certificate_of(model(), found)
+    told = certificate_of(model(), found, allow_unstable=True)
+    assert told.measured.faults == found.faults and told.to_json()["measured"]["conditions"]["faults"]
+
+
+def test_the_speed_is_judged_on_the_profiles_device_alone(model, made_profile):
+    profile = made_profile()
+    slow = replace(measured(2.0, 2.0 * profile.sentinel_ms), conditions=Conditions(speed=0.5))
+    promise = promise_of(model(), profile)
+    assert "0.50 of the speed" in compare(model(), promise, slow, profile.fingerprint).faults[0]
+    assert compare(model(), promise, slow, DEVICE).faults == ()

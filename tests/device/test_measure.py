@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deploy_nas.core.errors import RecordError
+from deploy_nas.core.errors import OptionError, RecordError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.measured import Paced
+from deploy_nas.device.machine import Pinning
 from deploy_nas.device.measure import (
     MeasureSettings,
     Sentinel,
@@ -95,3 +97,42 @@ def test_settings_round_trip_and_name_what_is_wrong():
     assert MeasureSettings.from_json(Fields(value, "kit")) == how
     with pytest.raises(RecordError, match="rounds"):
         MeasureSettings.from_json(Fields({**value, "rounds": 0}, "kit"))
+
+
+def test_a_measurement_knows_the_conditions_it_was_made_under(clock, fake_model, judging):
+    place = Pinning(pinned=True, cores=(0, 1), quota_cores=1.5)
+    sentinel = Sentinel(model=fake_model(1.25), quiet_ms=1.0)
+    found = measure_model(fake_model(2.0), QUICK, sentinel, pinning=place, clocks=clock.clocks).conditions
+    assert (found.cores, found.quota_cores, found.threads) == ((0, 1), 1.5, 1)
+    assert (found.busy, found.spread_percent, found.speed) == (1.0, 0.0, 0.8) and found.faults == ()
+
+
+def test_other_work_on_the_core_is_a_fault_unless_the_processor_waits_anyway(clock, fake_model, judging):
+    found = measure_model(fake_model(1.0, share=0.55), QUICK, clocks=clock.clocks)
+    assert found.busy == pytest.approx(0.55) and "other work" in found.faults[0]
+    accelerated = measure_model(fake_model(1.0, share=0.05), QUICK, waits=True, clocks=clock.clocks)
+    assert accelerated.busy is None and accelerated.faults == ()
+
+
+def test_bursts_that_do_not_agree_are_a_fault(clock, fake_model, judging):
+    found = measure_model(fake_model(stretch(1.5, 0.1, 9.0)), QUICK, clocks=clock.clocks)
+    assert found.conditions.spread_percent == pytest.approx(50.0) and "did not repeat" in found.faults[0]
+
+
+def test_a_pace_is_measured_beside_the_runs_back_to_back(clock, fake_model):
+    def colder(now):  # a run after a rest takes longer
+        rested, model.last = now - getattr(model, "last", now) > 0.01, now
+        return 0.75 if rested else 0.25
+
+    model = fake_model(colder)
+    found = measure_model(model, replace(QUICK, every_ms=50.0, pause_s=0.0), clocks=clock.clocks)
+    assert found.latency_ms == 0.25
+    assert found.paced == Paced(every_ms=50.0, p50_ms=0.75, p90_ms=0.75, runs=100)
+    assert np.diff(model.starts_s[-100:]) == pytest.approx(0.05)
+    assert measure_model(model, QUICK, clocks=clock.clocks).paced is None
+
+
+@pytest.mark.parametrize("every_ms", [-1.0, float("nan"), 1e9])
+def test_a_pace_that_cannot_be_waited_for_is_refused(every_ms, clock, fake_model):
+    with pytest.raises(OptionError, match="every_ms: must be above 0 and at most 60000"):
+        measure_model(fake_model(1.0), replace(QUICK, every_ms=every_ms), clocks=clock.clocks)

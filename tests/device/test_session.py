@@ -1,8 +1,14 @@
 """ONNX Runtime's sessions, beyond the contract of runtimes (test_runtime.py)."""
 
+import importlib
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from deploy_nas import device
 from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.spaces import get_space
@@ -43,3 +49,47 @@ def test_a_batch_of_any_size_and_graphs_as_written():
     (a,), (b,) = fused.run({"image": x}), written.run({"image": x})
     assert a.shape == (3, 10)
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+_TELEMETRY = """
+import sys
+
+class Finder:
+    seen = None
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            import os
+            Finder.seen = os.environ.get("ORT_DISABLE_TELEMETRY")
+
+sys.meta_path.insert(0, Finder())
+from deploy_nas.device.session import open_session
+open_session(open(sys.argv[1], "rb").read())
+print(Finder.seen)
+"""
+
+
+def test_no_telemetry_is_kept_or_sent(tmp_path, model_data):
+    """By the package and by a kit: nothing is written to the user's cache, where its database would be."""
+    from deploy_nas.adapters.kits import make_check_kit
+    from deploy_nas.device.measure import MeasureSettings
+
+    home, model, kit = tmp_path / "home", tmp_path / "m.onnx", tmp_path / "kit.pyz"
+    home.mkdir()
+    model.write_bytes(model_data())
+    kit.write_bytes(make_check_kit({"m": model_data()}, MeasureSettings(rounds=1, burst_ms=1.0, pause_s=0.0)))
+    unset = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment = {**unset, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    for command, said in (
+        ([sys.executable, "-c", _TELEMETRY, str(model)], "1"),
+        ([sys.executable, str(kit), "-o", str(tmp_path / "result")], ""),
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == said and not list(home.rglob("*"))
+
+
+def test_telemetry_that_the_user_wants_is_left_on(monkeypatch):
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    importlib.reload(device)
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"

@@ -41,3 +41,9 @@ def test_a_warm_up_lasts_as_long_as_asked(timed):
 def test_the_processor_share_is_told(clock, fake_model):
     timer = Timer(fake_model(1.0, share=0.5), np.random.default_rng(0), clock.clocks)
     assert timer.burst(BurstSettings(burst_ms=10.0, least_runs=5, warmup_runs=1)).busy == 0.5
+
+
+def test_a_run_that_takes_longer_than_its_pace_delays_the_next(clock, fake_model):
+    model = fake_model(20.0)
+    found = Timer(model, np.random.default_rng(0), clock.clocks).paced(10.0, 5)
+    assert list(found) == [20.0] * 5 and np.diff(model.starts_s[-4:]) == pytest.approx(0.02)

@@ -27,3 +27,18 @@ def test_rows_held_at_their_least_do_not_bias_networks():
     assert (table.row_ms >= 0.0999 * alone_ms).all()
     error = (counts @ table.row_ms + table.offset_ms[sizes]) / measured_ms - 1
     assert abs(error.mean()) < 0.002 and abs(error).max() < 0.02
+
+
+def test_an_offset_never_takes_back_most_of_the_smallest_network():
+    """As a noisy machine has it: networks that were timed in quicker moments than their layers."""
+    plan = make_plan(SPACE, quick=True)
+    layers = plan.rows
+    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
+    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
+    sizes = plan.fit[:, 0]
+    layers_ms = counts @ alone_ms
+    smallest_ms = np.array([layers_ms[sizes == s].min() for s in range(len(SPACE.image_sizes))])
+    measured_ms = layers_ms - 0.9 * smallest_ms[sizes]
+    table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms)
+    predicted = counts @ table.row_ms + table.offset_ms[sizes]
+    assert (predicted >= 0.4999 * (counts @ table.row_ms)).all() and (predicted > 0.0).all()

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import MismatchError, RecordError, VersionError
 from deploy_nas.core.measured import latency_of
 from deploy_nas.core.spaces import get_space
@@ -95,6 +96,14 @@ def test_a_device_that_is_slow_most_of_the_time_is_called_unstable(plan, run_fak
     _, bursts = run_fake(plan, impatient, fresh=True, speed=lambda s: 0.4 if int(s / beat) % 3 else 1.0)
     profile = profile_of(plan, bursts)
     assert not profile.stable
+
+
+def test_cores_and_quota_of_the_run_are_in_the_profile_and_judged(plan, run_fake, settings, fingerprint):
+    _, bursts = run_fake(plan)
+    run = {"fingerprint": fingerprint, "settings": settings, "created": "2026", "duration_s": 1.0}
+    half = make_profile(plan, bursts, conditions=Conditions(cores=(1,), quota_cores=0.5), **run)
+    assert (half.noise.cores, half.noise.quota_cores) == ((1,), 0.5)
+    assert "a CPU quota of 0.5 cores stops 1 thread" in half.faults[0] and not half.stable
 
 
 def test_local_sentinel_is_a_low_quantile_around():

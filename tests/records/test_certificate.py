@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.records.certificate import Agreement, Certificate, MeasuredOn
 
-MEASURED = Measured(latency_ms=2.0, p50_ms=2.1, p90_ms=2.2, p99_ms=2.3, runs=160, sentinel_ms=0.2, busy=0.99)
+CONDITIONS = Conditions(cores=(1,), busy=0.99, spread_percent=2.0)
+MEASURED = Measured(
+    latency_ms=2.0, p50_ms=2.1, p90_ms=2.2, p99_ms=2.3, runs=160, sentinel_ms=0.2, conditions=CONDITIONS
+)
 AGREEMENT = Agreement(reference="ofa's own subnet", inputs=2, largest_difference=1e-6, allowed=1e-4)
 MEASURED_ON = MeasuredOn(
     cpu="a processor",

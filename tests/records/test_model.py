@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, UnknownSpaceError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.measured import Measured, Top1
@@ -15,7 +16,10 @@ from deploy_nas.records.certificate import Agreement, Certificate, MeasuredOn
 from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance, Quantization, parse_model
 
 SPACE = embedded_space()
-MEASURED = Measured(latency_ms=2.0, p50_ms=2.1, p90_ms=2.2, p99_ms=2.3, runs=160, sentinel_ms=0.2, busy=0.99)
+CONDITIONS = Conditions(cores=(1,), busy=0.99, spread_percent=2.0)
+MEASURED = Measured(
+    latency_ms=2.0, p50_ms=2.1, p90_ms=2.2, p99_ms=2.3, runs=160, sentinel_ms=0.2, conditions=CONDITIONS
+)
 PROVENANCE = Provenance(source="w.pth", sha256="ab" * 32, trained=True, recalibrated=2000)
 PREPROCESSING = Preprocessing(image_size=24, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 AGREEMENT = Agreement(reference="ofa's own subnet", inputs=2, largest_difference=1e-6, allowed=1e-4)
@@ -75,7 +79,7 @@ def written(value):
 
 VALUES = [
     MEASURED,
-    replace(MEASURED, sentinel_ms=None, busy=None),
+    replace(MEASURED, sentinel_ms=None, conditions=None),
     Top1(right=6, images=8),
     Top1(right=1, images=3),
     PROVENANCE,

@@ -113,6 +113,23 @@ def test_a_block_without_shortcut_is_another_layer(load):
     assert load(without).layers(64)[1].key != load(PROXYLESS).layers(64)[1].key
 
 
+def test_mcunets_form(load):
+    """No feature mix, a first block without a depthwise convolution, and the image size in the file."""
+    fused = changed(PROXYLESS, "blocks", 0, "mobile_inverted_conv", no_dw=True)
+    fused["blocks"][0]["shortcut"] = None
+    config = load({
+        **fused,
+        "feature_mix_layer": None,
+        "classifier": {"in_features": 8, "out_features": 2},
+        "resolution": 48,
+    })  # fmt: skip
+    assert (config.image_size, config.classes, config.squeeze_unknown) == (48, 2, False)
+    _, block, tail = config.layers(48)
+    assert block.depthwise is None and (tail.in_channels, tail.out_channels) == (8, 2)
+    assert load(PROXYLESS).image_size is None
+    assert load({**PROXYLESS, "name": "MCUNets"}).squeeze_unknown
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [

@@ -149,6 +149,39 @@ def test_a_size_that_was_not_profiled_is_named(made_profile):
         profile.latency_ms(profile.space.encode([profile.space.smallest(20)]))
 
 
+def off_by(profile, *errors):
+    """The profile with held-out networks that take so much longer than predicted."""
+    pairs = [replace(profile.pairs[0], measured_ms=round(1.0 / (1.0 + e), 6)) for e in errors]
+    return replace(profile, pairs=tuple(pairs))
+
+
+def test_the_verdict_takes_the_validation_into_account(made_profile):
+    assert off_by(made_profile(), *[0.02] * 19, 0.15).stable
+    wrong = off_by(made_profile(), *[0.02] * 9, *[0.10] * 9, 0.35)
+    (said,) = wrong.faults
+    assert "predictions of 19 other networks are off by 7.5% on average (worst 35.0%)" in said
+    assert not wrong.stable and wrong.noise.faults == ()
+    (said,) = off_by(made_profile(), *[0.0] * 7, *[0.13] * 3).faults
+    assert "only 70% of its predictions of 10 other networks are within 10% (worst 13.0%)" in said
+    assert made_profile(faults=("hot",)).faults == ("hot",) and replace(made_profile(), pairs=()).stable
+
+
+def test_a_prediction_of_no_time_at_all_is_refused_with_a_word(made_profile):
+    profile = made_profile()
+    profile = replace(profile, offset_ms=(-9.0,) * len(profile.offset_ms))
+    small = profile.space.encode([profile.space.smallest()])
+    with pytest.raises(RecordError, match=r"predicts -\d.* ms for a network of \d+ px, which takes longer"):
+        profile.latency_ms(small)
+
+
+def test_cores_and_quota_of_the_run_are_kept_and_ids_of_before_hold(made_profile, tmp_path):
+    profile = made_profile()
+    assert {"cores", "quota_cores"}.isdisjoint(profile.to_json()["noise"])
+    held = replace(profile, noise=replace(profile.noise, cores=(0,), quota_cores=1.5))
+    save_profile(held, tmp_path / "p.json")
+    assert load_profile(tmp_path / "p.json").noise == held.noise and held.id != profile.id
+
+
 # -- resealed by a hostile hand -------------------------------------------------------------------
 
 
@@ -166,7 +199,7 @@ def resealed(value):
         (lambda v: v["rows"][0].update(p90_ms=10**400), "'p90_ms' must be a finite number"),
         (lambda v: v["rows"][0].update(runs=10**30), "'runs' must be a whole number of 64 bits"),
         (lambda v: v.update(offset_ms=[-1e9] * len(v["image_sizes"])), "must be a number of at most"),
-        (lambda v: v.update(offset_ms=[-1e6] * len(v["image_sizes"])), "'offset_ms' cannot be right"),
+        (lambda v: v.update(offset_ms=[-1e6] * len(v["image_sizes"])), "which takes longer"),
         (lambda v: v.update(sentinel_ms=1e300), "'sentinel_ms' must be a number of at most"),
         (lambda v: v["noise"].update(busy=1e300), "'busy' must be a number of at most"),
         (lambda v: v.update(image_sizes=[10**30] * len(v["image_sizes"])), "image_sizes"),

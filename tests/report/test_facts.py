@@ -103,6 +103,11 @@ def test_what_must_be_read_first(made_profile):
     assert said[4].endswith("threads: profiled 1, here 4; graphs: of another time.")
 
 
+def test_a_disturbed_measurement_is_warned_of(made_profile):
+    said = warnings_about(made_profile(), "kept", faults=("it was hot", "it was late"))
+    assert said == ["The measurement was disturbed: it was hot; it was late."]
+
+
 def test_an_imported_profile_is_warned_of_and_not_called_unstable(made_profile):
     (said,) = warnings_about(replace(made_profile(faults=("unvalidated",)), imported=TABLE), "")
     assert "was imported" in said and "no bound" in said

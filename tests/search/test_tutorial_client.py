@@ -1,6 +1,7 @@
 """A client as a notebook has it, written against OFA's tutorial interface, and a whole search with it.
 
-It uses only ``get_efficiency``, ``satisfy_constraint``, ``predict_acc`` and ``arch_encoder``.
+It uses only ``get_efficiency``, ``satisfy_constraint``, ``predict_acc`` and ``arch_encoder``. OFA's own
+finders run with our predictors too, as they are.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
+from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.adapters.mlp import MLP
 from deploy_nas.core.space import Space
-from deploy_nas.search import AnalyticalEfficiencyPredictor, MeasuredEfficiencyPredictor
+from deploy_nas.core.spaces import get_space
+from deploy_nas.search import AnalyticalEfficiencyPredictor, EvolutionSearcher, MeasuredEfficiencyPredictor
 
 
 class NotebookSearch:
@@ -87,3 +93,70 @@ def test_a_notebook_searches_with_our_predictors(real: Space, fakes: SimpleNames
     figures = efficiency.get_efficiency(best[1])
     assert all(figures[name] <= bound for name, bound in constraint.items())
     real.validate(best[1])
+
+
+# -- OFA's own finders, as the package has them -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published() -> Space:
+    return get_space("ofa-mbv3-w1.2")
+
+
+def accuracy_for(space: Space) -> AccuracyPredictor:
+    """A predictor with weights of our own making."""
+    layout = feature_layout(space, WITH_TOTALS)
+    weight = np.linspace(0.0, 1.0, len(layout.columns), dtype=np.float32)[:, None]
+    mlp = MLP(members=(((weight, np.zeros(1, dtype=np.float32)),),))
+    return AccuracyPredictor(space=space, layout=layout, mlp=mlp)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_tutorials_finder_searches_with_our_predictors(
+    published: Space, fakes: SimpleNamespace, measured: bool
+) -> None:
+    """It draws samples with its own keys: ``r``, and ``wid`` of ``None``."""
+    from ofa.tutorial.evolution_finder import EvolutionFinder
+
+    random.seed(1)
+    np.random.seed(1)
+    accuracy = accuracy_for(published)
+    if measured:
+        efficiency = MeasuredEfficiencyPredictor(fakes.Profile(published, published.image_sizes))
+        kind, bound, figure = "note10", 15, "latency_ms"
+    else:
+        efficiency = AnalyticalEfficiencyPredictor(published)
+        kind, bound, figure = "flops", 450, "millionMACs"
+    finder = EvolutionFinder(kind, bound, efficiency, accuracy, population_size=20, max_time_budget=4)
+    history, (top1, sample, found) = finder.run_evolution_search()
+    assert set(sample) == {"wid", "ks", "e", "d", "r"}
+    assert history[-1] == top1 == accuracy.predict_acc([sample])[0]
+    assert found <= bound and found == efficiency.get_efficiency(sample)[figure]
+    published.validate(sample)
+    ours = {**{key: sample[key] for key in ("ks", "e", "d")}, "image_size": sample["r"][0]}
+    assert np.array_equal(published.encode([sample]), published.encode([ours]))
+
+
+@pytest.mark.slow
+def test_the_finder_of_ofas_package_searches_with_our_predictors(real: Space, fakes: SimpleNamespace) -> None:
+    from ofa.nas.search_algorithm import EvolutionFinder
+
+    random.seed(1)
+    np.random.seed(1)
+    efficiency = MeasuredEfficiencyPredictor(fakes.Profile(real, real.image_sizes))
+    bound = efficiency.predict_efficiency(real.largest(24)) * 0.75
+    finder = EvolutionFinder(efficiency, accuracy_for(real), population_size=20, max_time_budget=4)
+    history, (top1, sample, figures) = finder.run_evolution_search(bound)
+    assert history[-1] == top1 and figures["latency_ms"] <= bound
+    real.validate(sample)
+
+
+def test_our_searcher_takes_predictors_in_the_tutorials_spelling(real: Space, fakes: SimpleNamespace) -> None:
+    ours, accuracy = AnalyticalEfficiencyPredictor(real), fakes.Accuracy(real)
+    efficiency = SimpleNamespace(predict_efficiency=ours.predict_efficiency)
+    spelled = SimpleNamespace(predict_accuracy=accuracy.predict_acc, arch_encoder=accuracy.arch_encoder)
+    bound = ours.predict_efficiency(real.largest(24)) * 0.75
+    searcher = EvolutionSearcher(efficiency, spelled, seed=0, population_size=8, max_time_budget=2)
+    _, architecture, found = searcher.run_search(bound)
+    assert found == ours.predict_efficiency(architecture) <= bound

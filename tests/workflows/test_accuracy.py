@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from deploy_nas.accuracy.fit import FitSettings
+from deploy_nas.accuracy.heldout import HeldOut
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import OutputError, RecordError, WeightsError
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
+from deploy_nas.workflows import accuracy
 from deploy_nas.workflows.accuracy import CollectRequest, collect_accuracies, fit_file, promised_points
 
 SPACE = embedded_space()
+FIGURES = HeldOut(mae_points=0.5, rank_correlation=0.9, pairs=((80.0, 80.5),), spread_points=(0.0,))
 QUICK = FitSettings(hidden=(32,), taught=2000, epochs=10)
 
 
@@ -29,10 +32,27 @@ def data():
 @pytest.mark.slow
 def test_a_predictor_is_fitted_judged_saved_and_drawn(data, tmp_path):
     save_accuracy_data(data, tmp_path / "a.jsonl")
-    figures = fit_file(tmp_path / "a.jsonl", tmp_path / "a.onnx", QUICK, plot=tmp_path / "a.svg")
+    fitted = fit_file(tmp_path / "a.jsonl", tmp_path / "a.onnx", QUICK, plot=tmp_path / "a.svg")
+    figures = fitted.figures
+    assert fitted.plot == tmp_path / "a.svg" and not fitted.plot_fault
     assert figures.mae_points < 1.5 and figures.rank_correlation > 0.9
     assert load_accuracy_predictor(SPACE, str(tmp_path / "a.onnx")).space == SPACE
     assert f"{len(figures.pairs)} subnets held out" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_plot_that_fails_costs_nothing_else(data, tmp_path, monkeypatch):
+    save_accuracy_data(data, tmp_path / "a.jsonl")
+
+    def no_plot(*arguments, **options):
+        raise OutputError("could not be drawn (no such font)", subject="a.svg")
+
+    monkeypatch.setattr(accuracy, "plot_predictions", no_plot)
+    predictor = load_accuracy_predictor(SPACE, "embedded")
+    monkeypatch.setattr(accuracy, "fit_accuracy", lambda *a, **k: (predictor, FIGURES))
+    fitted = fit_file(tmp_path / "a.jsonl", tmp_path / "a.onnx", plot=tmp_path / "a.svg")
+    assert fitted.figures is FIGURES and fitted.plot is None
+    assert load_accuracy_predictor(SPACE, tmp_path / "a.onnx").space == SPACE
+    assert fitted.plot_fault == "a.svg: could not be drawn (no such font)"
 
 
 def test_nothing_is_fitted_where_a_file_would_be_lost(data, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from deploy_nas.adapters import graphs
-from deploy_nas.core.errors import MismatchError, ProviderError
+from deploy_nas.core.conditions import Conditions
+from deploy_nas.core.errors import MismatchError, ProviderError, UnstableDeviceError
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.spaces import embedded_space
@@ -83,8 +85,13 @@ def test_infer_runs_in_a_bare_environment(made, bare_python, tmp_path, pictures)
     Image.new("RGB", (30, 30), "white").save(white)
     given = [picture, pictures / "cat/0.png", deep, flat, clear, white, turned]
     command = [bare_python, folder / "infer.py", *given]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    unset = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment = {**unset, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*"))  # no telemetry of onnxruntime
     first = done.stdout.splitlines()[0].split()
     said = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()]
     assert said[2] == said[3]  # 16 bits are scaled to 8
@@ -176,3 +183,15 @@ def test_a_missed_budget_is_bundled_and_said(exported, tmp_path, monkeypatch):
     request, made = exported(latency_ms=0.2, budget_ms=1.0)
     found = bundle(request, made, tmp_path / "b").manifest
     assert found.shared.certificate.within_budget is False and not found.keeps_budgets
+
+
+def test_a_disturbed_measurement_is_certified_only_if_allowed(exported, tmp_path, monkeypatch, judging):
+    busy = replace(timed(), conditions=Conditions(busy=0.5))
+    monkeypatch.setattr(verifying, "measure", lambda data, **how: busy)
+    request, made = exported()
+    before = request.output.read_bytes()
+    with pytest.raises(UnstableDeviceError, match=r"a\.onnx: was measured on an unstable machine"):
+        bundle(request, made, tmp_path / "b")
+    assert not (tmp_path / "b").exists() and request.output.read_bytes() == before
+    found = bundle(replace(request, allow_unstable=True), made, tmp_path / "b").manifest
+    assert "other work" in found.shared.certificate.measured.faults[0]

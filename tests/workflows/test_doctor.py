@@ -15,6 +15,7 @@ def machine(monkeypatch):
     """``machine(load=..., governor=...)``: a machine with these readings."""
     quiet = {
         "cores": [0, 1],
+        "quota_cores": None,
         "cpu_features": ["avx2"],
         "cpu_model": "a cpu",
         "load_average": 0.1,
@@ -24,7 +25,8 @@ def machine(monkeypatch):
 
     def readings(**changed):
         for name, value in {**quiet, **changed}.items():
-            monkeypatch.setattr(doctor.machine, name, lambda value=value: value)
+            where = doctor.cores if name == "quota_cores" else doctor.machine
+            monkeypatch.setattr(where, name, lambda value=value: value)
 
     readings()
     return readings
@@ -45,6 +47,7 @@ def test_a_quiet_machine_is_ok(machine):
     ("changed", "what", "value", "advice"),
     [
         ({"cores": [0]}, "cores", "1", "every other process disturbs the timings"),
+        ({"quota_cores": 0.5}, "cores", "2, of which 0.5 by quota", "a CPU quota leaves 0.5"),
         ({"load_average": 1.5}, "load", "1.50", "stop other work"),
         ({"governor": "powersave"}, "governor", "powersave", "set it to performance"),
         ({"steal_fraction": 0.05}, "steal", "5.00%", "expect noise"),
@@ -58,6 +61,17 @@ def test_what_disturbs_timings_is_named(machine, changed, what, value, advice):
     machine(**changed)
     assert found()[what].value == value and advice in found()[what].advice
     assert {f.advice for f in examine() if f.what != what} == {OK}
+
+
+def test_a_quota_that_leaves_all_cores_is_none(machine):
+    machine(quota_cores=2.0)
+    assert found()["cores"].advice == OK
+
+
+def test_telemetry_that_somebody_wants_is_named(machine, monkeypatch):
+    assert found()["telemetry"].value == "off"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert found()["telemetry"].value == "on" and "ORT_DISABLE_TELEMETRY=1" in found()["telemetry"].advice
 
 
 def test_missing_packages_are_named(machine, monkeypatch):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from deploy_nas.core.errors import CheckFailedError, ImagesError, OptionError, OutputError
+from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.precision import INT8
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.spaces import embedded_space
@@ -160,3 +160,17 @@ def test_labels_come_a_line_each_and_may_have_a_byte_order_mark(request_, tmp_pa
 def test_any_batch_size(request_):
     export(replace(request_, weights="random", dynamic_batch=True))
     assert read_model(request_.output).batch is None
+
+
+def test_the_space_of_other_classes_may_be_named(request_, tmp_path):
+    """What was predicted is of the other classifier, and is left out."""
+    record = ArchitectureRecord(
+        space=SPACE, architecture=SPACE.smallest(24), predicted=Predicted(latency_ms=1.0)
+    )
+    save_architecture(record, request_.architecture, force=True)
+    own = f"{SPACE.id}@3"
+    done = export(replace(request_, space=own, weights="random"))
+    said = read_model(done.report.path).metadata
+    assert said.space.id == own and not said.predicted
+    with pytest.raises(MismatchError, match=r"is of space ofa-mbv3-w1\.0@3"):
+        export(replace(request_, space="ofa-mbv3-w1.0@3", weights="random", force=True))

@@ -77,6 +77,88 @@ def test_what_ofa_writes_comes_back(tmp_path, id):
         assert found == given
 
 
+def test_a_network_of_other_classes_is_of_the_space_with_as_many(tmp_path):
+    space = get_space("ofa-mbv3-w1.0")
+    net = supernets.build_supernet(get_space("ofa-mbv3-w1.0@7"))
+    architecture = space.sample(np.random.default_rng(2))
+    supernets.activate(net, architecture)
+    (tmp_path / "net.config").write_text(json.dumps(net.get_active_net_config(), default=str))
+    for asked in (None, "ofa-mbv3-w1.0", "ofa-mbv3-w1.0@7"):
+        record = import_network(tmp_path, image_size=architecture["image_size"], space=asked)
+        assert record.space.id == "ofa-mbv3-w1.0@7"
+    found, given = ([x.key for _, x in record.space.layers(a)] for a in (record.architecture, architecture))
+    assert found == given
+    with pytest.raises(MismatchError, match=r"the nearest, ofa-mbv3-w1\.0@3"):
+        import_network(tmp_path, image_size=224, space="ofa-mbv3-w1.0@3")
+
+
+def mcunet_config(space, architecture):
+    """As MCUNet's code writes a network: the file has the image size, not the width of squeezing."""
+    (_, stem), (_, first), *blocks, (_, tail) = space.layers(architecture)
+
+    def plain(layer, number=0):
+        conv = layer.convs[number]
+        sides = {"in_channels": conv.in_channels, "out_channels": conv.out_channels}
+        return {
+            **sides,
+            "kernel_size": conv.kernel,
+            "stride": conv.stride,
+            "use_bn": True,
+            "act_func": "relu6",
+        }
+
+    def block(layer, **more):
+        depthwise = layer.depthwise
+        inner = {
+            "name": "MBInvertedConvLayer",
+            "in_channels": layer.in_channels,
+            "out_channels": layer.out_channels,
+            "kernel_size": layer.kernel,
+            "stride": layer.stride,
+            "expand_ratio": 1,
+            "mid_channels": depthwise.out_channels if depthwise else None,
+            "act_func": "relu6",
+            "use_se": layer.squeezes,
+            **more,
+        }
+        shortcut = {"name": "IdentityLayer", "in_channels": [1], "out_channels": [1]}
+        return {"mobile_inverted_conv": inner, "shortcut": shortcut if layer.residual else None}
+
+    return {
+        "name": "MCUNets",
+        "bn": {"momentum": 0.1, "eps": 0.001, "ws_eps": None},
+        "first_conv": plain(stem),
+        "blocks": [block(first, no_dw=True), *(block(layer) for _, layer in blocks)],
+        "feature_mix_layer": plain(tail),
+        "classifier": {"in_features": tail.convs[0].out_channels, "out_features": tail.out_channels},
+        "resolution": architecture["image_size"],
+    }
+
+
+@pytest.mark.parametrize("id", ["mcunet-vww", "mcunet-vww@10"])
+def test_mcunets_form_is_read(tmp_path, id):
+    space = get_space(id)
+    for architecture in (space.smallest(), space.sample(np.random.default_rng(3)), space.largest()):
+        (tmp_path / "net.config").write_text(json.dumps(mcunet_config(space, architecture)))
+        record = import_network(tmp_path)
+        assert record.space.id == id and record.image_size == architecture["image_size"]
+        found, given = ([x.key for _, x in space.layers(a)] for a in (record.architecture, architecture))
+        assert found == given
+
+
+def test_a_published_mcunet_is_read_and_the_nearest_space_named(tmp_path):
+    """They have no feature mix, and no space offers that."""
+    config = mcunet_config(get_space("mcunet-vww"), get_space("mcunet-vww").smallest())
+    last = config["blocks"][-1]["mobile_inverted_conv"]["out_channels"]
+    head = {"in_features": last, "out_features": 1000}
+    config |= {"name": "ProxylessNASNets", "feature_mix_layer": None, "classifier": head}
+    (tmp_path / "net.config").write_text(json.dumps(config))
+    with pytest.raises(
+        MismatchError, match="is not a network of any known space; the nearest, mcunet-vww@1000"
+    ):
+        import_network(tmp_path)
+
+
 def test_faults_are_named(published, tmp_path):
     source = json.loads((published / MOBILE / "net.config").read_text())
     file = tmp_path / "net.config"

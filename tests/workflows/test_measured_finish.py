@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deploy_nas.core.errors import BudgetMissedError, OptionError, WeightsError
+from deploy_nas.core.conditions import Conditions
+from deploy_nas.core.errors import BudgetMissedError, OptionError, UnstableDeviceError, WeightsError
+from deploy_nas.core.fields import Fields
+from deploy_nas.core.measured import Measured
 from deploy_nas.device import machine
 from deploy_nas.records.profile import Imported
 from deploy_nas.records.result import Candidate, Timed, load_result
@@ -137,7 +140,6 @@ def test_ctrl_c_while_timing_keeps_what_was_timed(here, monkeypatch):
     """Export and measurement are faked; the second is stopped."""
     from pathlib import Path
 
-    from deploy_nas.core.measured import Measured
     from deploy_nas.deploy import export, measuring
 
     times, asked = iter([0.3]), []
@@ -160,3 +162,22 @@ def test_ctrl_c_while_timing_keeps_what_was_timed(here, monkeypatch):
     ]
     assert told == [(1, 2, "0.3 ms")] and asked[0]["profile"] is here
     assert asked[0]["provider"] == here.fingerprint.provider
+
+
+def test_candidates_timed_on_an_unstable_machine_need_a_word(here, monkeypatch, judging):
+    from pathlib import Path
+
+    from deploy_nas.deploy import export, measuring
+
+    times = {"latency_ms": 0.3, "p50_ms": 0.4, "p90_ms": 0.5, "p99_ms": 0.6, "runs": 9}
+    disturbed = Measured(**times, conditions=Conditions(busy=0.5))
+    monkeypatch.setattr(export, "export_onnx", lambda architecture, path, **_: Path(path).write_bytes(b""))
+    monkeypatch.setattr(measuring, "measure", lambda data, **how: disturbed)
+    request = SearchRequest(budgets={LATENCY: 0.4})
+    rows = here.space.encode([here.space.smallest(24)])
+    with pytest.raises(UnstableDeviceError, match="candidate 1: was measured on an unstable machine"):
+        measured_finish.time_candidates(ask(here, predictor_for(here, None), request), rows, None, None)
+    question = ask(here, predictor_for(here, None), replace(request, allow_unstable=True))
+    (timed,), _ = measured_finish.time_candidates(question, rows, None, None)
+    assert timed.measured.faults == disturbed.faults
+    assert Timed.from_json(Fields(timed.measured.to_json(), "f")) == timed.measured

@@ -9,15 +9,32 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import connection
+from multiprocessing import connection, spawn
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from deploy_nas.adapters.pools.port import Item, Result
 from deploy_nas.core.errors import DeployNASError, OptionError
+
+# Ctrl-C reaches every process, and the run ends its workers. Modules are looked for as the run does.
+_BOOT = """\
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+import sys
+from multiprocessing.connection import Connection
+pipe = Connection(int(sys.argv[1]))
+sys.path[:] = pipe.recv()
+from deploy_nas.adapters.pools.processes import serve
+serve(pipe)
+"""
+_OWN_FOLDER = str(Path(__file__).resolve().parents[3])
+_LAST_WORDS_S = 2.0
 
 Outcome = tuple[DeployNASError | str | None, Any]
 
@@ -25,7 +42,8 @@ Outcome = tuple[DeployNASError | str | None, Any]
 class ProcessPool:
     """A pool of worker processes.
 
-    ``make`` and its items are pickled: a function of a module, or a dataclass with ``__call__``.
+    ``make`` and its items are pickled: a function of a module, or a dataclass with ``__call__``. They
+    cannot be of the script that runs, which workers do not import.
 
     Args:
         workers: number of processes.
@@ -41,58 +59,83 @@ class ProcessPool:
         self, make: Callable[[], Callable[[Item], Result]]
     ) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
         """Start the processes; arguments and errors as :class:`Pool` has them."""
-        # A worker forked from a process in which torch has threads could deadlock.
-        context = multiprocessing.get_context("spawn")
-        pipes: list[Connection] = []
-        processes = []
+        workers: list[_Worker] = []
         try:
             for _ in range(self.workers):
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, make), daemon=True)
-                process.start()
-                theirs.close()
-                pipes.append(ours)
-                processes.append(process)
-            for pipe in pipes:
-                _value(_receive(pipe))
-            yield lambda items: _run(pipes, items)
+                workers.append(_Worker(make))
+            for worker in workers:
+                _value(worker.receive())
+            yield lambda items: _run(workers, items)
         finally:
-            for process in processes:
-                process.terminate()
-            for pipe in pipes:
-                pipe.close()
-            for process in processes:
-                process.join()
+            for worker in workers:
+                worker.end()
 
 
-def _run(pipes: Sequence[Connection], items: Sequence[Any]) -> Iterator[Any]:
+class _Worker:
+    """A fresh Python that works on what comes through a pipe.
+
+    It does not run the caller's script, as a process of ``multiprocessing`` does: one without
+    ``if __name__ == "__main__"`` would begin again in every worker. Nor is it forked, since a process in
+    which torch has threads could deadlock.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = subprocess.Popen(  # noqa: S603 - this Python
+            [spawn.get_executable(), "-P", "-c", _BOOT, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        with suppress(OSError):  # it has died, which receiving reports
+            self.pipe.send([*sys.path, _OWN_FOLDER])
+            self.pipe.send(make)
+
+    def receive(self) -> Outcome:
+        """The outcome of an item, or that it died."""
+        try:
+            outcome: Outcome = self.pipe.recv()
+        except (EOFError, OSError):
+            return self._died(), None
+        return outcome
+
+    def _died(self) -> OptionError:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=_LAST_WORDS_S)
+        code = self.process.returncode
+        if code is not None and code >= 0:
+            why, hint = f"ended with exit code {code}", "what it printed says why"
+        else:
+            killed = code == -signal.SIGKILL
+            why = "was killed" if killed or code is None else f"died of signal {-code}"
+            hint = "it may have run out of memory: try fewer `workers`"
+        return OptionError(
+            f"a worker process {why}", subject="workers", hint=f"{hint}; what was measured is kept"
+        )
+
+    def end(self) -> None:
+        """Stop it at once."""
+        self.process.terminate()
+        self.pipe.close()
+        self.process.wait()
+
+
+def _run(workers: Sequence[_Worker], items: Sequence[Any]) -> Iterator[Any]:
+    by_pipe = {worker.pipe: worker for worker in workers}
     at_work: dict[Connection, int] = {}
     finished: dict[int, Outcome] = {}
     begun = 0
     for wanted in range(len(items)):
         while wanted not in finished:
-            for pipe in pipes:
+            for pipe in by_pipe:
                 if pipe not in at_work and begun < len(items):
                     with suppress(OSError):  # it has died, which receiving reports
                         pipe.send(items[begun])
                     at_work[pipe], begun = begun, begun + 1
             for pipe in [p for p in connection.wait(list(at_work)) if isinstance(p, Connection)]:
-                finished[at_work.pop(pipe)] = _receive(pipe)
+                finished[at_work.pop(pipe)] = by_pipe[pipe].receive()
         # A fault is raised in its turn, after the results before it were returned.
         yield _value(finished.pop(wanted))
-
-
-def _receive(pipe: Connection) -> Outcome:
-    try:
-        outcome: Outcome = pipe.recv()
-    except (EOFError, OSError):
-        ended = OptionError(
-            "a worker process died",
-            subject="workers",
-            hint="it may have run out of memory: try fewer `workers`; what was measured is kept",
-        )
-        return ended, None
-    return outcome
 
 
 def _value(outcome: Outcome) -> Any:
@@ -104,13 +147,10 @@ def _value(outcome: Outcome) -> Any:
     return value
 
 
-def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
-    """A worker: reports that it is ready, then processes items until the run ends."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process; the run terminates its workers
+def serve(pipe: Connection[Any, Any]) -> None:
+    """A worker: receives ``make``, reports that it is ready, then processes items until the run ends."""
     with suppress(EOFError, OSError):
-        fault, work = _attempt(make)
+        fault, work = _attempt(lambda: pipe.recv()())
         pipe.send((fault, None))
         while work is not None:
             pipe.send(_attempt(work, pipe.recv()))

@@ -23,6 +23,7 @@ from deploy_nas.adapters.supernets.checkpoints import (
     weights_notes,
 )
 from deploy_nas.adapters.supernets.folding import folded_weights
+from deploy_nas.adapters.supernets.host import usual_torch
 from deploy_nas.adapters.supernets.masking import Masked
 from deploy_nas.adapters.supernets.running import Images, forward, one_torch_thread, recalibrate
 
@@ -42,6 +43,7 @@ __all__ = [
     "subnet",
     "temporary_seed",
     "use_torch_activations",
+    "usual_torch",
     "weights_hash",
     "weights_notes",
 ]

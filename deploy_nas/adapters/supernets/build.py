@@ -8,6 +8,7 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from deploy_nas.adapters.supernets.host import usual_torch
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.space import Space
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _NOT_CHOICES = frozenset({"space", "image_size", "predicted"})
 
 
+@usual_torch()
 def build_supernet(space: Space, *, seed: int = 0) -> torch.nn.Module:
     """The space's supernet with random weights; the global torch generator keeps its state.
 
@@ -112,6 +114,7 @@ def activate(net: torch.nn.Module, architecture: Mapping[str, Any]) -> None:
     net.set_active_subnet(**chosen)  # type: ignore[operator]
 
 
+@usual_torch()
 def subnet(net: torch.nn.Module, architecture: Mapping[str, Any]) -> torch.nn.Module:
     """Extract a subnet (``get_active_subnet(preserve_weight=True)``) as a module in evaluation mode.
 

@@ -1,14 +1,17 @@
-"""Weights in files: checkpoints of ``ofa`` with any of its key names, and safetensors."""
+"""Weights in files: checkpoints of ``ofa`` with any of its key names, wrapped or not, and safetensors."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from deploy_nas.adapters.supernets.host import usual_torch
+from deploy_nas.adapters.supernets.wrappings import unwrapped
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.reader import open_regular, read_regular
 from deploy_nas.core.space import Space
@@ -31,30 +34,37 @@ _RENAMED = (
 )
 
 
-def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
-    """Copy a checkpoint into the supernet; every key and shape is checked before anything is copied.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """The sha256 of the bytes that were loaded, and what was wrapped around the weights; empty: nothing."""
+
+    sha256: str
+    wrapping: str = ""
+
+
+@usual_torch()
+def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> Loaded:
+    """Copy a checkpoint into a net; every key and shape is checked before anything is copied.
 
     Args:
-        net: as :func:`build_supernet` gives it.
+        net: as :func:`build_supernet` or :func:`subnet` gives it.
         space: for messages.
-        source: a ``.safetensors`` file, or a torch file holding a state dict or
-            ``{"state_dict": ...}`` (read with ``weights_only``), with the key names of the published
-            checkpoints or of the modules. float16 becomes float32. ``num_batches_tracked`` is not needed.
-            A net may have ``translated(state)``, which gives another module's tensors its own names.
-
-    Returns:
-        sha256 of the bytes that were loaded.
+        source: a ``.safetensors`` file, or a torch file (read with ``weights_only``) that holds a state dict,
+            wrapped as :mod:`wrappings` knows it, with the key names of the published checkpoints or of the
+            modules. float16 becomes float32. ``num_batches_tracked`` is not needed. A net may have
+            ``translated(state)``, which gives another module's tensors its own names.
 
     Raises:
-        WeightsError: unreadable, unsafe or truncated file, or the first key that does not fit.
+        WeightsError: unreadable, unsafe or truncated file, several sets of weights that fit, or the first key
+            that does not fit.
     """
     import torch
 
     path = Path(source)
     data = _read(path)
-    given = _state_dict(data, path)
-    if (translated := getattr(net, "translated", None)) is not None:
-        given = translated(given)
+    fit = _Fit(net)
+    given, wrapping = unwrapped(_value(data, path), str(path), fit.fits, fit.known)
+    given = fit.translated(given)
     own = {canonical_key(k): (k, v) for k, v in net.state_dict().items() if not k.endswith(_COUNTER)}
     found: dict[str, torch.Tensor] = {}
     for key, value in given.items():
@@ -81,9 +91,47 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> str:
     with torch.no_grad():
         for canonical, (_, tensor) in own.items():
             tensor.copy_(found[canonical])
-    return hashlib.sha256(data).hexdigest()
+    return Loaded(sha256=hashlib.sha256(data).hexdigest(), wrapping=wrapping)
 
 
+class _Fit:
+    """Whether a state dict is that of a net; in ``any_classes`` its classifier may be of other classes."""
+
+    def __init__(self, net: torch.nn.Module, *, any_classes: bool = False) -> None:
+        self.net = net
+        self.shapes = {
+            canonical_key(name): tuple(value.shape)
+            for name, value in net.state_dict().items()
+            if not name.endswith(_COUNTER)
+        }
+        self.free = canonical_key(f"{head_name(net)}.") if any_classes else None
+
+    def translated(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        translate: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None
+        translate = getattr(self.net, "translated", None)
+        return state if translate is None else translate(state)
+
+    def fits(self, state: dict[str, torch.Tensor]) -> bool:
+        """Whether it has the net's tensors, each in its shape, and no other."""
+        given = self._shapes(state)
+        return given.keys() == self.shapes.keys() and all(
+            shape == given[name] or (self.free is not None and name.startswith(self.free))
+            for name, shape in self.shapes.items()
+        )
+
+    def known(self, state: dict[str, torch.Tensor]) -> int:
+        """How many of the net's tensors it has."""
+        return len(self._shapes(state).keys() & self.shapes.keys())
+
+    def _shapes(self, state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+        return {
+            canonical_key(key): tuple(value.shape)
+            for key, value in self.translated(state).items()
+            if not key.endswith(_COUNTER)
+        }
+
+
+@usual_torch()
 def save_weights(
     net: torch.nn.Module,
     path: Path,
@@ -132,15 +180,15 @@ def weights_notes(path: Path) -> dict[str, str]:
         raise WeightsError("is not a safetensors file, or is cut short", subject=str(path)) from error
 
 
+@usual_torch()
 def stored_classes(net: torch.nn.Module, source: Path) -> int:
     """Number of classes of a checkpoint of this kind of supernet.
 
     Raises:
         WeightsError: an unreadable file, or one of another kind of net.
     """
-    state = _state_dict(_read(source), source)
-    if (translated := getattr(net, "translated", None)) is not None:
-        state = translated(state)
+    fit = _Fit(net, any_classes=True)
+    state = fit.translated(unwrapped(_value(_read(source), source), str(source), fit.fits, fit.known)[0])
     weight = canonical_key(f"{head_name(net)}.weight")
     for key, value in state.items():
         if canonical_key(key) == weight and value.ndim == 2:
@@ -182,7 +230,8 @@ def _read(path: Path) -> bytes:
         raise WeightsError(f"cannot be read ({error.strerror or error})", subject=str(path)) from error
 
 
-def _state_dict(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+def _value(data: bytes, path: Path) -> object:
+    """The value that a file holds, read without running any code of it."""
     import safetensors.torch
     import torch
 
@@ -190,24 +239,17 @@ def _state_dict(data: bytes, path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError("expands far beyond its size, as no checkpoint does", subject=str(path))
     try:
         if path.suffix == ".safetensors":
-            loaded: Any = safetensors.torch.load(data)
-        else:
-            with warnings.catch_warnings():  # about the pickle protocol: the error says enough
-                warnings.simplefilter("ignore")
-                loaded = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+            return safetensors.torch.load(data)
+        with warnings.catch_warnings():  # about the pickle protocol: the error says enough
+            warnings.simplefilter("ignore")
+            loaded: object = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch, pickle, zip and safetensors each raise their own types
         raise WeightsError(
             "is not a checkpoint, is cut short, or contains more than tensors; none of its code was run",
             subject=str(path),
             hint='save it as torch.save({"state_dict": net.state_dict()}) or as .safetensors',
         ) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not state:
-        raise WeightsError("contains no state dict", subject=str(path))
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise WeightsError(f"contains no state dict: {key!r} is not a tensor", subject=str(path))
-    return state
+    return loaded
 
 
 def canonical_key(key: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.adapters.supernets.host import usual_torch
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.layers import Activation, Conv, GlobalPool, Linear, Pool, SqueezeExcite
 from deploy_nas.core.space import Space
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@usual_torch()
 def folded_weights(
     space: Space, architecture: Mapping[str, Any], subnet: torch.nn.Module
 ) -> dict[str, NDArray[np.float32]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_nas.adapters.supernets.host import usual_torch
 from deploy_nas.core.errors import ImagesError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Images = NDArray[np.float32]
 
 
+@usual_torch()
 def forward(net: torch.nn.Module, images: Images) -> NDArray[np.float32]:
     """Logits float32 ``[b, classes]`` of float32 images ``[b, 3, s, s]``, in the net's current mode."""
     import torch
@@ -27,6 +29,7 @@ def forward(net: torch.nn.Module, images: Images) -> NDArray[np.float32]:
     return logits
 
 
+@usual_torch()
 def recalibrate(subnet: torch.nn.Module, batches: Iterable[Images]) -> int:
     """Estimate the batch-norm statistics again, in place; returns the number of images used.
 

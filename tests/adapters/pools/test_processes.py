@@ -38,6 +38,13 @@ class Worker:
 
 
 @dataclass(frozen=True)
+class Killed:
+    def __call__(self) -> Callable[[int], int]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@dataclass(frozen=True)
 class Unmade:
     def __call__(self) -> Callable[[int], int]:
         raise KeyError("no such thing")
@@ -60,9 +67,18 @@ def test_a_worker_that_dies_is_told() -> None:
     pool = ProcessPool(2)
     with (
         pool.open(Worker(deadly=1)) as run,
-        pytest.raises(OptionError, match=r"workers: .*a worker process died"),
+        pytest.raises(
+            OptionError, match=r"workers: .*a worker process ended with exit code 9; what it printed"
+        ),
     ):
         list(run(range(9)))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_may_have_lacked_memory() -> None:
+    pool = ProcessPool(1).open(Killed())
+    with pytest.raises(OptionError, match="a worker process was killed; it may have run out of memory"), pool:
+        pass
 
 
 def alive(pid: int) -> bool:
@@ -75,16 +91,18 @@ def alive(pid: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 @pytest.mark.slow
 def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
+    """The script has no ``if __name__ == "__main__"``: it must not begin again in its workers."""
+    (tmp_path / "making.py").write_text(
+        "import os\ndef work(item): return os.getpid()\ndef make(): return work\n"
+    )
     script = tmp_path / "run.py"
     script.write_text(
-        "import os, time\n"
+        "import time\n"
+        "import making\n"
         "from deploy_nas.adapters.pools import ProcessPool\n"
-        "def work(item): return os.getpid()\n"
-        "def make(): return work\n"
-        "if __name__ == '__main__':\n"
-        "    with ProcessPool(2).open(make) as run:\n"
-        "        print(*run(range(20)), flush=True)\n"
-        "        time.sleep(60)\n"
+        "with ProcessPool(2).open(making.make) as run:\n"
+        "    print(*run(range(20)), flush=True)\n"
+        "    time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
     workers = {int(pid) for pid in process.stdout.readline().split()}

@@ -45,8 +45,65 @@ def test_checkpoints_load(tmp_path, small, names, container):
     state = {k: v for k, v in state.items() if names == "own" or not k.endswith("num_batches_tracked")}
     torch.save({"state_dict": state, "epoch": 3} if container else state, path)
     net = supernets.build_supernet(SMALL, seed=9)
-    assert supernets.load_weights(net, SMALL, path) == supernets.weights_hash(path)
+    loaded = supernets.load_weights(net, SMALL, path)
+    assert loaded.sha256 == supernets.weights_hash(path)
+    assert not loaded.wrapping
     assert same_weights(net, small)
+
+
+def prefixed(state, prefix):
+    return {prefix + key: value for key, value in state.items()}
+
+
+def test_wrapped_checkpoints_load_and_the_wrapping_is_named(tmp_path, small):
+    state, averaged = dict(small.state_dict()), {k: v + 1 for k, v in small.state_dict().items()}
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    lightning = {**prefixed(state, "model."), "criterion.weight": torch.ones(10)}
+    forms = {
+        "prefix 'module.'": prefixed(state, "module."),
+        "prefix '_orig_mod.'": prefixed(state, "_orig_mod."),
+        "prefix 'module._orig_mod.'": prefixed(published(small, False), "module._orig_mod."),
+        "'model'": {"model": state, "optimizer": optimizer, "epoch": 3},
+        "'state_dict', prefix 'model.'": {
+            "state_dict": prefixed(state, "model."),
+            "epoch": 1,
+            "pytorch-lightning_version": "2.5.0",
+            "optimizer_states": [optimizer],
+            "hyper_parameters": {"lr": 0.1},
+        },
+        "'state_dict', prefix 'model.'; 'criterion.weight' left out": {"state_dict": lightning},
+        "'model'; 'model_ema', prefix 'module.' left out": {
+            "model": state,
+            "model_ema": prefixed(averaged, "module."),
+        },
+        "'state_dict'; 'state_dict_ema' left out": {"state_dict": state, "state_dict_ema": averaged},
+        "'state_dict', prefix 'model.'; 'state_dict', prefix 'ema_model.module.' left out": {
+            "state_dict": {**prefixed(averaged, "ema_model.module."), **prefixed(state, "model.")}
+        },
+        "'ema'": {"ema": state, "epoch": 3},
+    }  # fmt: skip
+    net = supernets.build_supernet(SMALL, seed=9)
+    blank = {key: value.clone() for key, value in net.state_dict().items()}
+    for named, value in forms.items():
+        torch.save(value, tmp_path / "net")
+        net.load_state_dict(blank)
+        assert supernets.load_weights(net, SMALL, tmp_path / "net").wrapping == named
+        assert same_weights(net, small), named
+    assert stored_classes(net, tmp_path / "net") == 10
+
+
+def test_of_two_that_fit_neither_is_taken(tmp_path, small):
+    state, other = dict(small.state_dict()), {k: v + 1 for k, v in small.state_dict().items()}
+    torch.save({"student": state, "teacher": other}, tmp_path / "two")
+    refused(
+        tmp_path / "two", "holds several state dicts that fit: 'student'; 'teacher'; save the one you mean"
+    )
+    torch.save(
+        {"state_dict": {**prefixed(state, "model."), **prefixed(other, "teacher.")}}, tmp_path / "both"
+    )
+    refused(tmp_path / "both", "'state_dict', prefix 'model.'; 'state_dict', prefix 'teacher.'")
+    torch.save({"model": {**prefixed(state, "module."), "module.extra": torch.ones(1)}}, tmp_path / "extra")
+    refused(tmp_path / "extra", "'extra' is not in that net")
 
 
 @pytest.mark.parametrize("id", ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2"])

@@ -42,7 +42,9 @@ def loaded(space: Space) -> torch.nn.Module:
     """The supernet with the published weights."""
     weights_of(space)
     net = supernets.build_supernet(space)
-    assert supernets.load_weights(net, space, space.default_weights.path) == space.default_weights.sha256
+    assert (
+        supernets.load_weights(net, space, space.default_weights.path).sha256 == space.default_weights.sha256
+    )
     return net.eval()
 
 
