@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import pickle
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import MismatchError, WeightsError
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import known_spaces
+from deploy_nas.records.files import read_bytes
+from deploy_nas.records.zips import holds_bomb
 
 _PLACE = "https://raw.githubusercontent.com/han-cai/files/master/ofa/"
 
@@ -106,8 +109,11 @@ def read_published(published: Published, layout: FeatureLayout, path: Path) -> M
     """
     import torch
 
+    data = read_bytes(path)
+    if holds_bomb(data):
+        raise WeightsError("expands far beyond its size", subject=str(path), hint="use the published file")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             "holds more than weights and is not loaded", subject=str(path), hint="use the published file"

@@ -35,6 +35,7 @@ _CORE_FILES = (
     "notices",
     "plan_arguments",
     "precision",
+    "reader",
     "reading",
     "seals",
     "settings",

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,14 @@ from typing import Any
 import yaml
 
 from deploy_nas.core.errors import RecordError
+from deploy_nas.core.reader import shown
 from deploy_nas.records.files import read_bytes
 
 _NAME = re.compile(r"(\d+)_lookup_table\.ya?ml")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MOST_BYTES = 8 * 1024 * 1024
+_MOST = 1e7  # ms, and runs: far above any layer's
+_HUGE = 1e300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,16 +63,33 @@ def read_ofa_tables(folder: Path) -> dict[int, TableFile]:
 
 
 def _read(path: Path) -> TableFile:
-    data = read_bytes(path)
+    data = read_bytes(path, _MOST_BYTES)
     try:
+        _check_plain(data)
         value = yaml.load(data, Loader=_LOADER)  # noqa: S506 - the C form of SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # its constructors raise several unrelated types, such as AttributeError
+        line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise RecordError(f"is not plain YAML, or cut short ({line})", subject=str(path)) from error
     if not isinstance(value, dict) or not value:
         raise RecordError("is not a latency table of OFA: it names no layers", subject=str(path))
-    timings = {str(key): _timing(entry, f"{path}: {key}") for key, entry in value.items()}
+    timings = {str(key): _timing(entry, f"{path}: {str(key)[:200]}") for key, entry in value.items()}
     return TableFile(path=path, sha256=hashlib.sha256(data).hexdigest(), timings=timings)
+
+
+def _check_plain(data: bytes) -> None:
+    """Raise ``ValueError`` for what a table never has, and what a small file can grow without limit by."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError("it has aliases")
+        if getattr(event, "tag", None) is not None:
+            raise ValueError("it has tags")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > 3:
+            raise ValueError("it is nested too deeply")
 
 
 def _timing(entry: Any, where: str) -> Timing:
@@ -78,11 +98,11 @@ def _timing(entry: Any, where: str) -> Timing:
     numbers = {}
     for name, default in (("mean", None), ("std", 0.0), ("count", 1)):
         number = entry.get(name, default)
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise RecordError(f"{name!r} must be a finite number, is {number!r}", subject=where)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not -_HUGE <= number <= _HUGE:
+            raise RecordError(f"{name!r} must be a finite number, is {shown(number)}", subject=where)
+        if number > _MOST:
+            raise RecordError(f"{name!r} must be at most {_MOST:g}, is {shown(number)}", subject=where)
         numbers[name] = number
     if numbers["mean"] <= 0 or numbers["std"] < 0 or numbers["count"] < 1:
-        raise RecordError(
-            f"mean and count must be positive, std not negative: {entry!r}"[:200], subject=where
-        )
+        raise RecordError(f"mean and count must be positive, std not negative: {shown(entry)}", subject=where)
     return Timing(mean_ms=float(numbers["mean"]), std_ms=float(numbers["std"]), count=int(numbers["count"]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy_nas.cli import numbers, show, train
+from deploy_nas.core.reader import shell_quoted
 from deploy_nas.report.facts import NOTABLE_SPEED
 from deploy_nas.training.memory import yield_cores
 
@@ -186,7 +186,7 @@ def summary(done: list[Built]) -> str:
     last = done[-1].folder
     lines += [
         "",
-        f"report, for your browser: {shlex.quote(str(last / 'report.html'))}",
-        f"for the device: {shlex.quote(str(last / 'bundle'))}, with infer.py",
+        f"report, for your browser: {shell_quoted(last / 'report.html')}",
+        f"for the device: {shell_quoted(last / 'bundle')}, with infer.py",
     ]
     return "\n".join([show.table(head, rows), *lines])

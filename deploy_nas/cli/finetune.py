@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
 from deploy_nas.cli import numbers, show
+from deploy_nas.core.reader import shell_quoted
 from deploy_nas.training.memory import yield_cores
 
 
@@ -94,8 +94,8 @@ def command(
         if done.weights is None:
             show.say("it did not become better: nothing was written, export it with the supernet's weights")
         else:
-            path, folder = shlex.quote(str(done.weights)), shlex.quote(str(space))
-            best = shlex.quote(str(architecture))
+            path, folder = shell_quoted(done.weights), shell_quoted(space)
+            best = shell_quoted(architecture)
             show.say(
                 f"wrote {done.weights}; next: deploy-nas export {best} --space {folder} --weights {path}"
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy_nas.cli import numbers, show
+from deploy_nas.core.reader import name_text
 
 if TYPE_CHECKING:
     from deploy_nas.records.profile import Profile
@@ -162,7 +163,7 @@ def import_ofa(folder: Path, output: Path | None, space: str | None, device: str
     """
     from deploy_nas.workflows.import_tables import import_ofa as workflow
 
-    name = device or folder.resolve().name
+    name = device or name_text(folder.resolve().name)
     path = output or Path(f"{name}.profile.json")
     profile = workflow(folder, path, space=space, device=name, force=force)
     show.say(summary(profile))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
 from deploy_nas.cli import numbers, show
+from deploy_nas.core.reader import shell_quoted
 
 
 @click.command("quickstart")
@@ -67,7 +67,7 @@ def command(
         show.say(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())
     show.say(f"\ntimes: {stages}")
-    folder = shlex.quote(str(done.folder))
+    folder = shell_quoted(done.folder)
     unstable = "" if done.profile.stable else " --allow-unstable"
     show.say(f"full report, for your browser: {folder}/report.html")
     show.say(

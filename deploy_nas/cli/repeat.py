@@ -10,6 +10,7 @@ from deploy_nas.core.figures import ANALYTICAL, LATENCY
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.reader import shell_quoted
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import Asked
@@ -26,7 +27,7 @@ def commands_to_repeat(
         paths: of "profile", "best", "model" and "report"; and of "space" (a trained supernet's folder) and
             "images", where there are any.
     """
-    quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
+    quoted = {name: shell_quoted(path) for name, path in paths.items()}
 
     def commands(record: ArchitectureRecord, profile: Profile, asked: Asked) -> list[str]:
         said, lines = record.predicted, []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import numbers
+from deploy_nas.core.reader import name_text
 
 if TYPE_CHECKING:
     from deploy_nas.adapters.images import ReadingReport
@@ -30,7 +31,7 @@ def plain(text: object) -> str:
 
     What profiles, devices and other packages say could otherwise move the cursor, hide lines, or more.
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), name_text(str(text)))
 
 
 def one_line(text: object) -> str:

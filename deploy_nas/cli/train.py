@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import numbers, show
+from deploy_nas.core.reader import shell_quoted
 from deploy_nas.core.spaces import PHOTOGRAPHS
 from deploy_nas.training.memory import yield_cores
 
@@ -116,7 +116,7 @@ def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
         show.emit_json({"path": str(output), **done.record.to_json()})
         return
     show.say(summary(done))
-    folder = shlex.quote(str(output))
+    folder = shell_quoted(output)
     show.say(
         "\nnext:\n"
         f"  deploy-nas profile --space {folder} -o my.profile.json\n"

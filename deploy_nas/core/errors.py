@@ -26,6 +26,10 @@
 
 from __future__ import annotations
 
+from deploy_nas.core.reader import name_text
+
+_LONGEST = 4000
+
 
 class DeployNASError(Exception):
     """Root of the tree.
@@ -45,7 +49,11 @@ class DeployNASError(Exception):
 
     @staticmethod
     def worded(subject: str, message: str, hint: str) -> str:
-        """Subject, message and hint as one line."""
+        """Subject, message and hint as one line, each cut if a hostile file made it endless."""
+        subject, message, hint = (
+            name_text(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}...")
+            for part in (subject, message, hint)
+        )
         text = f"{subject}: {message}" if subject else message
         return f"{text}; {hint}" if hint else text
 

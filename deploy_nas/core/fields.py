@@ -10,8 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from deploy_nas.core.errors import RecordError, VersionError
+from deploy_nas.core.reader import shown, text_of
 
 JsonObject = Mapping[str, object]
+
+_LARGEST = 2**63 - 1
 
 
 class Fields:
@@ -32,8 +35,7 @@ class Fields:
         """The error for a key that is missing or is not ``wanted``, a noun phrase."""
         if key not in self.value:
             return RecordError(f"has no {key!r}", subject=self.where)
-        found = repr(self.value[key])
-        return RecordError(f"{key!r} must be {wanted}, is {found[:60]}", subject=self.where)
+        return RecordError(f"{key!r} must be {wanted}, is {shown(self.value[key])}", subject=self.where)
 
     def text(self, key: str) -> str:
         """A string."""
@@ -43,7 +45,7 @@ class Fields:
         return value
 
     def integer(self, key: str, least: int | None = None, most: int | None = None) -> int:
-        """A whole number, at least ``least`` and at most ``most``."""
+        """A whole number of 64 bits, at least ``least`` and at most ``most``."""
         value = self.value.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
             raise self.wrong(
@@ -51,15 +53,19 @@ class Fields:
             )
         if most is not None and value > most:
             raise self.wrong(key, f"a whole number of at most {most}")
+        if not -_LARGEST <= value <= _LARGEST:
+            raise self.wrong(key, "a whole number of 64 bits")
         return value
 
-    def number(self, key: str, *, positive: bool = False) -> float:
-        """A finite number."""
+    def number(self, key: str, *, positive: bool = False, most: float | None = None) -> float:
+        """A finite number, whose absolute value is at most ``most``."""
         value = self.value.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise self.wrong(key, "a finite number")
         if positive and value <= 0:
             raise self.wrong(key, "a positive number")
+        if most is not None and abs(value) > most:
+            raise self.wrong(key, f"a number of at most {most:g}")
         return float(value)
 
     def boolean(self, key: str) -> bool:
@@ -69,9 +75,10 @@ class Fields:
             raise self.wrong(key, "true or false")
         return value
 
-    def numbers(self, key: str, *, positive: bool = False) -> Sequence[float]:
-        """A list of finite numbers."""
-        return [self.at(key, i).number("value", positive=positive) for i in range(len(self.items(key)))]
+    def numbers(self, key: str, *, positive: bool = False, most: float | None = None) -> Sequence[float]:
+        """A list of finite numbers, whose absolute values are at most ``most``."""
+        count = len(self.items(key))
+        return [self.at(key, i).number("value", positive=positive, most=most) for i in range(count)]
 
     def integers(self, key: str) -> Sequence[int]:
         """A list of whole numbers."""
@@ -135,9 +142,9 @@ class Fields:
 
 
 def parse_json(data: bytes) -> object:
-    """Portable JSON; raises ``ValueError`` for NaN, infinity and lone surrogates."""
+    """Portable JSON in UTF-8; raises ``ValueError`` for NaN, infinity, lone surrogates, other encodings."""
     try:
-        text = data.decode("utf-8")
+        text = text_of(data)
         value: object = json.loads(text, parse_constant=_no_constant)
         if "\\ud" in text.lower():  # an escape may be a lone surrogate, which cannot be encoded again
             json.dumps(value, ensure_ascii=False).encode()

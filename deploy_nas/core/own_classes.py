@@ -17,7 +17,7 @@ from deploy_nas.core.space import Choice, Slot, Space
 MOST_CLASSES = 100_000
 
 _ID = re.compile(
-    r"(?P<base>[^@]+)@(?P<classes>[1-9][0-9]{0,5})(?:@(?P<sizes>[1-9][0-9]*(?:\+[1-9][0-9]*)*))?"
+    r"(?P<base>[^@]+)@(?P<classes>[1-9][0-9]{0,5})(?:@(?P<sizes>[1-9][0-9]{0,4}(?:\+[1-9][0-9]{0,4}){0,99}))?"
 )
 # Names of the argument that OFA's supernets, and those of this package, take the number of classes by.
 _ARGUMENTS = ("classes", "n_classes")

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.precision import FP32
 
+_MOST_NETWORKS = 10_000
+_MOST_SIZES = 100
+_LARGEST_SIDE = 10_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanArguments:
@@ -48,13 +52,20 @@ class PlanArguments:
 
     @classmethod
     def from_json(cls, fields: Fields) -> PlanArguments:
-        """From a file's object; raises :class:`RecordError` naming the key."""
+        """From a file's object; raises :class:`RecordError` naming the key.
+
+        The plan is made again from them, so they are bounded: no plan has 10,000 networks.
+        """
+        image_sizes = tuple(fields.integers("image_sizes"))
+        if not 1 <= len(image_sizes) <= _MOST_SIZES or not all(0 < s <= _LARGEST_SIDE for s in image_sizes):
+            raise fields.wrong("image_sizes", f"1 to {_MOST_SIZES} sides of 1 to {_LARGEST_SIDE} pixels")
+        most = _MOST_NETWORKS // len(image_sizes)
         return cls(
             space=fields.text("space"),
-            image_sizes=tuple(fields.integers("image_sizes")),
-            fit_per_size=fields.integer("fit_per_size", 0),
-            validation_per_size=fields.integer("validation_per_size", 0),
-            block_units=fields.integer("block_units", 1),
+            image_sizes=image_sizes,
+            fit_per_size=fields.integer("fit_per_size", 0, most),
+            validation_per_size=fields.integer("validation_per_size", 0, most),
+            block_units=fields.integer("block_units", 1, _MOST_NETWORKS),
             seed=fields.integer("seed", 0),
             precision=fields.optional_text("precision") or FP32,
             activations=fields.optional_text("activations") or "uint8",

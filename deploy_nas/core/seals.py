@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.notices import notice
+from deploy_nas.core.reader import json_text
 
 DIGEST, LINE = "digest", "line"
 UNSEALED = "was not written by this deploy-nas, or was edited since (it has no digest)"
@@ -30,7 +31,7 @@ _SHOWN, _MOST_MISSING = 5, 1_000_000
 def digest_of(value: JsonObject) -> str:
     """sha256 of an object's canonical JSON, without its own digest: 64 hexadecimal digits."""
     # Twice: whole numbers as keys and tuples have to be what a reader of the file gets.
-    content = json.loads(json.dumps({key: held for key, held in value.items() if key != DIGEST}))
+    content = json.loads(json_text({key: held for key, held in value.items() if key != DIGEST}))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -79,7 +80,7 @@ def sealed_line(value: JsonObject, number: int) -> bytes:
     """The object as a line of a file, the first of which has the number 1, with its number and digest."""
     numbered = {**value, LINE: number}
     whole = {**numbered, DIGEST: digest_of(numbered)[:_LINE_DIGITS]}
-    return json.dumps(whole, ensure_ascii=False).encode() + b"\n"
+    return json_text(whole).encode() + b"\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,10 +56,14 @@ class Settings:
             elif isinstance(one.default, str):
                 values[one.name] = given.text(one.name)
             elif isinstance(one.default, int):
-                values[one.name] = given.integer(one.name, 0 if one.name in _MAY_BE_ZERO else 1)
+                least = 0 if one.name in _MAY_BE_ZERO else 1
+                most = None if one.name == "seed" else _MOST
+                values[one.name] = given.integer(one.name, least, most)
             else:
-                values[one.name] = given.number(one.name)
+                values[one.name] = given.number(one.name, most=_LONGEST)
         return cls(**values)  # type: ignore[arg-type]
 
 
+_MOST = 10_000  # rounds, passes, threads: what no run has, and what a loop over it can afford
+_LONGEST = 1e9
 _MAY_BE_ZERO = frozenset({"extra_rounds", "seed", "warmup_runs"})

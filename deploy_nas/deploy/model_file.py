@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy_nas.adapters.graphs import Inspected, inspect_model, with_metadata
+from deploy_nas.adapters.graphs import Inspected, check_bounded, inspect_model, with_metadata
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.notices import notice
 from deploy_nas.core.precision import sums_exactly
@@ -95,7 +95,8 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         subject: names it in errors.
 
     Raises:
-        RecordError: not a model, cut short, or with invalid metadata; names the key.
+        RecordError: not a model, cut short, with invalid metadata (names the key), or with layers that may
+            run without end or without memory (``adapters.graphs.bounds``).
         MismatchError: not exported by deploy-nas, changed after it was certified, or with another input than
             its architecture takes.
     """
@@ -111,6 +112,8 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
     if certificate is not None:
         _check_certificate(certificate, found.graph_sha256, metadata_sha256, subject)
         held = held or certificate.metadata_sha256 is not None
+    batch = _checked_batch(found, metadata.image_size, subject)
+    check_bounded(data, subject)
     return ModelFile(
         data=data,
         subject=subject,
@@ -118,7 +121,7 @@ def parse_model_file(data: bytes, subject: str) -> ModelFile:
         graph_sha256=found.graph_sha256,
         metadata=metadata,
         metadata_sha256=metadata_sha256,
-        batch=_checked_batch(found, metadata.image_size, subject),
+        batch=batch,
         sealed=held,
     )
 

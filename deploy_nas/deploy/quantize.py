@@ -22,6 +22,7 @@ from deploy_nas.deploy.model_file import ModelFile, parse_model_file
 from deploy_nas.deploy.top1 import LabelledImages, measure_top1, predict
 from deploy_nas.device import machine
 from deploy_nas.device.measure import MeasureSettings
+from deploy_nas.device.memory import available_bytes
 from deploy_nas.device.session import open_session
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.model import Quantization
@@ -135,7 +136,7 @@ def quantize_model(
     Raises:
         MismatchError: the source is INT8 already.
         RecordError: its weights do not fit its architecture.
-        ImagesError: too few images, or of other classes than the model's.
+        ImagesError: too few images, more than memory has room for, or of other classes than the model's.
         UnstableDeviceError: the speeds cannot be relied on; nothing is written.
         CheckFailedError: INT8 is slower or loses more; nothing is written.
     """
@@ -152,6 +153,8 @@ def quantize_model(
         )
     order = np.random.default_rng(seed).permutation(count)[:_MOST_IMAGES]
     how = source.metadata.prepared_as(source.subject)
+    layers = source.metadata.space.layers(source.metadata.architecture)
+    check_memory(calibration_bytes(layers, len(order), how.image_size), available_bytes(), len(order))
     prepared = images.preprocess(calibration.images[order], how.image_size, how.mean, how.std)
     say("calibrating")
     said = source.metadata.predicted
@@ -265,9 +268,30 @@ def calibrate(
     return {name: (float(a), float(b)) for name, a, b in zip(tensors, low, high, strict=True)}
 
 
+def calibration_bytes(layers: graphs.NamedLayers, count: int, side: int) -> int:
+    """Memory that calibrating takes: the images as floats, and a batch's activations, twice."""
+    steps = [step for _, layer in layers for step in layer.all_steps]
+    elements = sum(step.op.out_channels * step.out_size**2 for step in steps)
+    return 4 * (count * 3 * side * side + 2 * _batch_of(count, side) * elements)
+
+
+def check_memory(needed_bytes: int, available_bytes: int | None, count: int) -> None:
+    """Raise :class:`ImagesError` if less is available; ``None``: the system does not say."""
+    if available_bytes is not None and needed_bytes > available_bytes:
+        raise ImagesError(
+            f"calibrating on {count} of them needs about {needed_bytes / 1e9:.1f} GB of memory, "
+            f"{available_bytes / 1e9:.1f} GB are free",
+            subject="calibration images",
+            hint=f"give fewer, at least {_LEAST_IMAGES}, or use a machine with more memory",
+        )
+
+
 def _batch(prepared: NDArray[np.float32]) -> int:
-    side = int(prepared.shape[-1])
-    return min(_BATCH, len(prepared), max(1, _BATCH_PIXELS // (side * side)))
+    return _batch_of(len(prepared), int(prepared.shape[-1]))
+
+
+def _batch_of(count: int, side: int) -> int:
+    return min(_BATCH, count, max(1, _BATCH_PIXELS // (side * side)))
 
 
 def compare_speed(

@@ -24,7 +24,7 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint, processor_wai
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.device import machine
-from deploy_nas.device.kit import read_entry, read_unit
+from deploy_nas.device.kit import read_entry, read_file, read_unit
 from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measure_model
 from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.runner import Unit
@@ -221,10 +221,10 @@ def check_models(
 
         sentinel = None
         if plan.sentinel is not None:
-            graph = archive.read(plan.sentinel.file)
+            graph = read_file(archive, plan.sentinel.file)
             sentinel = Sentinel(model=open_model(graph, plan.sentinel.unit), quiet_ms=plan.sentinel.quiet_ms)
         for name, packed in plan.models.items():
-            data = archive.read(packed.file)
+            data = read_file(archive, packed.file)
             if hashlib.sha256(data).hexdigest() != packed.sha256:
                 raise RecordError("is not the file that was packed", subject=name)
             model = open_model(data)

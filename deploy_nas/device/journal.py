@@ -2,7 +2,8 @@
 
 However a run ends (Ctrl-C, a kill), it leaves whole lines and at most one incomplete line, which is dropped
 when the file is read. The next run of the same plan goes on from there. Each line carries its number and a
-digest: a line that was damaged or edited is left out with a notice, and its burst is timed again.
+digest: a line that was damaged or edited is left out with a notice, and its burst is timed again. A journal
+that is removed or cut while its run goes on is written again, whole.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.locks import lock
 from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.reader import MOST_JSON_BYTES, read_regular, shown
 from deploy_nas.core.seals import LEFT_OUT, check_seal, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.timing import Burst
@@ -34,6 +36,8 @@ Bursts = dict[tuple[str, int], tuple[Burst, float]]
 """Burst, and the sentinel's latency just before it in ms, by unit and round, in order of time."""
 
 _LONGEST = 1e7
+_MOST_ROUNDS = 1_000_000
+_SAVED = ".saved"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,8 +138,10 @@ class Journal:
         self.bursts: Bursts = {}
         self.duration_s = 0.0
         self._last_line = 1
+        self._content = bytearray()  # of the file, as it must be
         self._since = time.monotonic()
         self._file = _locked(path, wait_s)
+        self._place = os.fstat(self._file.fileno())
         try:
             if fresh:
                 self._file.truncate(0)
@@ -149,9 +155,11 @@ class Journal:
     def _begin(self) -> None:
         """Read the file and go on after its last whole line, or write the header."""
         if self.path.stat().st_size == 0:
+            JournalHeader.from_json(Fields(self.header.to_json(), str(self.path)))  # as it will be read
             self._append(json.dumps(self.header.to_json(), separators=(",", ":")).encode() + b"\n")
             return
-        found = read_journal(self.path)
+        data = _read(self.path)
+        found = parse_journal(data, str(self.path))
         self.bursts, self.duration_s = found.bursts, found.duration_s
         self._last_line = found.last_line
         if differing := self.header.differs_from(found.header):
@@ -162,6 +170,7 @@ class Journal:
             )
         self.header = found.header
         self._file.truncate(found.whole_bytes)
+        self._content = bytearray(data[: found.whole_bytes])
 
     def _take(self, lines: bytes) -> None:
         """Begin with the lines of a finished run, if it is the same run."""
@@ -174,9 +183,40 @@ class Journal:
         self._file.flush()
 
     def _append(self, line: bytes) -> None:
+        self.keep()
         try:
             self._file.write(line)
             self._file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._content += line
+
+    def keep(self) -> None:
+        """Write the file again if it was removed or changed by anything but this run.
+
+        Raises:
+            OutputError: it cannot be written, or another file has its place: then all that was timed is in
+                a file beside it, which the error names.
+        """
+        try:
+            found = _stat(self.path)
+            if found is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                again = _locked(self.path, 0.0)
+                self._file.close()
+                self._file, self._place = again, os.fstat(again.fileno())
+            elif not os.path.samestat(found, self._place):
+                saved = self.path.with_name(self.path.name + _SAVED)
+                saved.write_bytes(self._content)
+                raise OutputError(
+                    "was replaced by another file while it was written",
+                    subject=str(self.path),
+                    hint=f"all that was timed is in {saved}: put it back, and the run goes on",
+                )
+            if found is None or found.st_size != len(self._content):
+                self._file.truncate(0)
+                self._file.write(self._content)
+                self._file.flush()
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -188,24 +228,32 @@ class Journal:
         )
 
     def add(self, unit: str, round_number: int, burst: Burst, sentinel_ms: float) -> None:
-        """Keep one burst; ``sentinel_ms`` is the sentinel's latency just before it."""
-        sentinel_ms = round(sentinel_ms, 6)
+        """Keep one burst; ``sentinel_ms`` is the sentinel's latency just before it.
+
+        Raises:
+            RecordError: a time that could not be read again; nothing is written.
+            OutputError: the file cannot be written.
+        """
         now = time.monotonic()
-        took_s, self._since = now - self._since, now
-        self.duration_s += took_s
-        self.bursts.pop((unit, round_number), None)  # timed again: the order is by time
-        self.bursts[unit, round_number] = (burst, sentinel_ms)
-        self._last_line += 1
+        took_s, self._since = min(now - self._since, _LONGEST / 2), now
         value: JsonObject = {
             "u": unit,
             "r": round_number,
             "n": burst.runs,
             "b": burst.busy,
-            "s": sentinel_ms,
+            "s": round(sentinel_ms, 6),
             "w": round(took_s, 4),
             "t": list(burst.points_ms),
         }
-        self._append(sealed_line(value, self._last_line))
+        try:
+            key, held, _ = _parse_burst(Fields(value, unit))
+        except (ValueError, RecordError) as error:
+            raise _untimed(unit, min(*burst.points_ms, sentinel_ms, _LONGEST)) from error
+        self._append(sealed_line(value, self._last_line + 1))
+        self._last_line += 1
+        self.duration_s += took_s
+        self.bursts.pop(key, None)  # timed again: the order is by time
+        self.bursts[key] = held
 
     def __enter__(self) -> Journal:
         return self
@@ -229,7 +277,7 @@ def _locked(path: Path, wait_s: float) -> IO[bytes]:
         try:
             file = path.open("a+b")
         except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
+            raise OutputError(f"cannot be written ({error.strerror or error})", subject=str(path)) from error
         try:
             lock(file, path, wait_s)
             # A run that just ended may have removed the file that was locked here: then open the new one.
@@ -241,6 +289,13 @@ def _locked(path: Path, wait_s: float) -> IO[bytes]:
         file.close()
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 def read_journal(path: Path) -> JournalContent:
     """Read a journal; an incomplete last line is dropped.
 
@@ -249,11 +304,29 @@ def read_journal(path: Path) -> JournalContent:
         MismatchError: its first line was edited.
         VersionError: written by a newer deploy-nas.
     """
+    return parse_journal(_read(path), str(path))
+
+
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return read_regular(path, MOST_JSON_BYTES)
     except OSError as error:
-        raise RecordError(f"cannot be read ({error.strerror})", subject=str(path)) from error
-    return parse_journal(data, str(path))
+        raise RecordError(f"cannot be read ({error.strerror or error})", subject=str(path)) from error
+
+
+def _untimed(unit: str, least_ms: float) -> RecordError:
+    """The error for a burst whose times are no times."""
+    if least_ms > 0.0:
+        return RecordError(
+            "was timed, but with times that cannot be used",
+            subject=unit,
+            hint="what was timed before is kept",
+        )
+    return RecordError(
+        "took 0 ms: this device's clock is too coarse to time it",
+        subject=unit,
+        hint="what was timed before is kept; if it fails again, this device cannot be timed",
+    )
 
 
 def parse_journal(data: bytes, subject: str, *, finished: bool = False) -> JournalContent:
@@ -276,7 +349,9 @@ def parse_journal(data: bytes, subject: str, *, finished: bool = False) -> Journ
         ) from error
     version = header.value.get("version")
     if version not in (_UNSEALED_VERSION, VERSION):
-        raise VersionError(f"has format version {version}, this one reads up to {VERSION}", subject=subject)
+        raise VersionError(
+            f"has format version {shown(version)}, this one reads up to {VERSION}", subject=subject
+        )
     check_seal(header, required=version == VERSION, hint="remove it to start over")
     content = JournalHeader.from_json(header)
     bursts: Bursts = {}
@@ -285,22 +360,30 @@ def parse_journal(data: bytes, subject: str, *, finished: bool = False) -> Journ
     faults = list(found.faults)
     for number, fields in found.held:
         try:
-            points = tuple(fields.numbers("t", positive=True))
-            beside = fields.number("s", positive=True)
-            took_s = fields.optional_number("w") or 0.0
-            if not points or max(*points, beside, took_s) >= _LONGEST or took_s < 0.0:
-                raise ValueError
-            burst = Burst(runs=fields.integer("n", 1), points_ms=points, busy=fields.number("b"))
-            key = (fields.text("u"), fields.integer("r", 0))
+            key, held, took_s = _parse_burst(fields)
         except (ValueError, RecordError):
             faults.append(f"line {number} holds no burst{LEFT_OUT}")
             continue
         duration_s += took_s
         bursts.pop(key, None)
-        bursts[key] = (burst, beside)
+        bursts[key] = held
     if finished and faults:
         raise RecordError(faults[0].removesuffix(LEFT_OUT), subject=subject, hint="run the kit again")
     tell_faults(faults, subject)
     return JournalContent(
         header=content, bursts=bursts, whole_bytes=whole, duration_s=duration_s, last_line=found.last
     )
+
+
+def _parse_burst(fields: Fields) -> tuple[tuple[str, int], tuple[Burst, float], float]:
+    """Unit and round, the burst with the sentinel's ms, and the seconds it took; raises for anything else."""
+    points = tuple(fields.numbers("t", positive=True))
+    beside = fields.number("s", positive=True)
+    took_s = fields.optional_number("w") or 0.0
+    if not points or max(*points, beside, took_s) >= _LONGEST or took_s < 0.0:
+        raise ValueError
+    busy = fields.number("b")
+    if not 0.0 <= busy <= _LONGEST:
+        raise ValueError
+    burst = Burst(runs=fields.integer("n", 1, int(_LONGEST)), points_ms=points, busy=busy)
+    return (fields.text("u"), fields.integer("r", 0, _MOST_ROUNDS)), (burst, beside), took_s

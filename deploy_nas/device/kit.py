@@ -19,6 +19,7 @@ from deploy_nas.core.disk import write_whole
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.plan_arguments import PlanArguments
+from deploy_nas.core.reader import MOST_JSON_BYTES, read_regular
 from deploy_nas.core.seals import check_seal
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
@@ -53,18 +54,26 @@ class KitPlan:
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit; raises :class:`MismatchError` for another than the kit was made with."""
-        name = self._files[unit_id]
-        graph = self.archive.read(name)
+        name = self._files.get(unit_id, "")
+        graph = read_file(self.archive, name)
         if hashlib.sha256(graph).hexdigest() != self._digests.get(name):
             raise MismatchError("was changed since the kit was made", subject=name, hint=_AGAIN)
         return graph
 
 
+def read_file(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of a kit; raises :class:`RecordError` if it is missing or damaged."""
+    try:
+        return archive.read(name)
+    except Exception as error:  # zipfile and zlib raise several unrelated types for damaged data
+        raise RecordError("cannot be read from this kit", subject=name) from error
+
+
 def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:
     """A kit's description; raises :class:`RecordError` if it is missing, not JSON, or was edited."""
     try:
-        fields = Fields(parse_json(archive.read(name)), name)
-    except (KeyError, ValueError) as error:
+        fields = Fields(parse_json(read_file(archive, name)), name)
+    except ValueError as error:
         raise RecordError("cannot be read from this kit", subject=name) from error
     check_seal(fields, required=True, hint=_AGAIN)
     return fields
@@ -87,7 +96,7 @@ def digest(lines: bytes) -> str:
 
 def close_result(journal: Path, result: Path) -> None:
     """Write the result, the journal and its closing line, completely or not at all."""
-    lines = journal.read_bytes()
+    lines = read_regular(journal, MOST_JSON_BYTES)
     end = json.dumps({"end": lines.count(b"\n") - 1, "sha256": digest(lines)}).encode() + b"\n"
     write_whole(result, lines + end, replace=True)
 
@@ -99,7 +108,7 @@ def recent_lines(result: Path) -> bytes | None:
     """
     with contextlib.suppress(OSError, RecordError):
         if 0 <= time.time() - result.stat().st_mtime < _RECENT_S:
-            return split_result(result.read_bytes(), str(result))
+            return split_result(read_regular(result, MOST_JSON_BYTES), str(result))
     return None
 
 

@@ -81,6 +81,7 @@ def time_plan(
                 worker_cores=pinning.worker_cores,
                 runtime=runtime,
             ).run()
+            journal.keep()
             timed = JournalContent(
                 header=journal.header,
                 bursts=journal.bursts,

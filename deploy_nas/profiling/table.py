@@ -167,9 +167,10 @@ def make_profile(
     Raises:
         RecordError: a unit of the plan was never timed.
     """
+    begun = {unit for unit, number in bursts if number < settings.rounds}
     for block in plan.blocks:
         for unit in block:
-            if not any((unit.id, r) in bursts for r in range(settings.rounds)):
+            if unit.id not in begun:
                 raise RecordError(
                     "was never timed", subject=unit.id, hint="run the profile again: it goes on"
                 )

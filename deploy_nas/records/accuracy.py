@@ -20,6 +20,7 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
 from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.locks import lock
+from deploy_nas.core.reader import MOST_JSON_BYTES
 from deploy_nas.core.seals import check_format_sealed, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
@@ -92,7 +93,7 @@ def load_accuracy_data(path: Path) -> AccuracyData:
         MismatchError: the first line was edited.
         VersionError: a newer deploy-nas wrote it.
     """
-    return _parse(_complete(read_bytes(path)), str(path))[0]
+    return _parse(_complete(read_bytes(path, MOST_JSON_BYTES)), str(path))[0]
 
 
 def save_accuracy_data(data: AccuracyData, path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import zipfile
@@ -17,10 +16,12 @@ from deploy_nas.core.disk import put_folder, temporary_folder, write_whole
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError, VersionError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import check_format_sealed, sealed
 from deploy_nas.records.certificate import Certificate
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
 from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
+from deploy_nas.records.zips import expanded_bytes, is_bomb
 
 FORMAT = "deploy-nas bundle"
 VERSION = 2
@@ -135,8 +136,8 @@ def _is_ours(path: Path) -> bool:
     if not (path / MANIFEST).exists():
         return (path / _NEW).is_dir()
     try:
-        manifest = parse_json((path / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        manifest = parse_json(read_bytes(path / MANIFEST))
+    except (RecordError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
@@ -205,7 +206,7 @@ def write_bundle(
         for name, data in files.items()
     }
     whole = sealed({"format": FORMAT, "version": VERSION, **manifest.to_json(), "files": described})
-    text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    text = json_text(whole, indent=1).encode() + b"\n"
     if path.suffix.lower() == ".zip":
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -312,16 +313,25 @@ def _folder_files(path: Path) -> dict[str, bytes]:
         if len(found) == _MOST_FILES:
             raise RecordError("is not a bundle: it holds too many files", subject=str(path))
         found[entry.name] = read_bytes(entry)
+        if sum(map(len, found.values())) > _MOST_BYTES:
+            raise RecordError("is not a bundle: it is too large", subject=str(path))
     return found
 
 
 def _zip_files(path: Path) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+        packed = read_bytes(path)
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             infos = archive.infolist()
-            if len(infos) > _MOST_FILES or sum(info.file_size for info in infos) > _MOST_BYTES:
+            if len(infos) > _MOST_FILES or expanded_bytes(archive) > _MOST_BYTES:
                 raise RecordError("is not a bundle: it is too large", subject=str(path))
             _check_manifest_is_there([info.filename for info in infos], path)
+            if is_bomb(archive, len(packed)):
+                raise RecordError(
+                    f"would expand from {len(packed)} to {expanded_bytes(archive)} bytes, as no bundle does",
+                    subject=str(path),
+                    hint="do not trust this bundle",
+                )
             for info in infos:
                 _check_name(info.filename, str(path))
             if len({info.filename for info in infos}) < len(infos):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 from deploy_nas.core.disk import exists_already, unwritable, write_whole
 from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
-
-_MAX_JSON_BYTES = 256 * 1024 * 1024
+from deploy_nas.core.reader import MOST_BYTES, MOST_JSON_BYTES, json_text, read_regular
 
 
 def check_output(path: Path, *, force: bool = False) -> None:
@@ -54,16 +52,13 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
 
 def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) -> None:
     """Write a JSON object atomically; NaN and infinity are refused."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomic(path, text.encode() + b"\n", force=force)
+    write_atomic(path, json_text(value, indent=1).encode() + b"\n", force=force)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content; raises :class:`RecordError` naming it."""
+def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """A regular file's content; raises :class:`RecordError` naming it, also for one that is too large."""
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise RecordError("is too large for a file of deploy-nas", subject=str(path))
-        return path.read_bytes()
+        return read_regular(path, most_bytes)
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror or error})", subject=str(path)) from error
 
@@ -71,6 +66,6 @@ def read_bytes(path: Path) -> bytes:
 def read_json(path: Path) -> Fields:
     """The file's JSON object; raises :class:`RecordError` naming the file and the fault."""
     try:
-        return Fields(parse_json(read_bytes(path)), str(path))
+        return Fields(parse_json(read_bytes(path, MOST_JSON_BYTES)), str(path))
     except ValueError as error:
         raise RecordError(f"is not JSON, or is cut short ({error})", subject=str(path)) from error

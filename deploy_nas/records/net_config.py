@@ -138,7 +138,7 @@ def _mbconv(fields: Fields, chain: _Chain) -> None:
         chain.add(fields, _plain(chain, "mbconv", project, residual=fields.value.get("shortcut") is not None))
         return
     if conv.value.get("mid_channels") is None:
-        mid = round(in_channels * conv.number("expand_ratio", positive=True))
+        mid = round(in_channels * conv.number("expand_ratio", positive=True, most=1000))
     else:
         mid = conv.integer("mid_channels", 1)
     if conv.value.get("groups") is not None:
@@ -201,7 +201,7 @@ def _resnet(fields: Fields, image_size: int) -> list[Layer]:
         if block.integer("kernel_size") != 3 or block.text("downsample_mode") != "avgpool_conv":
             raise RecordError("is not a bottleneck of OFA's ResNet50-D", subject=block.where)
         if block.value.get("mid_channels") is None:
-            mid = make_divisible(round(out_channels * block.number("expand_ratio", positive=True)))
+            mid = make_divisible(round(out_channels * block.number("expand_ratio", positive=True, most=1000)))
         else:
             mid = block.integer("mid_channels", 1)
         layer = bottleneck(

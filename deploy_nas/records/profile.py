@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
-from deploy_nas.core.fields import Fields, check_format
+from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.fingerprint import Difference, Fingerprint
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import digest_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray, IntArray, Space
@@ -21,6 +22,8 @@ from deploy_nas.records.files import read_json, write_json
 
 FORMAT = "deploy-nas profile"
 VERSION = 2
+_MOST_MS = 1e7
+_MOST_PERCENT = 1e9
 _MEASURED_VERSION = 1  # the version of measured profiles, which use nothing newer
 MOST_MEAN_ERROR_PERCENT = 5.0
 LEAST_WITHIN_10_PERCENT = 80.0
@@ -334,6 +337,18 @@ def save_profile(profile: Profile, path: Path, *, force: bool = False) -> None:
     write_json(path, profile.to_json(), force=force)
 
 
+def check_readable(profile: Profile) -> Profile:
+    """The profile, made of times; raises :class:`RecordError` if it could not be read again once written."""
+    try:
+        written = parse_json(json_text(profile.to_json()).encode())
+        parse_profile(Fields(written, "profile"))
+    except (ValueError, RecordError) as error:
+        raise RecordError(
+            f"no profile can be made of these times ({error})", hint="nothing was written"
+        ) from error
+    return profile
+
+
 def load_profile(path: Path | str) -> Profile:
     """Read a profile.
 
@@ -342,15 +357,21 @@ def load_profile(path: Path | str) -> Profile:
             the key is named.
         VersionError: written by a newer deploy-nas.
     """
-    fields = read_json(Path(path))
+    return parse_profile(read_json(Path(path)))
+
+
+def parse_profile(fields: Fields) -> Profile:
+    """From a file's object; raises as :func:`load_profile`."""
     version = check_format(fields, FORMAT, VERSION)
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
         raise RecordError(
             "was edited or damaged: its id does not match its content",
-            subject=str(path),
+            subject=fields.where,
             hint="restore it, or profile again",
         )
+    for size in profile.image_sizes:  # raises for a time that no network takes
+        profile.latency_ms(profile.space.encode([profile.space.smallest(size), profile.space.largest(size)]))
     return profile
 
 
@@ -369,12 +390,12 @@ def _parse(fields: Fields) -> Profile:
     rows = tuple(
         Row(
             key=r.text("key"),
-            latency_ms=r.number("latency_ms", positive=True),
-            alone_ms=r.number("alone_ms", positive=True),
-            p50_ms=r.number("p50_ms", positive=True),
-            p90_ms=r.number("p90_ms", positive=True),
-            p99_ms=r.number("p99_ms", positive=True),
-            spread_percent=r.number("spread_percent"),
+            latency_ms=r.number("latency_ms", positive=True, most=_MOST_MS),
+            alone_ms=r.number("alone_ms", positive=True, most=_MOST_MS),
+            p50_ms=r.number("p50_ms", positive=True, most=_MOST_MS),
+            p90_ms=r.number("p90_ms", positive=True, most=_MOST_MS),
+            p99_ms=r.number("p99_ms", positive=True, most=_MOST_MS),
+            spread_percent=r.number("spread_percent", most=_MOST_PERCENT),
             runs=r.integer("runs", 1),
             stable=r.boolean("stable"),
             image_size=r.integer("image_size") if r.value.get("image_size") is not None else None,
@@ -384,33 +405,24 @@ def _parse(fields: Fields) -> Profile:
     imported = Imported.from_json(fields.fields("imported")) if "imported" in fields.value else None
     settings = fields.fields("settings")
     _check_rows(space, indices, rows, fields.where, by_size=imported is not None)
-    offset_ms = tuple(fields.numbers("offset_ms"))
+    offset_ms = tuple(fields.numbers("offset_ms", most=_MOST_MS))
     if len(offset_ms) != len(image_sizes):
         raise RecordError("'offset_ms' must have one number per image size", subject=fields.where)
-    pairs = tuple(
-        Pair(
-            image_size=p.integer("image_size", 1),
-            choices=tuple(p.integers("choices")),
-            predicted_ms=p.number("predicted_ms", positive=True),
-            measured_ms=p.number("measured_ms", positive=True),
-            moments_ms=tuple(p.numbers("moments_ms", positive=True)),
-        )
-        for p in fields.fields("validation").objects("pairs")
-    )
+    pairs = tuple(_pair(p) for p in fields.fields("validation").objects("pairs"))
     return Profile(
         space=space,
         image_sizes=image_sizes,
         fingerprint=Fingerprint.from_json(fields.fields("fingerprint")),
         settings=Settings.from_json(settings) if settings.value else None,
         created=fields.text("created"),
-        duration_s=fields.number("duration_s"),
+        duration_s=fields.number("duration_s", most=1e12),
         rows=rows,
         offset_ms=offset_ms,
-        sentinel_ms=fields.number("sentinel_ms", positive=True),
+        sentinel_ms=fields.number("sentinel_ms", positive=True, most=_MOST_MS),
         noise=Noise(
-            resolution_percent=noise.number("resolution_percent"),
-            drift_percent=noise.number("drift_percent"),
-            busy=noise.number("busy"),
+            resolution_percent=noise.number("resolution_percent", most=_MOST_PERCENT),
+            drift_percent=noise.number("drift_percent", most=_MOST_PERCENT),
+            busy=noise.number("busy", most=1e6),
             unstable_rows=noise.integer("unstable_rows", 0),
             faults=tuple(noise.texts("faults")),
             cores=tuple(noise.integers("cores")) if noise.holds("cores") else (),
@@ -419,6 +431,19 @@ def _parse(fields: Fields) -> Profile:
         pairs=pairs,
         imported=imported,
     )
+
+
+def _pair(fields: Fields) -> Pair:
+    pair = Pair(
+        image_size=fields.integer("image_size", 1),
+        choices=tuple(fields.integers("choices")),
+        predicted_ms=fields.number("predicted_ms", positive=True, most=_MOST_MS),
+        measured_ms=fields.number("measured_ms", positive=True, most=_MOST_MS),
+        moments_ms=tuple(fields.numbers("moments_ms", positive=True, most=_MOST_MS)),
+    )
+    if not pair.moments_ms:
+        raise fields.wrong("moments_ms", "a list of one or more times")
+    return pair
 
 
 def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool) -> None:

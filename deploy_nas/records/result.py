@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deploy_nas.core.errors import RecordError, VersionError
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST, check_format_sealed, digest_of
 from deploy_nas.core.space import Space
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_space
@@ -172,13 +172,9 @@ def save_result(result: SearchRecord, path: Path, *, force: bool = False) -> Non
         for c in result.candidates
     ]
     digest = digest_of({**head, "candidates": candidates})
-    lines = ",\n".join(map(_dump, candidates))
-    text = f'{_dump(head)[:-1]}, "candidates": [\n{lines}\n], "{DIGEST}": "{digest}"}}\n'
+    lines = ",\n".join(map(json_text, candidates))
+    text = f'{json_text(head)[:-1]}, "candidates": [\n{lines}\n], "{DIGEST}": "{digest}"}}\n'
     write_atomic(path, text.encode(), force=force)
-
-
-def _dump(value: Mapping[str, object]) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def load_result(path: Path) -> SearchRecord:

@@ -5,7 +5,7 @@ Zips are read in place and never extracted, so an entry's name is never used as 
 
 from __future__ import annotations
 
-import os
+import errno
 import stat
 import zipfile
 import zlib
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_nas.core.errors import ImagesError
+from deploy_nas.core.reader import name_text, open_regular
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 Parts = tuple[str, ...]
 
 _IGNORED = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _UTF8_FLAG = 0x800
 _UNICODE_PATH = 0x7075  # Info-ZIP's extra field: a name in UTF-8 beside one in another encoding
 
@@ -63,11 +63,13 @@ class _Folder(Source):
                 self.files.append((*parts, entry.name))
 
     def read(self, parts: Parts) -> bytes:
-        path = self.root.joinpath(*parts)
-        # Looked at before it is opened: opening a pipe waits for its writer, and a device may act on it.
-        _check_regular(path.stat().st_mode)
-        with os.fdopen(os.open(path, _READ), "rb") as file:
-            _check_regular(os.fstat(file.fileno()).st_mode)
+        try:
+            file = open_regular(self.root.joinpath(*parts))
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EISDIR):
+                raise ValueError("is not a regular file") from error
+            raise
+        with file:
             return _bounded(file.read(MAX_FILE_BYTES + 1))
 
 
@@ -159,9 +161,8 @@ def _check_text(name: str, root: Path) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        shown = os.fsencode(name).decode("ascii", "backslashreplace")
         raise ImagesError(
-            f"the name {shown!r} is not UTF-8", subject=str(root), hint="rename it in UTF-8"
+            f"the name {name_text(name)!r} is not UTF-8", subject=str(root), hint="rename it in UTF-8"
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from deploy_nas.core.errors import MismatchError, OutputError, RecordError
+from deploy_nas.core.reader import open_regular
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -41,8 +41,11 @@ def read_state(path: Path, origin: str, device: torch.device) -> dict[str, Any]:
         MismatchError: it is of another origin.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        with open_regular(path) as file:
+            state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError
+    except Exception as error:  # torch, pickle and zip each raise their own types
         raise RecordError(
             "is not a checkpoint, or is cut short", subject=str(path), hint="remove it to start over"
         ) from error

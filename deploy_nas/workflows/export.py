@@ -12,12 +12,15 @@ import numpy as np
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
 from deploy_nas.core.precision import INT8, THIS_PROCESSOR
+from deploy_nas.core.reader import text_of
 from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
 from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_model
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
 from deploy_nas.records.files import check_output, read_bytes
 from deploy_nas.records.supernet import is_supernet, of_same_id, space_named
+
+_MOST_LABEL_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,9 +153,9 @@ def _in_space(record: ArchitectureRecord, source: str | None) -> ArchitectureRec
 
 def _labels(path: Path) -> list[str]:
     try:
-        lines = read_bytes(path).decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise OptionError("is not text", subject=str(path)) from error
+        lines = text_of(read_bytes(path, _MOST_LABEL_BYTES)).split("\n")
+    except ValueError as error:
+        raise OptionError(f"is not text ({error})", subject=str(path)) from error
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from deploy_nas.adapters.tables import read_ofa_tables
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.reader import name_text
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.profiling.imported import Times, could_hold, imported_profile, missing_keys
 from deploy_nas.records.files import check_output
-from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
 
 
 def import_ofa(
@@ -44,11 +45,11 @@ def import_ofa(
     profile = imported_profile(
         get_space(space) if space else _space_of(tables, folder),
         tables,
-        device=device or folder.resolve().name,
+        device=device or name_text(folder.resolve().name),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files={file.path.name: file.sha256 for file in files.values()},
     )
-    save_profile(profile, output, force=force)
+    save_profile(check_readable(profile), output, force=force)
     return profile
 
 

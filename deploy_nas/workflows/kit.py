@@ -9,14 +9,16 @@ from pathlib import Path
 from deploy_nas.adapters.kits import make_kit
 from deploy_nas.adapters.targets import FRESH, KEEP, target_of
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
+from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.precision import processor_of
-from deploy_nas.device.journal import parse_journal
+from deploy_nas.core.reader import MOST_JSON_BYTES
+from deploy_nas.device.journal import Bursts, parse_journal
 from deploy_nas.device.kit import split_result
 from deploy_nas.device.measure import Progress
 from deploy_nas.profiling.plan import ProfilePlan, plan_of
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
-from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
 from deploy_nas.workflows.profile import ProfileRequest, plan_for, settings_for
 
 
@@ -54,27 +56,43 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
     header = content.header
     if header.arguments is None:
         raise RecordError("is a journal of this machine, not a kit's result", subject=subject)
+    _check_size(header.arguments, content.bursts, subject)
     plan = plan_of(header.arguments)
     if plan.id != header.plan:
         raise MismatchError(
             "is the result of another deploy-nas version's kit", subject=subject, hint="make a new kit"
         )
-    return make_profile(
-        plan,
-        content.bursts,
-        fingerprint=header.fingerprint,
-        settings=header.settings,
-        created=header.created,
-        duration_s=content.duration_s,
-        conditions=header.conditions,
-    )
+    planned = {unit.id for block in plan.blocks for unit in block}
+    if stray := next((unit for unit, _ in content.bursts if unit not in planned), None):
+        raise RecordError(f"holds a unit that is not in the plan: {stray[:80]}", subject=subject)
+    try:
+        return make_profile(
+            plan,
+            content.bursts,
+            fingerprint=header.fingerprint,
+            settings=header.settings,
+            created=header.created,
+            duration_s=content.duration_s,
+            conditions=header.conditions,
+        )
+    except (ArithmeticError, ValueError, LookupError) as error:  # of times that no device gives
+        raise RecordError(f"no profile can be made of its times ({error})", subject=subject) from error
+
+
+def _check_size(arguments: PlanArguments, bursts: Bursts, subject: str) -> None:
+    """Raise :class:`RecordError` for a plan that is far larger than what was timed, before it is made."""
+    asked = len(arguments.image_sizes) * (arguments.fit_per_size + arguments.validation_per_size)
+    timed = len({unit for unit, _ in bursts})
+    # A small space has fewer networks than were asked for.
+    if asked > 1000 + 10 * timed:
+        raise RecordError(f"asks for {asked} networks, but holds times of {timed} units", subject=subject)
 
 
 def import_result(result: Path, output: Path, *, force: bool = False) -> Profile:
     """Check a kit's result and write its profile."""
     check_output(output, force=force)
-    profile = profile_of_result(read_bytes(result), str(result))
-    save_profile(profile, output, force=force)
+    profile = profile_of_result(read_bytes(result, MOST_JSON_BYTES), str(result))
+    save_profile(check_readable(profile), output, force=force)
     return profile
 
 
@@ -102,6 +120,6 @@ def profile_target(
     name = f"{plan.id}-{request.threads}t"
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
     profile = profile_of_result(data, target)
-    save_profile(profile, request.output, force=request.force)
+    save_profile(check_readable(profile), request.output, force=request.force)
     device.remove_kit(name)
     return profile

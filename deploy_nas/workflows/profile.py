@@ -17,7 +17,7 @@ from deploy_nas.device.run import time_plan
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
-from deploy_nas.records.profile import Profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
 from deploy_nas.records.supernet import space_named
 
 
@@ -109,7 +109,7 @@ def profile_device(
             duration_s=timed.duration_s,
             conditions=timed.header.conditions,
         )
-        save_profile(profile, request.output, force=request.force)
+        save_profile(check_readable(profile), request.output, force=request.force)
         made.append(profile)
 
     time_plan(

@@ -16,6 +16,7 @@ from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionE
 from deploy_nas.core.figures import LATENCY as LATENCY_FIGURE
 from deploy_nas.core.figures import on_device
 from deploy_nas.core.predicted import Elsewhere, Predicted
+from deploy_nas.core.reader import name_text
 from deploy_nas.core.space import IntArray
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile, load_profile
@@ -278,7 +279,7 @@ def load_devices(
         )
     budgets: list[float | None] = [*max_latency_ms] or [None] * len(profiles)
     loaded = [load_profile(path) for path in profiles]
-    names = [path.name.removesuffix(".json").removesuffix(".profile") for path in profiles]
+    names = [name_text(path.name).removesuffix(".json").removesuffix(".profile") for path in profiles]
     others = [
         OtherDevice(profile=profile, name=name, max_latency_ms=budget)
         for profile, name, budget in zip(loaded[1:], names[1:], budgets[1:], strict=True)

@@ -13,6 +13,7 @@ import numpy as np
 import deploy_nas
 from deploy_nas.accuracy.predictor import AccuracyPredictor
 from deploy_nas.core.errors import MismatchError, OptionError
+from deploy_nas.core.reader import name_text
 from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.profile import Profile, load_profile
@@ -206,7 +207,7 @@ def write_report(
         if other is not None and other.space.id != space.id:
             raise MismatchError(f"is of space {other.space.id}, the profile of {space.id}", subject=name)
     said = commands(findings.record, findings.profile, findings.asked) if commands is not None else ()
-    write_atomic(output, render_report(report_data(findings, said)).encode(), force=force)
+    write_atomic(output, name_text(render_report(report_data(findings, said))).encode(), force=force)
 
 
 def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:

@@ -23,6 +23,7 @@ from deploy_nas.adapters.images import SizedImages, with_mirrored
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.records.accuracy import AccuracyData, load_accuracy_data
+from deploy_nas.records.files import read_bytes
 from deploy_nas.records.supernet import (
     PREDICTOR,
     SUBNETS,
@@ -170,7 +171,7 @@ def make_predictor(
     if not settings.judged:
         return PredictorMade(held_out=figures)
     predictor = load_accuracy_predictor(space, files.predictor)
-    name = hashlib.sha256(files.predictor.read_bytes()).hexdigest()[:12]
+    name = hashlib.sha256(read_bytes(files.predictor)).hexdigest()[:12]
     path = files.judged / f"best-{name}.jsonl"
     measure(path, settings.judged, settings.seed + len(settings.best) + 1, predictor.percent_encoded)
     data = load_accuracy_data(path)
@@ -217,7 +218,7 @@ def fit_predictor(
         space, files, images.validation, settings, log=log or (lambda line: None), on_subnet=on_subnet
     )
     record = load_supernet_record(folder)
-    digest = hashlib.sha256(files.predictor.read_bytes()).hexdigest()
+    digest = hashlib.sha256(read_bytes(files.predictor)).hexdigest()
     save_supernet(replace(record, predictor_sha256=digest), folder)
     return made
 

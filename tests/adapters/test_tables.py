@@ -48,9 +48,27 @@ def test_folders_without_tables_are_refused(tmp_path):
         (b"a: {mean: 0.0}", "a: mean and count must be positive"),
         (b"a: {mean: 1.0, std: -1.0}", "std not negative"),
         (b"a: {mean: 1.0, count: 0}", "mean and count must be positive"),
+        (b"a: {mean: 1.0, count: 1.0e+100}", "'count' must be at most"),
+        (b"a: {mean: 1" + b"0" * 400 + b"}", "'mean' must be a finite number"),
+        (b"a: {mean: 0x" + b"f" * 10_000 + b"}", "'mean' must be a finite number"),
+        (b"a: {mean: !!timestamp x}", "it has tags"),
+        (b"a: {mean: 2001-99-99}", "is not plain YAML"),
+        (b"a: &a {mean: 1}\nb: *a", "it has aliases"),
+        (b"a: [[[[[[[[1]]]]]]]]", "nested too deeply"),
+        (b"a: {mean: " + b"x" * 10**6 + b"}", "'mean' must be a finite number"),
     ],
 )
 def test_files_that_are_not_tables_are_refused(tmp_path, text, message):
     (tmp_path / "96_lookup_table.yaml").write_bytes(text)
-    with pytest.raises(RecordError, match=rf"96_lookup_table\.yaml: .*{message}|{message}"):
+    with pytest.raises(RecordError, match=rf"96_lookup_table\.yaml: .*{message}|{message}") as caught:
         read_ofa_tables(tmp_path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_an_alias_bomb_is_refused_before_it_is_expanded(tmp_path):
+    lines = ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (tmp_path / "96_lookup_table.yaml").write_text("\n".join(lines))
+    with pytest.raises(RecordError, match="it has aliases") as caught:
+        read_ofa_tables(tmp_path)
+    assert len(str(caught.value)) < 1000

@@ -1,6 +1,9 @@
 """``deploy-nas report``: files to a request, and the commands that repeat it."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.workflows import report as workflow
@@ -56,3 +59,18 @@ def test_errors(run, stand_in):
     assert run("report", "a.json", "--profile", "p", code=2).stderr == "error: front: is of another space\n"
     assert "--profile" in run("report", "a.json", code=2).stderr
     assert "is not a file" in run("report", ".", "--profile", "p", code=2).stderr
+
+
+def test_a_folder_whose_name_is_not_utf8(run, profile, architecture, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    for path in (profile, architecture):
+        path.rename(folder / path.name)
+    given = [folder / architecture.name, "--profile", folder / profile.name]
+    assert run("report", *given).stdout.endswith("caf\\xe9/a.html\n")
+    page = (folder / "a.html").read_text(encoding="utf-8")
+    assert "--profile $&#39;" in page and r"caf\xe9/p.profile.json&#39;" in page
+    assert "caf\\xe9/gone: cannot be read" in run("report", folder / "gone", *given[1:], code=2).stderr

@@ -20,7 +20,7 @@ from deploy_nas.core.errors import (
 )
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.predicted import Predicted
-from deploy_nas.core.spaces import embedded_space
+from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import quantize
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.model_file import parse_model_file, read_model
@@ -188,3 +188,15 @@ def test_what_is_printed_as_json(exported, tmp_path, faster):
     assert (value["sha256"], value["size_bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
     assert value["calibrated"] == value["scheme"]["calibration_images"] == 60
     assert value["speedup"] == 2.0 and value["drop_points"] is None and value["int8_top1"] is None
+
+
+def test_memory_is_looked_at_before_images_are_calibrated_on(exported, tmp_path, monkeypatch):
+    layers = get_space("efficientnet-lite0").layers(get_space("efficientnet-lite0").largest(224))
+    needed = quantize.calibration_bytes(layers, 500, 224)
+    assert 500e6 < needed < 2e9 and quantize.calibration_bytes(layers, 20, 224) < needed
+    quantize.check_memory(needed, None, 500)
+    quantize.check_memory(needed, needed, 500)
+    monkeypatch.setattr(quantize, "available_bytes", lambda: 1_000_000)
+    with pytest.raises(ImagesError, match=r"on 60 of them needs about .* 0\.0 GB are free; give fewer"):
+        quantize_model(exported, tmp_path / "x.int8.onnx", noise())
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """The journal: what a cut, damaged, foreign or shared file does to a run."""
 
 import json
+import os
 import threading
 import warnings
 from dataclasses import asdict, replace
@@ -265,3 +266,113 @@ def test_an_empty_journal_begins_with_a_finished_runs_lines_if_they_are_its_own(
         assert not read_journal(tmp_path / name).bursts
     with Journal(tmp_path / "same", HEADER, earlier=lambda: b"not asked") as journal:
         assert ("a", 0) in journal.bursts
+
+
+# -- what is written can be read, and stays -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("points", "sentinel_ms"),
+    [((0.0, 1.0), 0.5), ((1.0,), 0.0), ((1.0,), 1e-9), ((2e7,), 0.5), ((1.0,), 2e7)],
+)
+def test_a_time_that_could_not_be_read_again_is_refused_and_costs_nothing(tmp_path, points, sentinel_ms):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+        with pytest.raises(RecordError, match=r"b: .*timed before is kept"):
+            journal.add("b", 0, replace(BURST, points_ms=points), sentinel_ms)
+        assert list(journal.bursts) == [("a", 0)]
+        journal.add("c", 0, BURST, 0.5)
+    assert list(read_journal(path).bursts) == [("a", 0), ("c", 0)]
+
+
+def test_a_coarse_clock_is_named(tmp_path):
+    with Journal(tmp_path / "j", HEADER) as journal, pytest.raises(RecordError, match="clock is too coarse"):
+        journal.add("b", 0, replace(BURST, points_ms=(0.0,)), 0.5)
+
+
+def test_a_header_that_could_not_be_read_again_is_refused_before_it_is_written(tmp_path):
+    with pytest.raises(RecordError, match="'seed'"):
+        Journal(tmp_path / "j", replace(HEADER, settings=Settings(seed=2**70)))
+    assert not (tmp_path / "j").stat().st_size
+
+
+def remove(path):
+    path.unlink()
+
+
+def remove_folder(path):
+    path.unlink()
+    path.parent.rmdir()
+
+
+def cut(path):
+    with path.open("r+b") as file:
+        file.truncate(40)
+
+
+@pytest.mark.parametrize("harm", [remove, remove_folder, cut])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_journal_that_is_removed_or_cut_while_it_is_written_loses_nothing(tmp_path, harm, last):
+    path = tmp_path / "folder" / "j"
+    path.parent.mkdir()
+    with Journal(path, HEADER) as journal:
+        journal.add("before", 0, BURST, 0.5)
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+        harm(path)
+        if not last:
+            journal.add("b", 0, BURST, 0.5)
+        journal.keep()
+        bursts = dict(journal.bursts)
+        with pytest.raises(OutputError, match="another run"):
+            Journal(path, HEADER)
+    assert read_journal(path).bursts == bursts
+
+
+def test_a_journal_that_is_replaced_while_it_is_written_is_saved_beside_it(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, HEADER) as journal:
+        journal.add("a", 0, BURST, 0.5)
+        (tmp_path / "other").write_text("not ours")
+        (tmp_path / "other").replace(path)
+        with pytest.raises(OutputError, match=r"replaced by another file.*j\.saved"):
+            journal.add("b", 0, BURST, 0.5)
+    assert path.read_text() == "not ours"
+    assert list(read_journal(tmp_path / "j.saved").bursts) == [("a", 0)]
+
+
+# -- hostile headers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("settings", "rounds", 10**8),
+        ("settings", "passes", 10**400),
+        ("settings", "burst_ms", 1e300),
+        ("arguments", "fit_per_size", 10**8),
+        ("arguments", "image_sizes", []),
+        ("arguments", "image_sizes", [10**30]),
+        ("arguments", "image_sizes", list(range(1, 1000))),
+        ("arguments", "space", [[[[]]]]),
+        ("fingerprint", "cores", 10**30),
+    ],
+)
+def test_a_header_beyond_every_run_is_refused_by_its_key(part, key, value):
+    header = replace(
+        HEADER,
+        arguments=PlanArguments(
+            space="s", image_sizes=(24,), fit_per_size=2, validation_per_size=1, block_units=3, seed=0
+        ),
+    ).to_json()
+    held = {**header, part: {**header[part], key: value}}
+    with pytest.raises(RecordError, match=key) as caught:
+        parse_journal(json.dumps(held).encode() + b"\n", "j")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_pipe_in_place_of_a_journal_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "j")
+    with pytest.raises(RecordError, match="it is a pipe"):
+        read_journal(tmp_path / "j")

@@ -261,6 +261,15 @@ def test_damaged_zips_end_in_an_error_of_ours(tmp_path):
             assert read_bundle(path).files == FILES
 
 
+def test_a_zip_that_expands_without_end_is_refused_before_it_is_expanded(tmp_path, monkeypatch):
+    path = tmp_path / "b.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MANIFEST, bytes(32 << 20))
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("it was expanded"))
+    with pytest.raises(RecordError, match="would expand from"):
+        read_bundle(path)
+
+
 def test_an_empty_zip_is_no_bundle(tmp_path):
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()

@@ -179,12 +179,32 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         read_json(tmp_path / "a")
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"none: cannot be read \(No such file"):
         read_bytes(tmp_path / "none")
     with pytest.raises(RecordError, match="cannot be read"):
         read_bytes(tmp_path)
     (tmp_path / "large").write_bytes(b"123")
-    monkeypatch.setattr("deploy_nas.records.files._MAX_JSON_BYTES", 2)
-    with pytest.raises(RecordError, match="too large"):
-        read_bytes(tmp_path / "large")
+    with pytest.raises(RecordError, match="larger than 2 bytes"):
+        read_bytes(tmp_path / "large", 2)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RecordError, match=r"pipe: cannot be read .it is a pipe"):
+        read_json(tmp_path / "pipe")
+
+
+def test_json_may_begin_with_a_byte_order_mark_and_other_encodings_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes('{"name": "ü"}'.encode("utf-8-sig"))
+    assert read_json(path).text("name") == "ü"
+    path.write_bytes('{"name": "ü"}'.encode("utf-16"))
+    with pytest.raises(RecordError, match="encoding is UTF-16: save it as UTF-8"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("value", ["[" * 10_000 + "]" * 10_000, "1" + "0" * 400, "1" + "0" * 5000])
+def test_values_that_are_too_deep_or_too_large_are_the_files_fault(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"n": ' + value + "}")
+    with pytest.raises(RecordError) as caught:
+        read_json(path).integer("n")
+    assert len(str(caught.value)) < 400 + len(str(path))

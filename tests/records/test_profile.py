@@ -3,14 +3,15 @@
 Predictions are tested with the fits (tests/profiling).
 """
 
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 
-from deploy_nas.core.errors import MismatchError, RecordError, VersionError
+from deploy_nas.core.errors import InputError, MismatchError, RecordError, VersionError
 from deploy_nas.core.settings import Settings
-from deploy_nas.records.profile import VERSION, Imported, load_profile, save_profile
+from deploy_nas.records.profile import VERSION, Imported, check_readable, load_profile, save_profile
 
 TABLE = Imported(format="OFA's tables", device="phone", files={"24_lookup_table.yaml": "ab" * 32})
 
@@ -179,3 +180,46 @@ def test_cores_and_quota_of_the_run_are_kept_and_ids_of_before_hold(made_profile
     held = replace(profile, noise=replace(profile.noise, cores=(0,), quota_cores=1.5))
     save_profile(held, tmp_path / "p.json")
     assert load_profile(tmp_path / "p.json").noise == held.noise and held.id != profile.id
+
+
+# -- resealed by a hostile hand -------------------------------------------------------------------
+
+
+def resealed(value):
+    """The object with the id that fits its content, as a hostile hand would write it."""
+    body = {key: held for key, held in value.items() if key != "id"}
+    value["id"] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v["validation"]["pairs"][0].update(moments_ms=[]), "'moments_ms' must be a list of one"),
+        (lambda v: v["rows"][0].update(latency_ms=1e308), "'latency_ms' must be a number of at most"),
+        (lambda v: v["rows"][0].update(p90_ms=10**400), "'p90_ms' must be a finite number"),
+        (lambda v: v["rows"][0].update(runs=10**30), "'runs' must be a whole number of 64 bits"),
+        (lambda v: v.update(offset_ms=[-1e9] * len(v["image_sizes"])), "must be a number of at most"),
+        (lambda v: v.update(offset_ms=[-1e6] * len(v["image_sizes"])), "which takes longer"),
+        (lambda v: v.update(sentinel_ms=1e300), "'sentinel_ms' must be a number of at most"),
+        (lambda v: v["noise"].update(busy=1e300), "'busy' must be a number of at most"),
+        (lambda v: v.update(image_sizes=[10**30] * len(v["image_sizes"])), "image_sizes"),
+        (lambda v: v.update(created=["x"] * 10**6), "'created' must be a string"),
+        (lambda v: v.update(space="ofa-mbv3-w1.0@10@" + "9" * 5000), "no search space"),
+    ],
+)
+def test_a_resealed_profile_with_numbers_of_no_device_is_one_error(saved, change, message):
+    def hostile(value):
+        change(value)
+        resealed(value)
+
+    path = saved(hostile)
+    with pytest.raises(InputError, match=message) as caught:
+        load_profile(path)
+    assert len(str(caught.value)) < 9000
+
+
+def test_a_profile_that_could_not_be_read_again_is_known_before_it_is_written(made_profile):
+    profile = replace(made_profile(), offset_ms=tuple(-1e9 for _ in made_profile().image_sizes))
+    with pytest.raises(RecordError, match="no profile can be made of these times"):
+        check_readable(profile)
+    assert check_readable(made_profile()) == made_profile()

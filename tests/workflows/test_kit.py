@@ -12,9 +12,22 @@ from pathlib import Path
 import pytest
 
 from deploy_nas.adapters.targets import SshTarget
-from deploy_nas.core.errors import MismatchError, OutputError, RecordError, TargetError, VersionError
+from deploy_nas.core.errors import (
+    InputError,
+    MismatchError,
+    OutputError,
+    RecordError,
+    TargetError,
+    VersionError,
+)
+from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.seals import sealed, sealed_line
+from deploy_nas.core.settings import Settings
+from deploy_nas.core.spaces import get_space
+from deploy_nas.device.journal import JournalHeader
 from deploy_nas.device.kit import digest
+from deploy_nas.profiling.plan import ProfilePlan
+from deploy_nas.records.profile import load_profile
 from deploy_nas.workflows import kit as workflow
 from deploy_nas.workflows.kit import import_result, profile_of_result, profile_target
 from deploy_nas.workflows.profile import ProfileRequest
@@ -88,6 +101,76 @@ def test_damaged_results_are_refused(result, tmp_path):
         profile_of_result(closed([changed(lines[0], version=9), *lines[1:-1]]), "r")
     with pytest.raises(MismatchError, match="another deploy-nas version's kit"):
         profile_of_result(closed([changed(lines[0], plan="other"), *lines[1:-1]]), "r")
+
+
+# -- results that a hostile hand closed with the right digest ------------------------------------
+
+
+def fake_result(change=lambda header: None, bursts=lambda lines: lines, **settings) -> bytes:
+    """A finished result of a small plan, every unit timed at 1 ms, with a header changed by hand."""
+    plan = ProfilePlan(space=get_space(SPACE), image_sizes=(24,), fit_per_size=4, validation_per_size=2)
+    header = JournalHeader(
+        plan=plan.id,
+        fingerprint=Fingerprint(cpu="x", cores=2, machine="m", os="o", runtime_version="1.20"),
+        settings=Settings(**settings),
+        created="2026",
+        arguments=plan.arguments,
+    ).to_json()
+    value = json.loads(json.dumps(header))
+    change(value)
+    units = [unit.id for block in plan.blocks for unit in block]
+    lines = [
+        {"u": u, "r": r, "n": 3, "b": 1.0, "s": 0.5, "w": 0.1, "t": [1.0]} for u in units for r in (0, 1)
+    ]
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in [value, *bursts(lines)])
+    return body + json.dumps({"end": body.count(b"\n") - 1, "sha256": digest(body)}).encode() + b"\n"
+
+
+def deep(header):
+    value: list = []
+    for _ in range(900):
+        value = [value]
+    header["arguments"]["space"] = value
+
+
+def test_a_fake_result_is_a_profile(tmp_path):
+    (tmp_path / "r").write_bytes(fake_result())
+    made = import_result(tmp_path / "r", tmp_path / "p.json")
+    assert load_profile(tmp_path / "p.json") == made
+
+
+@pytest.mark.parametrize(
+    ("change", "bursts", "message"),
+    [
+        (lambda h: h["arguments"].update(fit_per_size=10**8), None, "'fit_per_size'"),
+        (lambda h: h["arguments"].update(fit_per_size=9000), None, "asks for 9002 networks"),
+        (lambda h: h["arguments"].update(image_sizes=[]), None, "'image_sizes'"),
+        (lambda h: h["arguments"].update(image_sizes=[24, 24]), None, "image_sizes"),
+        (lambda h: h["arguments"].update(space="x" * 10**6), None, "no search space"),
+        (lambda h: h["arguments"].update(precision="fp64"), None, "precision"),
+        (lambda h: h["arguments"].update(precision="int8", activations="int3"), None, ""),
+        (lambda h: h["settings"].update(rounds=10**12), None, "'rounds'"),
+        (lambda h: h["settings"].update(passes=0), None, "'passes'"),
+        (lambda h: h["settings"].update(slow_factor=-1.0), None, ""),
+        (deep, None, "'space' must be a string"),
+        (None, lambda lines: lines[:1], "never timed"),
+        (None, lambda lines: [], "never timed"),
+        (None, lambda lines: [*lines, {**lines[0], "u": "fit:99"}], "not in the plan"),
+        (None, lambda lines: [{**line, "t": [1e-300]} for line in lines], ""),
+        (None, lambda lines: [{**line, "t": [9e6]} for line in lines[:9]] + lines[9:], ""),
+    ],
+)
+def test_a_hostile_result_is_one_error_or_a_profile_that_can_be_read(tmp_path, change, bursts, message):
+    output = tmp_path / "p.json"
+    (tmp_path / "r").write_bytes(fake_result(change or (lambda h: None), bursts or (lambda lines: lines)))
+    try:
+        import_result(tmp_path / "r", output)
+    except InputError as error:
+        assert message in str(error) and len(str(error)) < 9000
+        assert not output.exists()
+    else:
+        assert not message
+        assert load_profile(output)
 
 
 def test_kit_killed_at_any_moment_goes_on(kit, bare_python, tmp_path):

@@ -1,10 +1,12 @@
 """ONNX graphs from layers: a network is timed in the same form in which it is shipped.
 
 ``core.walk`` visits a network's operators. :mod:`.fp32` and :mod:`.int8` emit the nodes of each,
-:mod:`.build` makes models from them, :mod:`.files` checks, reads and changes model files, and :mod:`.form`
-identifies the form of the graphs that profiles are timed on. onnx is loaded when a file is written or read.
+:mod:`.build` makes models from them, :mod:`.files` checks, reads and changes model files, :mod:`.bounds`
+refuses those that may run without end, and :mod:`.form` identifies the form of the graphs that profiles are
+timed on. onnx is loaded when a file is written or read.
 """
 
+from deploy_nas.adapters.graphs.bounds import check_bounded
 from deploy_nas.adapters.graphs.build import build_int8, build_model, timed_graph
 from deploy_nas.adapters.graphs.files import (
     OPSET,
@@ -35,6 +37,7 @@ __all__ = [
     "build_int8",
     "build_model",
     "changed_graphs",
+    "check_bounded",
     "check_model",
     "float_layers",
     "graph_digest",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from deploy_nas.adapters.graphs.nodes import INPUT, OUTPUT, Initializer, Node, Nodes
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST
 from deploy_nas.core.walk import NamedLayers, weight_shapes
 from deploy_nas.records.onnx_file import sealed_onnx
@@ -90,7 +90,7 @@ def _set_metadata(model: Any, values: Mapping[str, Any]) -> None:
     held = {prop.key: prop for prop in model.metadata_props}
     for key, value in values.items():
         prop = held.get(key) or model.metadata_props.add()
-        prop.key, prop.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
+        prop.key, prop.value = key, json_text(value)
 
 
 def check_model(data: bytes) -> None:
@@ -189,7 +189,10 @@ def _input_of(model: Any) -> tuple[str, tuple[int | None, ...]]:
     if len(inputs) != 1:
         return "anything", ()
     kind = inputs[0].type.tensor_type
-    name = str(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
+    try:
+        name = str(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else "anything"
+    except KeyError:
+        name = f"the unknown type {kind.elem_type}"
     return name, tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
 
 

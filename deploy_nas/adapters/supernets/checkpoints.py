@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from deploy_nas.adapters.supernets.host import usual_torch
 from deploy_nas.adapters.supernets.wrappings import unwrapped
 from deploy_nas.core.errors import WeightsError
+from deploy_nas.core.reader import open_regular, read_regular
 from deploy_nas.core.seals import DIGEST
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import write_atomic
 from deploy_nas.records.tensor_file import check_tensors_seal, sealed_tensors
+from deploy_nas.records.zips import holds_bomb
 
 if TYPE_CHECKING:
     import torch
@@ -176,6 +178,7 @@ def weights_notes(path: Path) -> dict[str, str]:
     if path.suffix != ".safetensors":
         return {}
     try:
+        open_regular(path).close()
         with safetensors.safe_open(path, framework="numpy") as file:
             return {key: text for key, text in (file.metadata() or {}).items() if key != DIGEST}
     except Exception as error:  # safetensors raises its own types, and OSError
@@ -225,9 +228,7 @@ def weights_hash(path: str | Path) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise WeightsError("is too large to be a checkpoint of a supernet", subject=str(path))
-        return path.read_bytes()
+        return read_regular(path, _MAX_BYTES)
     except FileNotFoundError:
         raise WeightsError("there is no such weights file", subject=str(path)) from None
     except OSError as error:
@@ -239,6 +240,8 @@ def _value(data: bytes, path: Path) -> object:
     import safetensors.torch
     import torch
 
+    if holds_bomb(data):
+        raise WeightsError("expands far beyond its size, as no checkpoint does", subject=str(path))
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load(data)

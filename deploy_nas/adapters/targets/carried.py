@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy_nas.adapters.targets.port import FRESH, Progress
 from deploy_nas.core.disk import write_whole
 from deploy_nas.core.errors import OutputError, TargetError
+from deploy_nas.core.reader import read_regular
 from deploy_nas.device.program import RESULT
 
 SUFFIX = ".pyz"
@@ -50,18 +51,18 @@ class CarriedTarget:
             TargetError: the kit was written and must be run on the device, or the path cannot be written.
         """
         try:
-            if self.path.exists() and not zipfile.is_zipfile(self.path):
+            if self.path.exists() and not (self.path.is_file() and zipfile.is_zipfile(self.path)):
                 raise TargetError("exists already and is not a kit", subject=self.address)
-            same = self.path.exists() and self.path.read_bytes() == kit
+            same = self.path.exists() and read_regular(self.path) == kit
             if same and FRESH not in options and self.result.exists():
-                return self.result.read_bytes()
+                return read_regular(self.result)
             if self.result.exists():  # of another kit, or no longer wanted
                 self.result.replace(self.result.with_name(RESULT + ".old"))
             write_whole(self.path, kit, replace=True)
         except OutputError as error:
             raise TargetError(error.message, subject=self.address) from error
         except OSError as error:
-            raise TargetError(f"cannot be used ({error.strerror})", subject=self.address) from error
+            raise TargetError(f"cannot be used ({error.strerror or error})", subject=self.address) from error
         raise TargetError(
             "the kit is written; run it on the device",
             subject=self.address,

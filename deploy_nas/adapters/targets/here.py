@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy_nas.adapters.targets.port import Progress
 from deploy_nas.adapters.targets.watching import follow, kit_command
 from deploy_nas.core.errors import TargetError
+from deploy_nas.core.reader import read_regular
 from deploy_nas.device.program import RESULT
 
 ADDRESS = "here"
@@ -44,7 +45,7 @@ class HereTarget:
             (folder / "kit.pyz").write_bytes(kit)
             command = kit_command(self.python, "kit.pyz", RESULT, options)
             follow(command, self.address, progress, cwd=folder, goes_on=bool(options))
-            return (folder / RESULT).read_bytes()
+            return read_regular(folder / RESULT)
         except OSError as error:
             place = error.filename or folder
             raise TargetError(f"{place} cannot be used ({error.strerror})", subject=self.address) from error

@@ -14,6 +14,7 @@ from deploy_nas.adapters.targets.port import Progress
 from deploy_nas.adapters.targets.watching import follow, kit_command
 from deploy_nas.core.disk import temporary_folder, write_whole
 from deploy_nas.core.errors import TargetError
+from deploy_nas.core.reader import read_regular
 from deploy_nas.device.program import RESULT
 
 _SAFE = re.compile(r"[A-Za-z0-9._%+][A-Za-z0-9._%+@-]*")
@@ -87,7 +88,12 @@ class SshTarget:
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],
                 "the result could not be fetched",
             )
-            return fetched.read_bytes()
+            try:
+                return read_regular(fetched)
+            except OSError as error:
+                raise TargetError(
+                    f"its result cannot be read ({error.strerror})", subject=self.address
+                ) from error
 
     def remove_kit(self, name: str) -> None:
         """Remove the kit's folder there, once its result is safe, ignoring failures."""
