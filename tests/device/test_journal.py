@@ -368,7 +368,7 @@ def test_a_header_beyond_every_run_is_refused_by_its_key(part, key, value):
     ).to_json()
     held = {**header, part: {**header[part], key: value}}
     with pytest.raises(RecordError, match=key) as caught:
-        parse_journal(json.dumps(held).encode() + b"\n", "j")
+        parse_journal(json.dumps(sealed(held)).encode() + b"\n", "j")
     assert len(str(caught.value)) < 300
 
 
