@@ -90,12 +90,12 @@ def _mbv3_cifar10() -> Space:
         default_weights=Resource(
             package="deploy_nas",
             name=f"data/{_EMBEDDED}.safetensors",
-            sha256="679da500ff2c01ac0fd34148ca64337bad659e0e34986dece2b765ecc1213cf2",
+            sha256="c25e17a54b37baba3044b14612c8cfe66bea38a7b310276fdc100b6cc114c8fb",
         ),
         default_predictor=Resource(
             package="deploy_nas",
             name=f"data/{_EMBEDDED}.accuracy.onnx",
-            sha256="50b025dff2b7f67501274822775fe6e742ecd86e3182caae1ff720ea8d8a97b9",
+            sha256="be6583f4a630413f10905c8772d4c45f2ab58b02848be3a46eff26cf32a4b041",
         ),
     )
 

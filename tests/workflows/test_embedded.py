@@ -8,6 +8,8 @@ import pytest
 
 from deploy_nas import export_onnx, get_space, load_accuracy_predictor
 from deploy_nas.adapters.images import load_images, preprocess
+from deploy_nas.records.onnx_file import check_onnx_seal
+from deploy_nas.records.tensor_file import check_tensors_seal
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +25,13 @@ def test_size_of_what_ships():
         ".training.json",
     }
     assert sum(len(f.read_bytes()) for f in files) < 10 * 2**20
+
+
+def test_what_ships_has_digests():
+    """So that a damaged copy of it is refused, as that of any file of ours."""
+    data = {kind: (DATA / f"{SPACE.id}.{kind}").read_bytes() for kind in ("safetensors", "accuracy.onnx")}
+    assert check_tensors_seal(data["safetensors"], "weights")
+    assert check_onnx_seal(data["accuracy.onnx"], "predictor", "")
 
 
 def test_predictor_runs_in_onnxruntime_and_numpy_alike(rng):
