@@ -31,11 +31,14 @@ _SHOWN, _MOST_MISSING = 5, 1_000_000
 def digest_of(value: JsonObject) -> str:
     """sha256 of an object's canonical JSON, without its own digest: 64 hexadecimal digits.
 
-    Raises ``ValueError`` for NaN and infinity, which JSON cannot hold.
+    Raises ``ValueError`` for NaN and infinity, which JSON cannot hold, and for a value nested too deeply.
     """
-    # Twice: whole numbers as keys and tuples have to be what a reader of the file gets.
-    content = json.loads(json_text({key: held for key, held in value.items() if key != DIGEST}))
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    try:
+        # Twice: whole numbers as keys and tuples have to be what a reader of the file gets.
+        content = json.loads(json_text({key: held for key, held in value.items() if key != DIGEST}))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def sealed(value: JsonObject) -> dict[str, object]:
