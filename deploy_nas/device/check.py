@@ -198,7 +198,7 @@ def check_models(
     """Run every model of a checking kit.
 
     Raises:
-        RecordError: a model is not the file that was packed, or cannot be loaded.
+        RecordError: a model is not the file that was packed, cannot be loaded, or gives no numbers.
         OptionError: more threads than the device has cores.
         ProviderError: the provider is not available.
     """
@@ -242,8 +242,12 @@ def check_models(
                 waits=processor_waits(provider),
                 progress=shown,
             )
-            logits = tuple(float(v) for v in logits_of(model).ravel())
-            found[name] = CheckedModel(sha256=packed.sha256, measured=measured, logits=logits)
+            logits = logits_of(model)
+            if not np.isfinite(logits).all():
+                raise RecordError("gives NaN or an infinity on this device", subject=name)
+            found[name] = CheckedModel(
+                sha256=packed.sha256, measured=measured, logits=tuple(map(float, logits.ravel()))
+            )
             model.close()
         device = runtime.fingerprint(
             threads=threads,
