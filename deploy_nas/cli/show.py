@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import numbers
-from deploy_nas.core.reader import name_text
+from deploy_nas.core.reader import json_text, name_text
 
 if TYPE_CHECKING:
     from deploy_nas.adapters.images import ReadingReport
@@ -198,9 +198,8 @@ def say_reading(*reports: ReadingReport) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """One JSON value on standard output."""
-    json.dump(value, sys.stdout, indent=1, allow_nan=False)
-    sys.stdout.write("\n")
+    """One JSON value on standard output, in ASCII, which every stream takes; names as in files."""
+    sys.stdout.write(json.dumps(json.loads(json_text(value)), indent=1) + "\n")
 
 
 def beside(path: Path, suffix: str) -> Path:
