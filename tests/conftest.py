@@ -123,7 +123,8 @@ def made_profile():
     """``make(space_id, image_sizes=None, faults=())``: a profile with times in proportion to MACs."""
     from deploy_nas.core.fingerprint import Fingerprint
     from deploy_nas.core.spaces import get_space
-    from deploy_nas.records.profile import Noise, Pair, Profile, Row
+    from deploy_nas.records.profile import Profile
+    from deploy_nas.records.profile_parts import Noise, Pair, Row
 
     def make(space_id="ofa-mbv3-cifar10", image_sizes=None, faults=(), speed=1.0, threads=1):
         space = get_space(space_id)
