@@ -36,8 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     share would be made twice.
 
     A file that shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
-    there is room.
+    there is room. Slow tests begin first: what is quick fills the gaps at the end.
     """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
             group = item.path.relative_to(REPOSITORY).as_posix()
