@@ -22,6 +22,7 @@ from deploy_nas.core.reader import json_text
 
 DIGEST, LINE = "digest", "line"
 UNSEALED = "was not written by this deploy-nas, or was edited since (it has no digest)"
+EDITED = "was edited or damaged: its digest does not match its content"
 _AGAIN = "restore it, or make it again"
 LEFT_OUT = " and is left out"
 _LINE_DIGITS = 16
@@ -62,9 +63,7 @@ def check_seal(fields: Fields, *, required: bool = False, hint: str = _AGAIN) ->
     if DIGEST not in fields.value:
         raise MismatchError("was edited: its digest is missing", subject=fields.where, hint=hint)
     if not _fits(fields.value[DIGEST], fields.value):
-        raise MismatchError(
-            "was edited or damaged: its digest does not match its content", subject=fields.where, hint=hint
-        )
+        raise MismatchError(EDITED, subject=fields.where, hint=hint)
     return True
 
 

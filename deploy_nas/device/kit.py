@@ -55,10 +55,7 @@ class KitPlan:
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit; raises :class:`MismatchError` for another than the kit was made with."""
         name = self._files.get(unit_id, "")
-        graph = read_file(self.archive, name)
-        if hashlib.sha256(graph).hexdigest() != self._digests.get(name):
-            raise MismatchError("was changed since the kit was made", subject=name, hint=_AGAIN)
-        return graph
+        return read_packed(self.archive, name, self._digests.get(name), name)
 
 
 def read_file(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -67,6 +64,14 @@ def read_file(archive: zipfile.ZipFile, name: str) -> bytes:
         return archive.read(name)
     except Exception as error:  # zipfile and zlib raise several unrelated types for damaged data
         raise RecordError("cannot be read from this kit", subject=name) from error
+
+
+def read_packed(archive: zipfile.ZipFile, name: str, sha256: str | None, subject: str) -> bytes:
+    """A file of a kit as it was packed; raises :class:`MismatchError` naming ``subject`` for another."""
+    data = read_file(archive, name)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise MismatchError("was changed since the kit was made", subject=subject, hint=_AGAIN)
+    return data
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:

@@ -93,7 +93,7 @@ def test_a_model_that_was_swapped_is_refused(kit, tmp_path, capsys):
             swapped.writestr(name, b"other" if name == "models/1.onnx" else given.read(name))
     assert main(["-o", str(tmp_path / "r"), "--progress", "json"], str(path)) == 2
     last = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert last == {"error": "b: x: is not the file that was packed"}
+    assert last == {"error": "b: x: was changed since the kit was made; make the kit again"}
     assert not (tmp_path / "r").exists()
 
 
