@@ -118,7 +118,12 @@ def recent_lines(result: Path) -> bytes | None:
 
 
 def split_result(data: bytes, subject: str) -> bytes:
-    """A result's journal lines; raises :class:`RecordError` if it is cut short or was edited."""
+    """A result's journal lines.
+
+    Raises:
+        RecordError: it is cut short.
+        MismatchError: it was edited.
+    """
     body, _, last = data.rstrip(b"\n").rpartition(b"\n")
     body += b"\n"
     try:
@@ -131,7 +136,7 @@ def split_result(data: bytes, subject: str) -> bytes:
             hint="run the kit again: it goes on",
         ) from error
     if stated != digest(body):
-        raise RecordError("was edited or damaged: its digest does not fit", subject=subject)
+        raise MismatchError("was edited or damaged: its digest does not fit", subject=subject)
     if count != body.count(b"\n") - 1:
         raise RecordError("has missing or duplicate lines", subject=subject)
     return body

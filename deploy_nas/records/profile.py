@@ -235,8 +235,8 @@ def load_profile(path: Path | str) -> Profile:
     """Read a profile.
 
     Raises:
-        RecordError: cut short, edited (its id no longer matches), with missing, repeated or invalid rows;
-            the key is named.
+        RecordError: cut short, or with missing, repeated or invalid rows; the key is named.
+        MismatchError: it was edited: its id no longer matches.
         VersionError: written by a newer deploy-nas.
     """
     return parse_profile(read_json(Path(path)))
@@ -247,7 +247,7 @@ def parse_profile(fields: Fields) -> Profile:
     version = check_format(fields, FORMAT, VERSION)
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
-        raise RecordError(
+        raise MismatchError(
             "was edited or damaged: its id does not match its content",
             subject=fields.where,
             hint="restore it, or profile again",

@@ -78,7 +78,7 @@ def test_a_profile_of_before_is_read_and_keeps_its_id(made_profile, saved):
     ],
 )
 def test_an_edit_is_seen(saved, change):
-    with pytest.raises(RecordError, match=r"p\.json: was edited or damaged"):
+    with pytest.raises(MismatchError, match=r"p\.json: was edited or damaged"):
         load_profile(saved(change))
 
 
