@@ -131,7 +131,8 @@ def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> Labellin
     """The images' labels in the model's numbering.
 
     A model that names its classes takes the folders of any of them, by name. For a model without names,
-    folders that are numbers below ``classes`` mean the class of that number; others are numbered in their
+    folders that are numbers below ``classes`` mean the class of that number, unless they seem to be counted
+    from 1; others are numbered in their
     order, and there have to be as many as the model has classes.
 
     Raises:
@@ -151,6 +152,13 @@ def labels_of(given: LabelledImages, model: ModelFile, classes: int) -> Labellin
         numbers = [names.index(name) for name in folders]
     elif all(_NUMBER.fullmatch(name) and int(name) < classes for name in folders):
         numbers = [int(name) for name in folders]
+        if 1 < len(numbers) < classes and numbers == list(range(1, len(numbers) + 1)):
+            raise ImagesError(
+                f"class folders 1 to {len(numbers)}, the model has {classes} classes, counted from 0: "
+                "whether folder 1 is the first or the second class is not known",
+                subject="images",
+                hint="name the folders by the classes' numbers from 0, and export with `labels`",
+            )
     elif len(folders) == classes:
         numbers = list(range(classes))
     else:

@@ -103,6 +103,12 @@ def test_numbers_beyond_the_models_classes_are_refused(model):
         labels_of(given, model(1), 10)
 
 
+def test_numbers_that_may_count_from_1_or_from_0_are_refused(model):
+    given = Images(np.zeros((9, 3, 8, 8), np.uint8), np.arange(9), tuple(map(str, range(1, 10))))
+    with pytest.raises(ImagesError, match=r"1 to 9, .* whether folder 1 is the first or the second class"):
+        labels_of(given, model(1), 10)
+
+
 def test_names_are_compared_in_one_form_of_unicode(given, model):
     decomposed, composed = (unicodedata.normalize(form, "\u00e9") for form in ("NFD", "NFC"))
     labels = [decomposed, *"bcdefghij"]

@@ -26,8 +26,10 @@ _OTHER = ".heic .heif .hif .jxl .jxr .bpg .svg .exr .hdr .dng .cr2 .cr3 .nef .ar
 SUFFIXES = frozenset([*_READABLE.split(), *_OTHER.split()])
 _MAX_PIXELS = 50_000_000
 _JPEG = b"\xff\xd8\xff"
-_ORIENTATION = 0x0112
-_SIXTEEN = re.compile(r"\b(?:L|LA|RGB|RGBA|RGBX|CMYK);16")  # in a BMP, BGR;16 is 16 bits for all channels
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
+# In a BMP, BGR;16 is 16 bits for all channels; a PPM names its greatest value.
+_SIXTEEN = re.compile(r"\b(?:L|LA|RGB|RGBA|RGBX|CMYK);16|'RGB', 65535\b")
+_LEAST_PEAK = 1 << 14  # of 16 bits
 # PIL's Image.Transpose for each orientation in EXIF; 1 is upright.
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
@@ -156,6 +158,8 @@ def _rgb(opened: ImageFile.ImageFile, depth: int) -> tuple[Image.Image, bool]:
     from PIL import Image
 
     if opened.mode.startswith("I") and depth > 8:  # PIL would clip it at 255
+        if _white_is_zero(opened):
+            raise UnfitPictureError("is a negative of 16 bits: convert it to 8 bits")
         values = np.asarray(opened)
         _check_range(int(values.max()), depth)
         grey = (values >> (depth - 8)).astype(np.uint8)
@@ -177,18 +181,23 @@ def _rgb(opened: ImageFile.ImageFile, depth: int) -> tuple[Image.Image, bool]:
     return colours, transparent
 
 
+def _white_is_zero(opened: ImageFile.ImageFile) -> bool:
+    """True for a TIFF whose 0 is white, which PIL turns over at 8 bits, and leaves at 16."""
+    return opened.format == "TIFF" and getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+
+
 def _may_be_transparent(picture: Image.Image) -> bool:
     palette = picture.palette.mode if picture.mode == "P" and picture.palette is not None else ""
     return picture.mode.endswith(("A", "a")) or palette.endswith("A") or "transparency" in picture.info
 
 
 def _check_range(peak: int, depth: int) -> None:
-    """Raise :class:`UnfitPictureError` for 16 bits of which only the lower 12 or fewer are used.
+    """Raise :class:`UnfitPictureError` for 16 bits of which only the lower 14 or fewer are used.
 
-    Cameras and microscopes store 10 or 12 bits this way, and nothing in the file says so: scaled as 16 bits,
-    such a picture is nearly black.
+    Cameras and microscopes store 10, 12 or 14 bits this way, and nothing in the file says so: scaled as 16
+    bits, such a picture is dark or black.
     """
-    if depth == 16 and 0 < peak < 1 << 12:
+    if depth == 16 and 0 < peak < _LEAST_PEAK:
         raise UnfitPictureError(
             f"has values of at most {peak.bit_length()} of its 16 bits, and would be too dark: "
             "convert it to 8 bits"

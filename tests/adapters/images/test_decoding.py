@@ -124,14 +124,14 @@ def deep(most: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_of_grey_are_scaled(kind: str) -> None:
-    for most in (65535, 4096):
+    for most in (65535, 1 << 14):
         picture = Image.fromarray(deep(most))
         found = decode(encoded(picture.convert("I") if kind == "PPM" else picture, kind), [None])
         assert found.sixteen_bit
         np.testing.assert_array_equal(found.pixels[0], np.broadcast_to(deep(most) >> 8, (3, 8, 8)))
 
 
-@pytest.mark.parametrize(("most", "bits"), [(4095, 12), (1023, 10), (255, 8)])
+@pytest.mark.parametrize(("most", "bits"), [((1 << 14) - 1, 14), (4095, 12), (1023, 10), (255, 8)])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_fewer_bits_in_sixteen_are_refused_rather_than_read_dark(kind: str, most: int, bits: int) -> None:
     reason = f"has values of at most {bits} of its 16 bits, and would be too dark: convert"
@@ -162,9 +162,30 @@ def colours_of_sixteen_bits(most: int) -> bytes:
 def test_sixteen_bits_of_colour_are_counted_and_checked_too() -> None:
     found = decode(colours_of_sixteen_bits(65535), [None])
     assert found.sixteen_bit and found.pixels[0].max() == 255
-    for most, bits in ((4095, 12), (200, 8)):
+    for most, bits in (((1 << 14) - 1, 14), (4095, 12), (200, 8)):
         with pytest.raises(UnfitPictureError, match=f"at most {bits} of its 16 bits"):
             decode(colours_of_sixteen_bits(most), [None])
+
+
+def test_a_ppm_of_12_bits_in_16_is_refused_and_one_that_says_so_is_scaled() -> None:
+    def ppm(most: int) -> bytes:
+        return b"P6 8 8 %d\n" % most + np.repeat(deep(4095).ravel(), 3).astype(">u2").tobytes()
+
+    assert plain(ppm(4095)).max() == 255
+    with pytest.raises(UnfitPictureError, match="of its 16 bits, and would be too dark"):
+        decode(ppm(65535), [None])
+
+
+def test_a_tiff_whose_zero_is_white_is_turned_over_at_8_bits_and_refused_at_16() -> None:
+    def negative(pixels: np.ndarray) -> bytes:
+        data = bytearray(encoded(Image.fromarray(pixels), "TIFF"))
+        entry = data.index(struct.pack("<HHI", 262, 3, 1))
+        struct.pack_into("<H", data, entry + 8, 0)
+        return bytes(data)
+
+    assert plain(negative((deep(65535) >> 8).astype(np.uint8)))[0, 0, 0] == 255
+    with pytest.raises(UnfitPictureError, match="negative of 16 bits"):
+        decode(negative(deep(65535)), [None])
 
 
 def test_a_bmp_of_16_bits_per_pixel_is_not_deep() -> None:
