@@ -36,8 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     share would be made twice.
 
     A file that shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
-    there is room.
+    there is room. Slow tests begin first: what is quick fills the gaps at the end.
     """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
             group = item.path.relative_to(REPOSITORY).as_posix()
@@ -123,7 +124,8 @@ def made_profile():
     """``make(space_id, image_sizes=None, faults=())``: a profile with times in proportion to MACs."""
     from deploy_nas.core.fingerprint import Fingerprint
     from deploy_nas.core.spaces import get_space
-    from deploy_nas.records.profile import Noise, Pair, Profile, Row
+    from deploy_nas.records.profile import Profile
+    from deploy_nas.records.profile_parts import Noise, Pair, Row
 
     def make(space_id="ofa-mbv3-cifar10", image_sizes=None, faults=(), speed=1.0, threads=1):
         space = get_space(space_id)

@@ -41,7 +41,8 @@ from deploy_nas.profiling.plan import make_plan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, save_build
 from deploy_nas.records.model import Provenance
-from deploy_nas.records.profile import Imported, save_profile
+from deploy_nas.records.profile import save_profile
+from deploy_nas.records.profile_parts import Imported
 from deploy_nas.records.supernet import (
     JudgedSubnet,
     LossPoint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,14 +150,14 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
             sha256=published.sha256,
             hint="download it elsewhere and name that file as `predictor`",
         )
-        return _published(published, layout, path, seed)
+        return _published(published, layout, read_bytes(path), str(path), seed)
     if is_supernet(source):
         return _embedded(of_same_id(str(source), space), seed)
     path = Path(source)
     data = read_bytes(path)
-    if path.suffix in (".pth", ".pt") or zipfile.is_zipfile(path) or data[:1] == b"\x80":
+    if path.suffix in (".pth", ".pt") or zipfile.is_zipfile(io.BytesIO(data)) or data[:1] == b"\x80":
         published, layout = published_for(space)
-        return _published(published, layout, path, seed)
+        return _published(published, layout, data, str(path), seed)
     if not check_onnx_seal(data, str(path), "restore it, or make it again with deploy-nas accuracy train"):
         notice(f"{UNSEALED}: its predictions cannot be checked", subject=str(path))
     return _ours(space, data, str(path), seed)
@@ -212,10 +213,12 @@ def _ours(space: Space, data: bytes, where: str, seed: int) -> AccuracyPredictor
     )
 
 
-def _published(published: Published, layout: FeatureLayout, path: Path, seed: int) -> AccuracyPredictor:
-    mlp = read_published(published, layout, path)
-    if hashlib.sha256(read_bytes(path)).hexdigest() != published.sha256:
-        notice(f"is not the predictor that OFA published for {published.family}", subject=str(path))
+def _published(
+    published: Published, layout: FeatureLayout, data: bytes, where: str, seed: int
+) -> AccuracyPredictor:
+    mlp = read_published(published, layout, data, where)
+    if hashlib.sha256(data).hexdigest() != published.sha256:
+        notice(f"is not the predictor that OFA published for {published.family}", subject=where)
     return AccuracyPredictor(
         space=layout.space,
         layout=layout,

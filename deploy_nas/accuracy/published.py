@@ -8,7 +8,6 @@ import itertools
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import MismatchError, WeightsError
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import known_spaces
-from deploy_nas.records.files import read_bytes
 from deploy_nas.records.zips import holds_bomb
 
 _PLACE = "https://raw.githubusercontent.com/han-cai/files/master/ofa/"
@@ -101,28 +99,29 @@ def published_for(space: Space) -> tuple[Published, FeatureLayout]:
     return MOBILENET_V3, tutorial_layout(space)
 
 
-def read_published(published: Published, layout: FeatureLayout, path: Path) -> MLP:
+def read_published(published: Published, layout: FeatureLayout, data: bytes, subject: str) -> MLP:
     """The network in a published file, its inputs in the order of the layout's columns.
+
+    ``subject`` names the file in errors.
 
     Raises:
         WeightsError: hostile, truncated, or of another net (names the first key that does not fit).
     """
     import torch
 
-    data = read_bytes(path)
     if holds_bomb(data):
-        raise WeightsError("expands far beyond its size", subject=str(path), hint="use the published file")
+        raise WeightsError("expands far beyond its size", subject=subject, hint="use the published file")
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            "holds more than weights and is not loaded", subject=str(path), hint="use the published file"
+            "holds more than weights and is not loaded", subject=subject, hint="use the published file"
         ) from error
     except Exception as error:  # torch, zip and pickle each have their own for a damaged file
-        raise WeightsError("is not a PyTorch file, or is truncated", subject=str(path)) from error
+        raise WeightsError("is not a PyTorch file, or is truncated", subject=subject) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else None
     if not isinstance(state, Mapping):
-        raise WeightsError("holds no state_dict", subject=str(path))
+        raise WeightsError("holds no state_dict", subject=subject)
     net = f"OFA's {published.family} accuracy predictor"
     layers: list[Dense] = []
     sizes = itertools.pairwise(published.widths)
@@ -134,14 +133,14 @@ def read_published(published: Published, layout: FeatureLayout, path: Path) -> M
                 found = f"is {tuple(value.shape)}" if isinstance(value, torch.Tensor) else "is missing"
                 raise WeightsError(
                     f"{key} must be finite numbers of shape {shape}, {found}",
-                    subject=str(path),
+                    subject=subject,
                     hint=f"it is of another net than {net}",
                 )
             arrays.append(value.detach().to(torch.float32).numpy())
         layers.append((np.ascontiguousarray(arrays[0].T), arrays[1]))
     unknown = sorted(str(key) for key in state if key not in published.weights + published.biases)
     if unknown:
-        raise WeightsError(f"{unknown[0]} is not a key of {net}", subject=str(path))
+        raise WeightsError(f"{unknown[0]} is not a key of {net}", subject=subject)
     if published.columns:
         order = [published.columns.index(column) for column in layout.columns]
         weight, bias = layers[0]

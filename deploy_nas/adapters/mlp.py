@@ -7,7 +7,6 @@ standard deviation), each ``[batch, 1]``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
 from deploy_nas.core.floats import usual_floats
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST
 from deploy_nas.records.onnx_file import read_onnx, sealed_onnx
 
@@ -93,7 +93,7 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="deploy-nas")
     for key, value in metadata.items():
         entry = model.metadata_props.add()
-        entry.key, entry.value = key, json.dumps(value, allow_nan=False, ensure_ascii=False)
+        entry.key, entry.value = key, json_text(value)
     return sealed_onnx(model.SerializeToString(deterministic=True))
 
 

@@ -14,8 +14,11 @@ import click
 class Real(click.FloatRange):
     """A number from ``least`` to ``most``, which is never NaN.
 
-    Other numbers have their bounds where they are used, and errors that say more: budgets, shares, points.
+    Other numbers have their bounds where they are used, and errors that say more: budgets, shares, points,
+    paces.
     """
+
+    name = "float"
 
     def __init__(self, least: float, most: float) -> None:
         super().__init__(least, most)
@@ -44,4 +47,3 @@ SWAPS = click.IntRange(0, 10_000)
 MEMBERS = click.IntRange(1, 100)
 
 EPOCHS = Real(0, 10_000)
-PACE_MS = Real(0.001, 3_600_000)  # between the beginnings of two runs

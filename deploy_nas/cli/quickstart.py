@@ -63,6 +63,8 @@ def command(
     head = ["budget ms", "predicted ms", "measured ms", "predicted top-1 %", "million MACs", "model"]
     show.say(show.table(head, [row]))
     show.say("budget kept" if verified.within_budget else "budget MISSED")
+    for fault in verified.faults:
+        show.say(f"UNSTABLE: when it was measured: {fault}")
     if verified.speed is not None and abs(verified.speed - 1) > 0.05:
         show.say(f"note: this device now runs at {verified.speed:.2f} of the speed it was profiled at")
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.stages_s.items())

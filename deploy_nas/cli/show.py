@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy_nas.cli import numbers
-from deploy_nas.core.reader import name_text
+from deploy_nas.core.reader import json_text, plain_text
 
 if TYPE_CHECKING:
     from deploy_nas.adapters.images import ReadingReport
-
-
-# Control characters (but tabs and ends of lines), characters that reorder what follows, and halves of pairs.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 def plain(text: object) -> str:
@@ -31,7 +24,7 @@ def plain(text: object) -> str:
 
     What profiles, devices and other packages say could otherwise move the cursor, hide lines, or more.
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), name_text(str(text)))
+    return plain_text(str(text))
 
 
 def one_line(text: object) -> str:
@@ -198,9 +191,8 @@ def say_reading(*reports: ReadingReport) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """One JSON value on standard output."""
-    json.dump(value, sys.stdout, indent=1, allow_nan=False)
-    sys.stdout.write("\n")
+    """One JSON value on standard output, in ASCII, which every stream takes; names as in files."""
+    sys.stdout.write(json.dumps(json.loads(json_text(value)), indent=1) + "\n")
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--every-ms",
-    type=numbers.PACE_MS,
+    type=float,
     metavar="MS",
     help="Measure at this pace too, a run every so many ms, as for the pictures of a camera.",
 )

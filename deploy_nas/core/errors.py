@@ -26,9 +26,9 @@
 
 from __future__ import annotations
 
-from deploy_nas.core.reader import name_text
+from deploy_nas.core.reader import plain_text
 
-_LONGEST = 4000
+_LONGEST = 1000
 
 
 class DeployNASError(Exception):
@@ -51,7 +51,7 @@ class DeployNASError(Exception):
     def worded(subject: str, message: str, hint: str) -> str:
         """Subject, message and hint as one line, each cut if a hostile file made it endless."""
         subject, message, hint = (
-            name_text(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}...")
+            plain_text(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}...")
             for part in (subject, message, hint)
         )
         text = f"{subject}: {message}" if subject else message

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
 from collections.abc import Iterator
 
@@ -44,6 +45,7 @@ def usual_floats() -> Iterator[None]:
         yield
 
 
+@functools.cache
 def _c_library() -> ctypes.CDLL | None:
     """The C library, if it has C99's float environment: on Linux a library of its own."""
     for name in (None, "libm.so.6"):

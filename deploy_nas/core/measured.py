@@ -93,6 +93,11 @@ class Measured:
         """A sentence for each thing that was wrong with the machine, as far as it was recorded."""
         return () if self.conditions is None else self.conditions.faults
 
+    def check(self, subject: str) -> None:
+        """Raise :class:`UnstableDeviceError` naming the faults, if there are any."""
+        if self.conditions is not None:
+            self.conditions.check(subject)
+
     @classmethod
     def of(
         cls,

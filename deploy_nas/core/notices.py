@@ -10,14 +10,16 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 
+from deploy_nas.core.reader import plain_text
+
 
 class Notice(UserWarning):
     """A file that was used, and what may be wrong with it."""
 
 
 def notice(text: str, *, subject: str) -> None:
-    """Give a notice about ``subject``."""
-    warnings.warn(Notice(f"{subject}: {text}"), stacklevel=2)
+    """Give a notice about ``subject``, in one line without control characters."""
+    warnings.warn(Notice(plain_text(f"{subject}: {text}").replace("\n", " ")), stacklevel=2)
 
 
 @contextlib.contextmanager

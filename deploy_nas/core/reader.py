@@ -90,6 +90,11 @@ def name_text(name: str | Path) -> str:
     return _ODD_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", str(name))
 
 
+def plain_text(text: str) -> str:
+    """A text without control characters, which are written out as in ``\\x1b``; line ends and tabs stay."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), name_text(text))
+
+
 def shell_quoted(path: str | Path) -> str:
     """A path as a shell takes it, in text: a byte that is not UTF-8 as bash writes it, ``$'\\xff'``."""
     text = str(path)
@@ -112,6 +117,10 @@ def _check_regular(mode: int) -> None:
 
 # What Python makes of a byte of a name that is not UTF-8.
 _ODD_BYTE = re.compile("[\udc80-\udcff]")
+# Control characters (but tabs and ends of lines), characters that reorder what follows, and halves of pairs.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60

@@ -22,6 +22,7 @@ from deploy_nas.core.reader import json_text
 
 DIGEST, LINE = "digest", "line"
 UNSEALED = "was not written by this deploy-nas, or was edited since (it has no digest)"
+EDITED = "was edited or damaged: its digest does not match its content"
 _AGAIN = "restore it, or make it again"
 LEFT_OUT = " and is left out"
 _LINE_DIGITS = 16
@@ -31,11 +32,14 @@ _SHOWN, _MOST_MISSING = 5, 1_000_000
 def digest_of(value: JsonObject) -> str:
     """sha256 of an object's canonical JSON, without its own digest: 64 hexadecimal digits.
 
-    Raises ``ValueError`` for NaN and infinity, which JSON cannot hold.
+    Raises ``ValueError`` for NaN and infinity, which JSON cannot hold, and for a value nested too deeply.
     """
-    # Twice: whole numbers as keys and tuples have to be what a reader of the file gets.
-    content = json.loads(json_text({key: held for key, held in value.items() if key != DIGEST}))
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    try:
+        # Twice: whole numbers as keys and tuples have to be what a reader of the file gets.
+        content = json.loads(json_text({key: held for key, held in value.items() if key != DIGEST}))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def sealed(value: JsonObject) -> dict[str, object]:
@@ -59,9 +63,7 @@ def check_seal(fields: Fields, *, required: bool = False, hint: str = _AGAIN) ->
     if DIGEST not in fields.value:
         raise MismatchError("was edited: its digest is missing", subject=fields.where, hint=hint)
     if not _fits(fields.value[DIGEST], fields.value):
-        raise MismatchError(
-            "was edited or damaged: its digest does not match its content", subject=fields.where, hint=hint
-        )
+        raise MismatchError(EDITED, subject=fields.where, hint=hint)
     return True
 
 

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.resources import Download, OwnFile, Resource
-from deploy_nas.core.space import Gene, Slot, Space
+from deploy_nas.core.seals import DIGEST, LINE
+from deploy_nas.core.space import TUTORIAL_SIZE, Gene, Slot, Space
 
 _MOST_SIDE = 4096
 _MOST_CLASSES = 1_000_000
 _MOST_GENES = 10_000
 _MOST_CHOICES = 1_000_000  # of a slot: each is a row to be built
+# Keys that stand beside the genes in dicts and files of architectures.
+_RESERVED = frozenset({"image_size", TUTORIAL_SIZE, "space", "predicted", "measured", "top1", DIGEST, LINE})
 
 
 def check_space(space: object) -> Space:
@@ -98,7 +101,7 @@ def _check_files(space: Space) -> None:
 def _check_gene(gene: Gene, number: int, genes: Sequence[Gene]) -> None:
     where = f"genes[{number}]"
     _text(gene.key, f"{where}.key")
-    if gene.key in ("image_size", "space", "predicted"):
+    if gene.key in _RESERVED:
         raise ValueError(f"{where}.key: {gene.key!r} has a meaning of its own")
     if gene.index is not None:
         _whole(gene.index, f"{where}.index", 0, _MOST_GENES)

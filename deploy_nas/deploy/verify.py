@@ -220,8 +220,8 @@ def certificate_of(
         UnstableDeviceError: what was measured cannot be relied on; ``allow_unstable`` certifies it all the
             same, with its faults.
     """
-    if found.measured.conditions is not None and not allow_unstable:
-        found.measured.conditions.check(model.subject)
+    if not allow_unstable:
+        found.measured.check(model.subject)
     assert found.measured_on is not None  # noqa: S101 - every measurement names it
     on, metadata = found.measured_on, model.metadata
     return Certificate(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import MismatchError, WeightsError
 from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.notices import notice
 from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.resources import OwnFile, Resource
 from deploy_nas.core.space import Architecture, Space
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS, RANDOM_WEIGHTS = "embedded", "pretrained", "random"
 _TUNED_FOR = "tuned_for"
-_log = logging.getLogger(__name__)
 
 
 def default_weights(space: Space, weights: str | Path | None) -> str | Path:
@@ -121,7 +120,7 @@ def _loaded(
     loaded = supernets.load_weights(net, space, path)
     taken = "; ".join(part for part in (what, loaded.wrapping) if part)
     if taken:
-        _log.warning("%s: took %s", path, taken)
+        notice(f"took {taken}", subject=str(path))
     return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
 
 

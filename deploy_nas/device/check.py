@@ -6,7 +6,6 @@ as ``verify`` does. It needs only python3, numpy and onnxruntime.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import zipfile
@@ -24,7 +23,7 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint, processor_wai
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.device import machine
-from deploy_nas.device.kit import read_entry, read_file, read_unit
+from deploy_nas.device.kit import read_entry, read_file, read_packed, read_unit
 from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measure_model
 from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.runner import Unit
@@ -198,7 +197,8 @@ def check_models(
     """Run every model of a checking kit.
 
     Raises:
-        RecordError: a model is not the file that was packed, or cannot be loaded.
+        MismatchError: a model is not the file that was packed.
+        RecordError: a model cannot be loaded, or gives no numbers.
         OptionError: more threads than the device has cores.
         ProviderError: the provider is not available.
     """
@@ -224,10 +224,7 @@ def check_models(
             graph = read_file(archive, plan.sentinel.file)
             sentinel = Sentinel(model=open_model(graph, plan.sentinel.unit), quiet_ms=plan.sentinel.quiet_ms)
         for name, packed in plan.models.items():
-            data = read_file(archive, packed.file)
-            if hashlib.sha256(data).hexdigest() != packed.sha256:
-                raise RecordError("is not the file that was packed", subject=name)
-            model = open_model(data)
+            model = open_model(read_packed(archive, packed.file, packed.sha256, name))
             before = len(found)
 
             def shown(done: int, total: int, what: str, before: int = before) -> None:
@@ -242,8 +239,12 @@ def check_models(
                 waits=processor_waits(provider),
                 progress=shown,
             )
-            logits = tuple(float(v) for v in logits_of(model).ravel())
-            found[name] = CheckedModel(sha256=packed.sha256, measured=measured, logits=logits)
+            logits = logits_of(model)
+            if not np.isfinite(logits).all():
+                raise RecordError("gives NaN or an infinity on this device", subject=name)
+            found[name] = CheckedModel(
+                sha256=packed.sha256, measured=measured, logits=tuple(map(float, logits.ravel()))
+            )
             model.close()
         device = runtime.fingerprint(
             threads=threads,

@@ -8,7 +8,6 @@ that is removed or cut while its run goes on is written again, whole.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from deploy_nas.core.fields import Fields, JsonObject, parse_json
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.locks import lock
 from deploy_nas.core.plan_arguments import PlanArguments
-from deploy_nas.core.reader import MOST_JSON_BYTES, read_regular, shown
+from deploy_nas.core.reader import MOST_JSON_BYTES, json_text, read_regular, shown
 from deploy_nas.core.seals import LEFT_OUT, check_seal, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.timing import Burst
@@ -156,7 +155,7 @@ class Journal:
         """Read the file and go on after its last whole line, or write the header."""
         if self.path.stat().st_size == 0:
             JournalHeader.from_json(Fields(self.header.to_json(), str(self.path)))  # as it will be read
-            self._append(json.dumps(self.header.to_json(), separators=(",", ":")).encode() + b"\n")
+            self._append(json_text(self.header.to_json()).encode() + b"\n")
             return
         data = _read(self.path)
         found = parse_journal(data, str(self.path))

@@ -55,10 +55,7 @@ class KitPlan:
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit; raises :class:`MismatchError` for another than the kit was made with."""
         name = self._files.get(unit_id, "")
-        graph = read_file(self.archive, name)
-        if hashlib.sha256(graph).hexdigest() != self._digests.get(name):
-            raise MismatchError("was changed since the kit was made", subject=name, hint=_AGAIN)
-        return graph
+        return read_packed(self.archive, name, self._digests.get(name), name)
 
 
 def read_file(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -67,6 +64,14 @@ def read_file(archive: zipfile.ZipFile, name: str) -> bytes:
         return archive.read(name)
     except Exception as error:  # zipfile and zlib raise several unrelated types for damaged data
         raise RecordError("cannot be read from this kit", subject=name) from error
+
+
+def read_packed(archive: zipfile.ZipFile, name: str, sha256: str | None, subject: str) -> bytes:
+    """A file of a kit as it was packed; raises :class:`MismatchError` naming ``subject`` for another."""
+    data = read_file(archive, name)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise MismatchError("was changed since the kit was made", subject=subject, hint=_AGAIN)
+    return data
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> Fields:
@@ -113,7 +118,12 @@ def recent_lines(result: Path) -> bytes | None:
 
 
 def split_result(data: bytes, subject: str) -> bytes:
-    """A result's journal lines; raises :class:`RecordError` if it is cut short or was edited."""
+    """A result's journal lines.
+
+    Raises:
+        RecordError: it is cut short.
+        MismatchError: it was edited.
+    """
     body, _, last = data.rstrip(b"\n").rpartition(b"\n")
     body += b"\n"
     try:
@@ -126,7 +136,7 @@ def split_result(data: bytes, subject: str) -> bytes:
             hint="run the kit again: it goes on",
         ) from error
     if stated != digest(body):
-        raise RecordError("was edited or damaged: its digest does not fit", subject=subject)
+        raise MismatchError("was edited or damaged: its digest does not fit", subject=subject)
     if count != body.count(b"\n") - 1:
         raise RecordError("has missing or duplicate lines", subject=subject)
     return body

@@ -12,20 +12,17 @@ from pathlib import Path
 
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
+from deploy_nas.device.cgroups import lines
 from deploy_nas.device.cores import choose, kind, loads, quota_cores, speeds
 
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
+_CPUINFO = Path("/proc/cpuinfo")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def cpu_model() -> str:
     """The processor's name."""
     said: dict[str, str] = {}
-    for line in _read("/proc/cpuinfo").splitlines():
+    for line in lines(_CPUINFO):
         key, _, value = line.partition(":")
         said.setdefault(key.strip(), value.strip())
     for name in ("model name", "Model", "Hardware"):
@@ -55,7 +52,7 @@ def cpu_features() -> list[str]:
         "i8mm",
         "sve",
     )
-    for line in _read("/proc/cpuinfo").splitlines():
+    for line in lines(_CPUINFO):
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
             present = set(value.split())
@@ -77,7 +74,7 @@ def threads_here(threads: int) -> int:
 
 def governor() -> str:
     """Frequency governor of the first core."""
-    return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or UNKNOWN
+    return "".join(lines(_GOVERNOR)).strip() or UNKNOWN
 
 
 def load_average() -> float | None:
@@ -90,7 +87,7 @@ def load_average() -> float | None:
 
 def steal_fraction() -> float | None:
     """Share of processor time that the hypervisor gave to others since boot; ``None`` if unknown."""
-    fields = _read("/proc/stat").splitlines()[:1]
+    fields = lines(Path("/proc/stat"))[:1]
     if not fields or not fields[0].startswith("cpu "):
         return None
     ticks = [int(t) for t in fields[0].split()[1:]]

@@ -18,6 +18,7 @@ from typing import Protocol
 from deploy_nas.core.errors import DeployNASError
 from deploy_nas.core.fields import JsonObject
 from deploy_nas.core.notices import telling
+from deploy_nas.core.reader import plain_text
 
 RESULT = "deploy-nas-result.jsonl"
 FAULT, STOPPED = 70, 130
@@ -58,12 +59,13 @@ class LineReporter:
 
     def note(self, text: str) -> None:
         """Write a separate line below the progress."""
-        sys.stderr.write(f"\n{text}\n" if sys.stderr.isatty() else f"{text}\n")
+        line = f"{plain_text(text)}\n"
+        sys.stderr.write(f"\n{line}" if sys.stderr.isatty() else line)
         sys.stderr.flush()
 
     def error(self, text: str) -> None:
         """Write a separate line."""
-        sys.stderr.write(f"error: {text}\n")
+        sys.stderr.write(f"error: {plain_text(text)}\n")
 
 
 class JsonReporter:

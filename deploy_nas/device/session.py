@@ -51,11 +51,19 @@ class OnnxModel:
         self.outputs = tuple(map(_described, session.get_outputs()))
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> Sequence[Array]:
-        """Run once; returns arrays in the order of ``outputs``, or of the model."""
-        return self._open().run(outputs, dict(feed))
+        """Run once; returns arrays in the order of ``outputs``, or of the model.
+
+        Raises :class:`RecordError` for a model that can be loaded and fails all the same.
+        """
+        session = self._open()
+        try:
+            return session.run(outputs, dict(feed))
+        except Exception as error:  # onnxruntime raises a type of its own for each fault
+            raise RecordError(f"onnxruntime cannot run it ({_first_line(error)})", subject="model") from error
 
     def bind(self, feed: Feed) -> Callable[[], object]:
-        """The session's own method, so that none of our code is timed with it."""
+        """The session's own method, so that none of our code is timed with it; raises as :meth:`run`."""
+        self.run(feed)
         return partial(self._open().run, None, dict(feed))
 
     def close(self) -> None:
@@ -137,7 +145,7 @@ class OnnxRuntime:
                     model, options, providers=[(name, dict(provider_options or {}))]
                 )
         except Exception as error:  # onnxruntime raises a type of its own for each fault
-            line = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+            line = _first_line(error)
             if name == CPU_PROVIDER:
                 raise RecordError(f"onnxruntime cannot load it ({line})", subject="model") from error
             raise ProviderError(f"cannot run this model ({line})", subject=name) from error
@@ -211,6 +219,10 @@ def _module() -> ModuleType:
             hint="upgrade it on this device",
         )
     return module
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
 def _described(node: _Node) -> TensorInfo:

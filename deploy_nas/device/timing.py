@@ -86,7 +86,8 @@ class Timer:
         entry = model.inputs[0]
         self._run = model.bind({entry.name: rng.standard_normal(entry.single, dtype=np.float32)})
 
-    @usual_floats()  # a caller who flushes denormal numbers would time another network than the one deployed
+    # A caller who flushes denormal numbers would time another network than the one deployed.
+    @usual_floats()
     def burst(self, how: BurstSettings) -> Burst:
         """Warm up, then run back to back for about ``burst_ms``, at least ``least_runs`` times."""
         run, clock, cpu_clock = self._run, self.clocks.wall, self.clocks.cpu
@@ -115,6 +116,7 @@ class Timer:
         points = np.quantile(times / 1e6, np.linspace(0.0, 1.0, kept), method="nearest")
         return Burst(runs=runs, points_ms=tuple(round(float(p), 6) for p in points), busy=round(busy, 3))
 
+    @usual_floats()
     def paced(self, every_ms: float, runs: int) -> NDArray[np.float64]:
         """Times of single runs that begin every so many ms, float64 ``[runs]``, in ms.
 

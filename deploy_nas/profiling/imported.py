@@ -15,7 +15,8 @@ from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
 from deploy_nas.core.layers import Conv, GlobalPool, Layer, Linear
 from deploy_nas.core.space import Space
-from deploy_nas.records.profile import Imported, Noise, Profile, Row
+from deploy_nas.records.profile import Profile
+from deploy_nas.records.profile_parts import Imported, Noise, Row
 
 Times = Mapping[str, tuple[float, float, int]]
 """OFA's key to mean ms, standard deviation ms, runs."""

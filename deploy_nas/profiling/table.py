@@ -18,7 +18,8 @@ from deploy_nas.device.runner import SAME, differences_percent
 from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
-from deploy_nas.records.profile import Noise, Pair, Profile, Row
+from deploy_nas.records.profile import Profile
+from deploy_nas.records.profile_parts import Noise, Pair, Row
 
 Bursts = Mapping[tuple[str, int], tuple[Burst, float]]
 

@@ -7,7 +7,6 @@ line has its number and a digest: one that was damaged, edited or doubled is lef
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
 from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.locks import lock
-from deploy_nas.core.reader import MOST_JSON_BYTES
+from deploy_nas.core.reader import MOST_JSON_BYTES, json_text
 from deploy_nas.core.seals import check_format_sealed, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
@@ -133,7 +132,7 @@ class AccuracyWriter:
     def _begin(self) -> AccuracyData:
         self._file.seek(0)
         content = self._file.read()
-        first = json.dumps(sealed(self.header.to_json()), ensure_ascii=False).encode() + b"\n"
+        first = json_text(sealed(self.header.to_json())).encode() + b"\n"
         if first.startswith(content):
             self._file.truncate(0)
             self._write(first)

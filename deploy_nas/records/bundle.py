@@ -19,7 +19,7 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import check_format_sealed, sealed
 from deploy_nas.records.certificate import Certificate
-from deploy_nas.records.files import check_output, read_bytes, write_atomic
+from deploy_nas.records.files import check_output, read_bytes, read_json, write_atomic
 from deploy_nas.records.model import ModelMetadata, Preprocessing, Provenance
 from deploy_nas.records.zips import expanded_bytes, is_bomb
 
@@ -136,10 +136,9 @@ def _is_ours(path: Path) -> bool:
     if not (path / MANIFEST).exists():
         return (path / _NEW).is_dir()
     try:
-        manifest = parse_json(read_bytes(path / MANIFEST))
-    except (RecordError, ValueError):
+        return read_json(path / MANIFEST).value.get("format") == FORMAT
+    except RecordError:
         return False
-    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
 def check_manifest(bundle: Bundle, models: Mapping[str, ModelMetadata]) -> Manifest:
@@ -330,7 +329,7 @@ def _zip_files(path: Path) -> dict[str, bytes]:
                 raise RecordError(
                     f"would expand from {len(packed)} to {expanded_bytes(archive)} bytes, as no bundle does",
                     subject=str(path),
-                    hint="do not trust this bundle",
+                    hint=_DISTRUST,
                 )
             for info in infos:
                 _check_name(info.filename, str(path))

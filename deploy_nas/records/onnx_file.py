@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.core.errors import MismatchError, RecordError
-from deploy_nas.core.seals import DIGEST
+from deploy_nas.core.seals import DIGEST, EDITED
 
 # Numbers of the fields in onnx.proto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
@@ -91,9 +91,7 @@ def check_onnx_seal(data: bytes, subject: str, hint: str) -> bool:
     if not stated:
         return False
     if stated != [json.dumps(hashlib.sha256(content).hexdigest())]:
-        raise MismatchError(
-            "was edited or damaged: its digest does not match its content", subject=subject, hint=hint
-        )
+        raise MismatchError(EDITED, subject=subject, hint=hint)
     return True
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,129 +18,15 @@ from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
 from deploy_nas.records.files import read_json, write_json
+from deploy_nas.records.profile_parts import MOST_MS, Imported, Noise, Pair, Row, Validation
 
 FORMAT = "deploy-nas profile"
 VERSION = 2
-_MOST_MS = 1e7
-_MOST_PERCENT = 1e9
 _MEASURED_VERSION = 1  # the version of measured profiles, which use nothing newer
 MOST_MEAN_ERROR_PERCENT = 5.0
 LEAST_WITHIN_10_PERCENT = 80.0
 LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One layer's times. ``latency_ms`` is its share inside a network; the others are of the layer alone.
-
-    ``image_size``: of the networks it applies to; ``None``: all. Imported tables have a time per image size.
-    """
-
-    key: str
-    latency_ms: float
-    alone_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    spread_percent: float
-    runs: int
-    stable: bool
-    image_size: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """A network held out of the fit: its predicted and its measured latency.
-
-    ``moments_ms`` are its latencies in each half of the run, drift included: what a single measurement may
-    find.
-    """
-
-    image_size: int
-    choices: tuple[int, ...]
-    predicted_ms: float
-    measured_ms: float
-    moments_ms: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Noise:
-    """The resolution and the steadiness of the machine while it was profiled.
-
-    ``resolution_percent``: two timings of one model differ by less in 95 of 100 cases (A/A test).
-    ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
-    of the bursts' share of the processor, ``cores`` are those that the run was pinned to, and ``quota_cores``
-    is the processor time that cgroups allowed it, in cores. ``faults`` are sentences, each of one thing that
-    was wrong.
-    """
-
-    resolution_percent: float
-    drift_percent: float
-    busy: float
-    unstable_rows: int
-    faults: tuple[str, ...]
-    cores: tuple[int, ...] = ()
-    quota_cores: float | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The object in files; what older files lack is left out if it is unknown."""
-        return {
-            "resolution_percent": self.resolution_percent,
-            "drift_percent": self.drift_percent,
-            "busy": self.busy,
-            "unstable_rows": self.unstable_rows,
-            "faults": list(self.faults),
-            **({"cores": list(self.cores)} if self.cores else {}),
-            **({} if self.quota_cores is None else {"quota_cores": self.quota_cores}),
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Imported:
-    """The origin of a table that deploy-nas did not measure.
-
-    Args:
-        format: of the tables.
-        device: a name for it.
-        files: sha256 of each table by file name.
-    """
-
-    format: str
-    device: str
-    files: Mapping[str, str]
-
-    def to_json(self) -> dict[str, object]:
-        """The object in files."""
-        return {"format": self.format, "device": self.device, "files": dict(self.files)}
-
-    @classmethod
-    def from_json(cls, fields: Fields) -> Imported:
-        """From a file's object; raises :class:`RecordError` naming the key."""
-        return cls(format=fields.text("format"), device=fields.text("device"), files=fields.text_map("files"))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Validation:
-    """Figures of the networks held out of the fit.
-
-    Args:
-        networks: how many.
-        mean_error_percent, worst_error_percent: of ``|predicted / measured - 1|``.
-        within_5_percent, within_10_percent: share of networks with at most that error, in percent.
-        rank_correlation: Spearman's; 0 if it is undefined.
-    """
-
-    networks: int
-    mean_error_percent: float
-    worst_error_percent: float
-    within_5_percent: float
-    within_10_percent: float
-    rank_correlation: float
-
-    def to_json(self) -> dict[str, object]:
-        """The figures in files."""
-        return {**asdict(self), "networks": float(self.networks)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,12 +204,9 @@ class Profile:
             "offset_ms": list(self.offset_ms),
             "validation": {
                 **({} if self.validation is None else self.validation.to_json()),
-                "pairs": [
-                    {**asdict(p), "choices": list(p.choices), "moments_ms": list(p.moments_ms)}
-                    for p in self.pairs
-                ],
+                "pairs": [pair.to_json() for pair in self.pairs],
             },
-            "rows": [{k: v for k, v in asdict(r).items() if v is not None} for r in self.rows],
+            "rows": [row.to_json() for row in self.rows],
         }
 
     def to_json(self) -> dict[str, object]:
@@ -353,8 +235,8 @@ def load_profile(path: Path | str) -> Profile:
     """Read a profile.
 
     Raises:
-        RecordError: cut short, edited (its id no longer matches), with missing, repeated or invalid rows;
-            the key is named.
+        RecordError: cut short, or with missing, repeated or invalid rows; the key is named.
+        MismatchError: it was edited: its id no longer matches.
         VersionError: written by a newer deploy-nas.
     """
     return parse_profile(read_json(Path(path)))
@@ -365,7 +247,7 @@ def parse_profile(fields: Fields) -> Profile:
     version = check_format(fields, FORMAT, VERSION)
     profile = _parse(fields)
     if fields.text("id") != profile.id or version != profile.version:
-        raise RecordError(
+        raise MismatchError(
             "was edited or damaged: its id does not match its content",
             subject=fields.where,
             hint="restore it, or profile again",
@@ -386,29 +268,13 @@ def _parse(fields: Fields) -> Profile:
         raise RecordError(
             "'image_sizes' must hold at least one size, and each size once", subject=fields.where
         )
-    noise = fields.fields("noise")
-    rows = tuple(
-        Row(
-            key=r.text("key"),
-            latency_ms=r.number("latency_ms", positive=True, most=_MOST_MS),
-            alone_ms=r.number("alone_ms", positive=True, most=_MOST_MS),
-            p50_ms=r.number("p50_ms", positive=True, most=_MOST_MS),
-            p90_ms=r.number("p90_ms", positive=True, most=_MOST_MS),
-            p99_ms=r.number("p99_ms", positive=True, most=_MOST_MS),
-            spread_percent=r.number("spread_percent", most=_MOST_PERCENT),
-            runs=r.integer("runs", 1),
-            stable=r.boolean("stable"),
-            image_size=r.integer("image_size") if r.value.get("image_size") is not None else None,
-        )
-        for r in fields.objects("rows")
-    )
+    rows = tuple(map(Row.from_json, fields.objects("rows")))
     imported = Imported.from_json(fields.fields("imported")) if "imported" in fields.value else None
     settings = fields.fields("settings")
     _check_rows(space, indices, rows, fields.where, by_size=imported is not None)
-    offset_ms = tuple(fields.numbers("offset_ms", most=_MOST_MS))
+    offset_ms = tuple(fields.numbers("offset_ms", most=MOST_MS))
     if len(offset_ms) != len(image_sizes):
         raise RecordError("'offset_ms' must have one number per image size", subject=fields.where)
-    pairs = tuple(_pair(p) for p in fields.fields("validation").objects("pairs"))
     return Profile(
         space=space,
         image_sizes=image_sizes,
@@ -418,32 +284,11 @@ def _parse(fields: Fields) -> Profile:
         duration_s=fields.number("duration_s", most=1e12),
         rows=rows,
         offset_ms=offset_ms,
-        sentinel_ms=fields.number("sentinel_ms", positive=True, most=_MOST_MS),
-        noise=Noise(
-            resolution_percent=noise.number("resolution_percent", most=_MOST_PERCENT),
-            drift_percent=noise.number("drift_percent", most=_MOST_PERCENT),
-            busy=noise.number("busy", most=1e6),
-            unstable_rows=noise.integer("unstable_rows", 0),
-            faults=tuple(noise.texts("faults")),
-            cores=tuple(noise.integers("cores")) if noise.holds("cores") else (),
-            quota_cores=noise.optional_number("quota_cores", positive=True),
-        ),
-        pairs=pairs,
+        sentinel_ms=fields.number("sentinel_ms", positive=True, most=MOST_MS),
+        noise=Noise.from_json(fields.fields("noise")),
+        pairs=tuple(map(Pair.from_json, fields.fields("validation").objects("pairs"))),
         imported=imported,
     )
-
-
-def _pair(fields: Fields) -> Pair:
-    pair = Pair(
-        image_size=fields.integer("image_size", 1),
-        choices=tuple(fields.integers("choices")),
-        predicted_ms=fields.number("predicted_ms", positive=True, most=_MOST_MS),
-        measured_ms=fields.number("measured_ms", positive=True, most=_MOST_MS),
-        moments_ms=tuple(fields.numbers("moments_ms", positive=True, most=_MOST_MS)),
-    )
-    if not pair.moments_ms:
-        raise fields.wrong("moments_ms", "a list of one or more times")
-    return pair
 
 
 def _check_rows(space: Space, indices: IntArray, rows: tuple[Row, ...], where: str, *, by_size: bool) -> None:

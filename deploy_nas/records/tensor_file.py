@@ -10,7 +10,7 @@ import json
 
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.fields import parse_json
-from deploy_nas.core.seals import DIGEST, digest_of
+from deploy_nas.core.seals import DIGEST, EDITED, digest_of
 
 _METADATA = "__metadata__"
 _LENGTH, _ALIGNMENT = 8, 8
@@ -38,11 +38,7 @@ def check_tensors_seal(data: bytes, subject: str) -> bool:
     except ValueError as error:
         raise WeightsError("is not a safetensors file, or is cut short", subject=subject) from error
     if stated is not None and stated != _digest(header, tensors):
-        raise WeightsError(
-            "was edited or damaged: its digest does not match its content",
-            subject=subject,
-            hint="restore it, or train again",
-        )
+        raise WeightsError(EDITED, subject=subject, hint="restore it, or train again")
     return stated is not None
 
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deploy_nas.core.errors import MismatchError, OutputError, RecordError
+from deploy_nas.core.disk import write_whole
+from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.reader import open_regular
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state beside the file, then replace that.
+    """Write a state, whole or not at all.
 
     Raises:
         OutputError: it cannot be written; the file before stays.
     """
-    part = path.with_suffix(".part")
-    try:
-        torch.save(dict(state), part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
-        part.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or "is the disk full?"
-        raise OutputError(f"cannot be written ({reason})", subject=str(path)) from error
+    data = io.BytesIO()
+    torch.save(dict(state), data)
+    write_whole(path, data.getvalue(), replace=True)
 
 
 def read_state(path: Path, origin: str, device: torch.device) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
     """The profile of a kit's result.
 
     Raises:
-        RecordError: cut short, edited, with missing units, or with invalid times.
+        RecordError: cut short, with missing units, or with invalid times.
         VersionError: of a newer deploy-nas.
-        MismatchError: of a kit of another deploy-nas version.
+        MismatchError: edited, or of a kit of another deploy-nas version.
     """
     content = parse_journal(split_result(data, subject), subject, finished=True)
     header = content.header

@@ -82,8 +82,8 @@ def time_candidates(
                     seed=request.seed,
                 )
                 path.unlink()
-                if found.conditions is not None and not request.allow_unstable:
-                    found.conditions.check(f"candidate {number + 1}")
+                if not request.allow_unstable:
+                    found.check(f"candidate {number + 1}")
                 timed.append(Candidate(record=record, measured=_timed(found, request.budgets[LATENCY])))
                 if measuring is not None:
                     measuring(number + 1, len(rows), f"{found.latency_ms:.4g} ms")

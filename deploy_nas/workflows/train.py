@@ -43,6 +43,7 @@ from deploy_nas.workflows.subnet_accuracy import (
     PredictorSettings,
     fit_predictor,
     judge,
+    predictor_rounds,
 )
 from deploy_nas.workflows.training_images import TrainingImages, image_sizes_for, look_at, read_images
 
@@ -112,15 +113,6 @@ class Trained:
     images: TrainingImages
     predictor: PredictorMade | None
     readings: tuple[ReadingReport, ...]
-
-
-def predictor_rounds(subnets: int) -> tuple[int, ...]:
-    """How many of the subnets measured for a predictor are those that it rated best, in each round.
-
-    Few broadly drawn ones are enough: more of them hardly help where searches end. On 460 photographs, 100
-    and two rounds of 20 gave a predictor that overrated its best 20 by 3.5 points; 60 and five rounds by 1.4.
-    """
-    return (round(subnets / 8),) * 5
 
 
 def train(request: TrainRequest, log: Log | None = None, progress: Progress | None = None) -> Trained:

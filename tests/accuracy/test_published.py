@@ -61,7 +61,7 @@ def test_columns_are_put_in_the_layouts_order(tmp_path: Path, tiny_space: Space)
     names = layout.columns
     path = saved(tmp_path / "p.pth", w=torch.tensor([[4.0, 3.0, 2.0, 1.0]]), b=torch.tensor([0.5]))
     published = replace(LINEAR, widths=(len(names), 1), columns=tuple(reversed(names)))
-    (layers,) = read_published(published, layout, path).members
+    (layers,) = read_published(published, layout, path.read_bytes(), "p.pth").members
     np.testing.assert_array_equal(layers[0][0][:, 0], [1.0, 2.0, 3.0, 4.0])
     np.testing.assert_array_equal(layers[0][1], [0.5])
 
@@ -77,15 +77,14 @@ def test_columns_are_put_in_the_layouts_order(tmp_path: Path, tiny_space: Space)
 def test_files_of_another_net(tmp_path: Path, tiny_space: Space, state: dict, message: str) -> None:
     layout = FeatureLayout(space=tiny_space)
     with pytest.raises(WeightsError, match=message):
-        read_published(LINEAR, layout, saved(tmp_path / "p.pth", **state))
+        read_published(LINEAR, layout, saved(tmp_path / "p.pth", **state).read_bytes(), "p.pth")
 
 
 def test_damaged_files(tmp_path: Path, tiny_space: Space) -> None:
     layout = FeatureLayout(space=tiny_space)
-    path = tmp_path / "p.pth"
-    path.write_bytes(b"text")
     with pytest.raises(WeightsError, match=r"p\.pth"):
-        read_published(LINEAR, layout, path)
+        read_published(LINEAR, layout, b"text", "p.pth")
+    path = tmp_path / "p.pth"
     torch.save([1, 2], path)
     with pytest.raises(WeightsError, match="holds no state_dict"):
-        read_published(LINEAR, layout, path)
+        read_published(LINEAR, layout, path.read_bytes(), "p.pth")

@@ -59,6 +59,7 @@ def test_a_file_can_be_read_back():
     mlp, metadata = ensemble(), {"name": "größe", "list": [1, None]}
     data = write_mlp(mlp, metadata)
     assert data == write_mlp(mlp, metadata)
+    assert read_mlp(write_mlp(mlp, {"made of": "a\udcff"}), "p")[1] == {"made of": r"a\xff"}
     found, held = read_mlp(data, "p.onnx")
     assert held == metadata
     for ours, theirs in zip(found.members, mlp.members, strict=True):

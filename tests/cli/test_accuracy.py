@@ -124,7 +124,7 @@ def test_collect_bad_input(run, tmp_path):
         (["--images", "three"], "3 class folders, the supernet of ofa-mbv3-cifar10 has 10 classes"),
         (["--images", "ten", "--weights", "random"], "accuracies of random weights mean nothing"),
         (["--images", "ten", "-o", "no/x"], "the folder no does not exist"),
-        (["--images", "ten", "--count", "0"], "count: must be at least 1"),
+        (["--images", "ten", "--count", "0"], "0 is not in the range 1<=x<="),
     ):
         assert says in run(*COLLECT, *arguments, code=2).stderr
     (tmp_path / "ten/empty").mkdir()

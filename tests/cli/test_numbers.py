@@ -6,7 +6,8 @@ import pytest
 from deploy_nas.cli import numbers
 from deploy_nas.cli.main import COMMANDS, main
 
-ELSEWHERE = ("--max-", "--held-out", "--minutes")  # checked where they are used, with errors that say more
+# Checked where they are used, with errors that say more.
+ELSEWHERE = ("--max-", "--held-out", "--minutes", "--every-ms")
 
 
 def commands(group):
@@ -45,6 +46,12 @@ def test_every_number_of_every_command_has_bounds():
 )
 def test_a_number_out_of_bounds_is_named(run, command, says):
     assert says in run(*command.split(), code=2).stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("pace", ["0", "-1", "60001", "nan"])
+def test_a_pace_has_its_bounds_in_one_place(run, tmp_path, pace):
+    done = run("verify", tmp_path / "m.onnx", f"--every-ms={pace}", code=2)
+    assert f"error: --every-ms: must be above 0 and at most 60000, is {float(pace)}" in done.stderr
 
 
 def test_a_real_number():

@@ -8,7 +8,8 @@ import pytest
 
 from deploy_nas.cli.profiles import summary
 from deploy_nas.core.spaces import get_space
-from deploy_nas.records.profile import Imported, save_profile
+from deploy_nas.records.profile import save_profile
+from deploy_nas.records.profile_parts import Imported
 from deploy_nas.workflows import import_tables
 
 IMPORTED = Imported(format="OFA latency tables", device="phone", files={})

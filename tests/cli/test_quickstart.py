@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import OutputError
 from deploy_nas.core.measured import Measured
 from deploy_nas.deploy.verify import Verification
@@ -59,6 +60,13 @@ def test_a_missed_budget_exits_1_and_a_slow_machine_is_noted(run, stand_in, done
     stand_in(workflow, "quickstart", replace(done, verification=missed))
     said = run("quickstart", code=1).stdout
     assert "budget MISSED" in said and "runs at 0.80 of the speed" in said
+
+
+def test_what_disturbed_the_measurement_is_said(run, stand_in, done):
+    disturbed = replace(MEASURED, conditions=Conditions(quota_cores=0.5))
+    stand_in(workflow, "quickstart", replace(done, verification=replace(FOUND, measured=disturbed)))
+    said = run("quickstart").stdout
+    assert "UNSTABLE: when it was measured: a CPU quota of 0.5 cores stops 1 thread" in said
 
 
 def test_an_unstable_profile_is_allowed_in_the_next_command(run, stand_in, done, made_profile):

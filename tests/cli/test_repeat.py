@@ -9,7 +9,7 @@ from deploy_nas.cli.repeat import commands_to_repeat
 from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.architecture import ArchitectureRecord
-from deploy_nas.records.profile import Imported
+from deploy_nas.records.profile_parts import Imported
 from deploy_nas.records.result import Asked
 
 PATHS = {name: Path(name) for name in ("profile", "best", "model", "report")}

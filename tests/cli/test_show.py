@@ -79,6 +79,8 @@ def test_a_reading_is_said_once_and_only_where_something_happened(capsys):
 def test_json_is_one_value_without_nan(capsys):
     show.emit_json({"a": [1]})
     assert json.loads(capsys.readouterr().out) == {"a": [1]}
+    show.emit_json({"path": "a\udcff/\u00e9"})
+    assert capsys.readouterr().out == '{\n "path": "a\\\\xff/\\u00e9"\n}\n'
     with pytest.raises(ValueError):
         show.emit_json(float("nan"))
 

@@ -10,6 +10,8 @@ from deploy_nas.core.notices import Notice, notice, telling
 def test_a_notice_names_its_file():
     with pytest.warns(Notice, match=r"^best\.json: was edited$"):
         notice("was edited", subject="best.json")
+    with pytest.warns(Notice, match=r"^a\\xff\.json: was \\x1b\[2J edited$"):
+        notice("was \x1b[2J\nedited", subject="a\udcff.json")
 
 
 def test_a_program_says_each_notice_once_and_leaves_other_warnings_alone():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_added_and_removed_keys_are_found():
     for value in ({**sealed(VALUE), "more": 1}, {k: v for k, v in sealed(VALUE).items() if k != "a"}):
         with pytest.raises(MismatchError):
             check_seal(Fields(value, "f"))
+
+
+def test_a_value_nested_too_deeply_does_not_fit():
+    deep: object = 1
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+    with pytest.raises(MismatchError, match="was edited or damaged"):
+        check_seal(Fields({"a": deep, DIGEST: "0" * 64}, "f"))
 
 
 @pytest.mark.parametrize("digest", ["", "0" * 64, None, 5, digest_of(VALUE)[:63]])

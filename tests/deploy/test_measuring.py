@@ -11,7 +11,7 @@ from deploy_nas.deploy import measuring, quantize
 from deploy_nas.deploy.measuring import sentinel_graph
 from deploy_nas.device.machine import cores
 from deploy_nas.device.measure import MeasureSettings
-from deploy_nas.records.profile import Imported
+from deploy_nas.records.profile_parts import Imported
 
 
 def test_measuring_for_real_gives_ordered_quantiles(model_data, made_profile):

@@ -114,7 +114,7 @@ def test_the_predictions_provider_is_that_of_the_measurement(model, made_profile
 
 
 def test_an_imported_table_has_no_provider_and_no_sentinel_of_this_machine(model, made_profile):
-    from deploy_nas.records.profile import Imported
+    from deploy_nas.records.profile_parts import Imported
 
     table = Imported(format="tables", device="phone", files={})
     profile = replace(on(made_profile(), provider="PhoneProvider"), imported=table, pairs=())

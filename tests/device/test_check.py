@@ -15,6 +15,7 @@ from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space
+from deploy_nas.device import check
 from deploy_nas.device.check import CHECK_FILE, CheckPlan, CheckResult, check_models, logits_of, main
 from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.session import open_session, random_initializers
@@ -92,7 +93,17 @@ def test_a_model_that_was_swapped_is_refused(kit, tmp_path, capsys):
             swapped.writestr(name, b"other" if name == "models/1.onnx" else given.read(name))
     assert main(["-o", str(tmp_path / "r"), "--progress", "json"], str(path)) == 2
     last = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert last == {"error": "b: x: is not the file that was packed"}
+    assert last == {"error": "b: x: was changed since the kit was made; make the kit again"}
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_model_that_gives_no_numbers_here_is_named(kit, tmp_path, capsys, monkeypatch):
+    nan = np.full((1, 10), np.nan, dtype=np.float32)
+    monkeypatch.setattr(check, "logits_of", lambda model: nan)
+    (tmp_path / "kit.pyz").write_bytes(kit)
+    assert main(["-o", str(tmp_path / "r"), "--progress", "json"], str(tmp_path / "kit.pyz")) == 2
+    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert last == {"error": "a: gives NaN or an infinity on this device"}
     assert not (tmp_path / "r").exists()
 
 

@@ -15,7 +15,7 @@ from deploy_nas.device import machine
     ],
 )
 def test_a_processor_has_a_name(monkeypatch, cpuinfo, name):
-    monkeypatch.setattr(machine, "_read", lambda path: cpuinfo)
+    monkeypatch.setattr(machine, "lines", lambda path: cpuinfo.splitlines())
     monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     assert machine.cpu_model() == name
 
@@ -24,7 +24,7 @@ def test_a_mac_is_asked(monkeypatch):
     class Done:
         stdout = "Apple M4\n"
 
-    monkeypatch.setattr(machine, "_read", lambda path: "")
+    monkeypatch.setattr(machine, "lines", lambda path: [])
     monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(machine.subprocess, "run", lambda command, **how: Done)
     assert machine.cpu_model() == "Apple M4"

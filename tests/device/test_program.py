@@ -49,6 +49,15 @@ def test_errors_are_an_object_or_a_line(capsys, error, code, said):
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
+def test_a_terminal_gets_no_control_characters(capsys):
+    def work(reporter):
+        reporter.note("\x1b[2J")
+        raise OSError(28, "No space left", "\x1b[2J")
+
+    assert run_program(work, "line", lambda: "") == 2
+    assert capsys.readouterr().err == "\\x1b[2J\nerror: \\x1b[2J No space left\n"
+
+
 def test_a_stopped_program_says_what_is_kept(capsys):
     def work(reporter):
         raise KeyboardInterrupt

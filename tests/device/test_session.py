@@ -69,6 +69,14 @@ print(Finder.seen)
 """
 
 
+def test_a_model_that_loads_and_cannot_be_run_is_one_error(model_data):
+    opened = open_session(model_data())
+    wrong = {opened.inputs[0].name: np.zeros((1, 3, 5, 7), np.float32)}
+    for call in (opened.run, opened.bind):
+        with pytest.raises(RecordError, match=r"^model: onnxruntime cannot run it \([^\n]+\)$"):
+            call(wrong)
+
+
 def test_no_telemetry_is_kept_or_sent(tmp_path, model_data):
     """By the package and by a kit: nothing is written to the user's cache, where its database would be."""
     from deploy_nas.adapters.kits import make_check_kit

@@ -47,3 +47,20 @@ def test_a_run_that_takes_longer_than_its_pace_delays_the_next(clock, fake_model
     model = fake_model(20.0)
     found = Timer(model, np.random.default_rng(0), clock.clocks).paced(10.0, 5)
     assert list(found) == [20.0] * 5 and np.diff(model.starts_s[-4:]) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda timer: timer.burst(BurstSettings(burst_ms=1.0, least_runs=1, warmup_runs=1)),
+        lambda timer: timer.paced(5.0, 2),
+    ],
+    ids=["burst", "paced"],
+)
+def test_runs_have_the_usual_float_mode_whatever_the_callers(clock, fake_model, take):
+    seen = []
+    model = fake_model(lambda now: seen.append(np.geterr()["under"]) or 1.0)
+    timer = Timer(model, np.random.default_rng(0), clock.clocks)
+    with np.errstate(all="raise"):
+        take(timer)
+    assert set(seen) == {"ignore"}

@@ -6,7 +6,7 @@ import pytest
 
 from deploy_nas.core.fingerprint import Difference
 from deploy_nas.core.measured import Top1
-from deploy_nas.records.profile import Imported
+from deploy_nas.records.profile_parts import Imported
 from deploy_nas.report.facts import facts_of, profile_facts, threads_of, top1_warnings, warnings_about
 from deploy_nas.report.page import Point
 

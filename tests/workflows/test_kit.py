@@ -74,6 +74,9 @@ def test_damaged_results_are_refused(result, tmp_path):
         del value["digest"]
         return sealed_line(value, value["line"]) if "line" in value else encoded(sealed(value))
 
+    def changed_to_nan(text):
+        return encoded({**json.loads(text), "t": [float("nan")]})
+
     for cut in (0, 10, len(data) // 2, len(data) - 30):
         with pytest.raises(RecordError, match=r"not a finished result|digest"):
             profile_of_result(data[:cut], "r")
@@ -82,9 +85,9 @@ def test_damaged_results_are_refused(result, tmp_path):
     with pytest.raises(RecordError, match="missing or duplicate lines"):
         body = b"".join(lines[:-1])
         profile_of_result(body + json.dumps({"end": 3, "sha256": digest(body)}).encode() + b"\n", "r")
-    for bad in ([0.0], [-1.0], [float("nan")], []):
+    for bad in (*(changed(lines[1], t=t) for t in ([0.0], [-1.0], [])), changed_to_nan(lines[1])):
         with pytest.raises(RecordError, match=r"line 2 (holds no burst|was edited or damaged); run"):
-            profile_of_result(closed([lines[0], changed(lines[1], t=bad), *lines[2:-1]]), "r")
+            profile_of_result(closed([lines[0], bad, *lines[2:-1]]), "r")
     gone = json.loads(lines[1])["u"]
     rest = [li for li in lines[:-1] if json.loads(li).get("u") != gone]
     with pytest.raises(RecordError, match="missing: line 2 of those that were written"):
@@ -122,7 +125,8 @@ def fake_result(change=lambda header: None, bursts=lambda lines: lines, **settin
     lines = [
         {"u": u, "r": r, "n": 3, "b": 1.0, "s": 0.5, "w": 0.1, "t": [1.0]} for u in units for r in (0, 1)
     ]
-    body = b"".join(json.dumps(line).encode() + b"\n" for line in [value, *bursts(lines)])
+    first = json.dumps(sealed(value)).encode() + b"\n"
+    body = first + b"".join(sealed_line(line, number) for number, line in enumerate(bursts(lines), 2))
     return body + json.dumps({"end": body.count(b"\n") - 1, "sha256": digest(body)}).encode() + b"\n"
 
 
@@ -205,7 +209,7 @@ def test_kit_says_what_is_missing(kit, tmp_path):
     venv.create(tmp_path / "empty", with_pip=False, symlinks=True)
     done = subprocess.run([tmp_path / "empty/bin/python3", kit], capture_output=True, text=True)
     assert (
-        done.returncode == 1 and "numpy cannot be imported" in done.stderr and "Traceback" not in done.stderr
+        done.returncode == 2 and "numpy cannot be imported" in done.stderr and "Traceback" not in done.stderr
     )
 
 

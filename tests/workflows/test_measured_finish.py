@@ -10,7 +10,7 @@ from deploy_nas.core.errors import BudgetMissedError, OptionError, UnstableDevic
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.measured import Measured
 from deploy_nas.device import machine
-from deploy_nas.records.profile import Imported
+from deploy_nas.records.profile_parts import Imported
 from deploy_nas.records.result import Candidate, Timed, load_result
 from deploy_nas.workflows import measured_finish
 from deploy_nas.workflows.measured_finish import (

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from deploy_nas.core.errors import MismatchError, OptionError, UnstableDeviceError
-from deploy_nas.records.profile import Imported, load_profile
+from deploy_nas.records.profile import load_profile
+from deploy_nas.records.profile_parts import Imported
 from deploy_nas.workflows.question import (
     LATENCY,
     OtherDevice,

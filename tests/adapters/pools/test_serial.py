@@ -25,3 +25,10 @@ def test_one_worker_is_this_process() -> None:
     assert isinstance(several, ProcessPool) and several.workers == 3
     with pytest.raises(OptionError, match="workers: must be at least 1, is 0"):
         pool_of(0)
+
+
+def test_windows_has_this_process_alone(monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        found = pool_of(3)
+    assert isinstance(found, SerialPool)
