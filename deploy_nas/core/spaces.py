@@ -248,7 +248,7 @@ def registered(space: Space) -> Iterator[Space]:
     try:
         yield space
     finally:
-        del _SPACES[space.id]
+        _SPACES.clear()  # their order is what users see
         for name, one in known.items():  # the very objects of before: other modules hold them
             _SPACES[name] = partial(_same, one)
         get_space.cache_clear()

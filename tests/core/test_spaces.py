@@ -13,7 +13,7 @@ import pytest
 
 from deploy_nas.core import spaces
 from deploy_nas.core.errors import UnknownSpaceError
-from deploy_nas.core.spaces import embedded_space, get_space, known_spaces, space_ids
+from deploy_nas.core.spaces import embedded_space, get_space, known_spaces, registered, space_ids
 
 _HOMES = ("core/spaces.py", "core/families/")
 
@@ -31,6 +31,14 @@ def test_the_embedded_space_comes_first_and_has_labels() -> None:
     space = embedded_space()
     assert space_ids()[0] == space.id
     assert space.classes == len(space.labels) == 10
+
+
+def test_a_space_registered_in_place_of_another_leaves_all_as_they_were() -> None:
+    before = {id: get_space(id) for id in space_ids()}
+    with registered(replace(embedded_space(), summary="another")):
+        assert embedded_space().summary == "another"
+    assert list(before) == space_ids()
+    assert all(get_space(id) is space for id, space in before.items())
 
 
 def test_the_files_that_ship_are_there() -> None:
