@@ -34,11 +34,11 @@ def test_the_embedded_space_comes_first_and_has_labels() -> None:
 
 
 def test_a_space_registered_in_place_of_another_leaves_all_as_they_were() -> None:
-    before = {id: get_space(id) for id in space_ids()}
+    before = {name: get_space(name) for name in space_ids()}
     with registered(replace(embedded_space(), summary="another")):
         assert embedded_space().summary == "another"
     assert list(before) == space_ids()
-    assert all(get_space(id) is space for id, space in before.items())
+    assert all(get_space(name) is space for name, space in before.items())
 
 
 def test_the_files_that_ship_are_there() -> None:
