@@ -164,37 +164,26 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-@contextlib.contextmanager
-def other_device() -> Iterator[None]:
-    import torch
+def of_torch(
+    setter: str, odd: object, usual: object
+) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    @contextlib.contextmanager
+    def state() -> Iterator[None]:
+        import torch
 
-    torch.set_default_device("meta")
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
+        change = getattr(torch, setter)
+        change(odd)
+        try:
+            yield
+        finally:
+            change(usual)
 
-
-@contextlib.contextmanager
-def flushing() -> Iterator[None]:
-    import torch
-
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
+    return state
 
 
-@contextlib.contextmanager
-def rough_products() -> Iterator[None]:
-    import torch
-
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("highest")
+other_device = of_torch("set_default_device", "meta", None)
+flushing = of_torch("set_flush_denormal", True, False)
+rough_products = of_torch("set_float32_matmul_precision", "medium", "highest")
 
 
 @contextlib.contextmanager

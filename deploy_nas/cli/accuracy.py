@@ -32,13 +32,7 @@ def command() -> None:
 @click.option(
     "--calibration-images", type=click.Path(path_type=Path), help="Images to recalibrate batch norm on."
 )
-@click.option(
-    "--calibration-limit",
-    type=numbers.IMAGES,
-    default=2000,
-    show_default=True,
-    help="Calibration images, at most.",
-)
+@show.calibration_limit_option()
 @click.option("--limit-per-class", type=numbers.IMAGES, help="Images per class, at most.")
 @click.option("--mirrored", is_flag=True, help="Measure on mirrored images too: twice the time, less noise.")
 @click.option(

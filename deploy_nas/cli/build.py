@@ -51,9 +51,7 @@ if TYPE_CHECKING:
     help="How often the winner alone sees each image at the end; 0: never.",
 )
 @click.option("--no-int8", is_flag=True, help="Do not try INT8.")
-@click.option(
-    "--max-accuracy-drop", default=1.0, show_default=True, help="Points of top-1 that INT8 may lose, at most."
-)
+@show.accuracy_drop_option()
 @show.unstable_option("Certify figures measured on an unstable machine too.")
 @train.training_options
 @show.seed_option("Seed of everything random.")

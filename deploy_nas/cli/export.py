@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy_nas.cli import numbers, show
+from deploy_nas.cli import show
 
 if TYPE_CHECKING:
     from deploy_nas.deploy.export import ExportReport
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder or zip of images to re-estimate batch-norm statistics on and to take INT8 ranges from.",
 )
-@click.option(
-    "--calibration-limit",
-    type=numbers.IMAGES,
-    default=2000,
-    show_default=True,
-    help="Calibration images, at most.",
-)
+@show.calibration_limit_option()
 @click.option(
     "--keep-statistics",
     is_flag=True,
@@ -66,9 +60,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Held-out class folders to measure top-1 on  [INT8: every fifth calibration image]",
 )
-@click.option(
-    "--max-accuracy-drop", default=1.0, show_default=True, help="Points of top-1 that INT8 may lose, at most."
-)
+@show.accuracy_drop_option()
 @show.unstable_option("Certify, and judge INT8 by, figures measured on an unstable machine too.")
 @show.seed_option("Seed of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")

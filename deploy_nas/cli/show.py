@@ -212,6 +212,27 @@ def supernet_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return click.option("--space", metavar="FOLDER", help=f"Folder of the trained supernet {which}.")
 
 
+def calibration_limit_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--calibration-limit``."""
+    return click.option(
+        "--calibration-limit",
+        type=numbers.IMAGES,
+        default=2000,
+        show_default=True,
+        help="Calibration images, at most.",
+    )
+
+
+def accuracy_drop_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--max-accuracy-drop``."""
+    return click.option(
+        "--max-accuracy-drop",
+        default=1.0,
+        show_default=True,
+        help="Points of top-1 that INT8 may lose, at most.",
+    )
+
+
 def unstable_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--allow-unstable``: rely on figures of an unstable machine."""
     return click.option("--allow-unstable", is_flag=True, help=help)
