@@ -51,6 +51,7 @@ _PROGRAM_FILES = (
     "machine",
     "measure",
     "program",
+    "releases",
     "run",
     "runner",
     "runtime",

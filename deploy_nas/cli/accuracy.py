@@ -127,7 +127,7 @@ def collect(
 @click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets held out for judging.")
 @click.option(
     "--plot",
-    type=click.Choice(["svg", "png", "none"]),
+    type=click.Choice(["svg", "none"]),
     default="svg",
     show_default=True,
     help="Calibration plot beside the output.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.cli.wording import with_options
 
 
 @click.command("doctor")
@@ -15,6 +16,10 @@ def command(as_json: bool) -> None:
 
     findings = examine()
     if as_json:
-        show.emit_json([{"what": f.what, "value": f.value, "advice": f.advice} for f in findings])
+        show.emit_json(
+            [{"what": f.what, "value": f.value, "advice": with_options(f.advice)} for f in findings]
+        )
         return
-    show.say(show.table(["what", "value", "advice"], [[f.what, f.value, f.advice] for f in findings]))
+    show.say(
+        show.table(["what", "value", "advice"], [[f.what, f.value, with_options(f.advice)] for f in findings])
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import MismatchError, WeightsError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.notices import notice
 from deploy_nas.core.own_classes import with_classes
@@ -67,6 +68,7 @@ def load_supernet(
         MismatchError: weights that were fine-tuned for another subnet, or a supernet of another space.
         DownloadError: pretrained weights that cannot be downloaded.
     """
+    require_supernets()
     chosen = default_weights(space, weights)
     if chosen == RANDOM_WEIGHTS:
         net = supernets.build_supernet(space, seed=seed)

@@ -81,7 +81,7 @@ def load_average() -> float | None:
     """Runnable processes, averaged over the last minute."""
     try:
         return os.getloadavg()[0]
-    except OSError:
+    except (AttributeError, OSError):  # Windows has none
         return None
 
 

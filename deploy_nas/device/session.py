@@ -13,11 +13,10 @@ from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
 from deploy_nas.core.floats import float_mode_kept
+from deploy_nas.core.notices import notice
 from deploy_nas.core.tensors import TensorSpec
-from deploy_nas.device import machine
+from deploy_nas.device import machine, releases
 from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
-
-LEAST_VERSION = (1, 20)
 
 _DTYPES = {"float": "float32", "double": "float64"}
 
@@ -165,6 +164,8 @@ class OnnxRuntime:
     ) -> Fingerprint:
         """This machine with this onnxruntime; raises :class:`ProviderError` if it is missing."""
         ort = _module()
+        if (advice := releases.advice(str(ort.__version__))) is not None:
+            notice(advice, subject="onnxruntime")
         return machine.described(
             runtime=self.name,
             runtime_version=str(ort.__version__),
@@ -210,9 +211,8 @@ def _module() -> ModuleType:
             f"onnxruntime cannot be imported ({error})", hint="install it: python3 -m pip install onnxruntime"
         ) from error
     module: ModuleType = onnxruntime
-    version = tuple(int(p) for p in module.__version__.split(".")[:2] if p.isdigit())
-    if version < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
+    if releases.numbers(module.__version__) < releases.LEAST_VERSION:
+        least = ".".join(map(str, releases.LEAST_VERSION))
         raise ProviderError(
             f"is {module.__version__}, at least {least} is needed",
             subject="onnxruntime",

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import os
 import platform
 from dataclasses import dataclass
 
+from deploy_nas import __version__
+from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import UNKNOWN
-from deploy_nas.device import cores, machine
+from deploy_nas.device import cores, machine, releases
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
+
+# Names by which the module onnxruntime is installed.
+_BUILDS = tuple(
+    "onnxruntime" + of
+    for of in ("", "-directml", "-gpu", "-migraphx", "-openvino", "-qnn", "-rocm", "-silicon", "-training")
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +34,42 @@ class Finding:
     advice: str
 
 
-def _version(package: str, advice: str) -> Finding:
+def _module(name: str) -> Finding:
+    """A module that everything needs, asked itself: builds of onnxruntime are installed by several names."""
     try:
-        return Finding(what=package, value=importlib.metadata.version(package), advice=OK)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(what=package, value="missing", advice=advice)
+        module = importlib.import_module(name)
+    except Exception as error:  # one that is broken raises what it likes
+        broken = not isinstance(error, ModuleNotFoundError)
+        value = f"broken ({type(error).__name__}: {error})" if broken else "missing"
+        return Finding(what=name, value=value, advice=f"install it: python3 -m pip install {name}")
+    return Finding(what=name, value=str(getattr(module, "__version__", UNKNOWN)), advice=OK)
+
+
+def _runtime() -> Finding:
+    """ONNX Runtime: its build, and whether it is a release that files are written for."""
+    found = _module("onnxruntime")
+    if found.advice != OK:
+        return found
+    builds = [name for name in _BUILDS if _installed_version(name) is not None]
+    if len(builds) > 1:
+        advice = f"{' and '.join(builds)} overwrite each other's files: uninstall all, install one"
+    else:
+        advice = releases.advice(found.value) or OK
+    named = "" if builds in ([], ["onnxruntime"]) else f" ({', '.join(builds)})"
+    return Finding(what=found.what, value=found.value + named, advice=advice)
+
+
+def _of_extra(name: str) -> Finding:
+    """A module of the extra, whose import would take seconds: it is looked for only."""
+    if not extras.installed(name):
+        return Finding(what=name, value="not installed", advice=extras.ADVICE)
+    return Finding(what=name, value=_installed_version(name) or UNKNOWN, advice=OK)
+
+
+def _installed_version(distribution: str) -> str | None:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(distribution)
+    return None
 
 
 def _cores() -> Finding:
@@ -52,8 +93,10 @@ def examine() -> list[Finding]:
     """Versions, providers, cores, telemetry, load, governor and steal."""
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
-        _version("deploy-nas", "install it with tools/quickstart"),
-        *(_version(p, "reinstall deploy-nas") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
+        Finding(what="deploy-nas", value=__version__, advice=OK),
+        _runtime(),
+        *(_module(name) for name in ("onnx", "numpy")),
+        *(_of_extra(name) for name in ("torch", "ofa")),
     ]
     try:
         providers = ", ".join(ONNX_RUNTIME.providers())
@@ -66,7 +109,9 @@ def examine() -> list[Finding]:
         Finding(
             what="vector units",
             value=", ".join(features) or UNKNOWN,
-            advice=OK if features else "unknown",
+            advice=OK
+            if features
+            else "unknown, so INT8 is written with 7 bits: `int8_for` names the processor",
         )
     )
     findings += [_cores(), _telemetry()]
