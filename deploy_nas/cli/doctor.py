@@ -14,12 +14,8 @@ def command(as_json: bool) -> None:
     """Check versions, providers, and anything on this machine that would disturb timings."""
     from deploy_nas.workflows.doctor import examine
 
-    findings = examine()
+    findings = [(f.what, f.value, with_options(f.advice)) for f in examine()]
     if as_json:
-        show.emit_json(
-            [{"what": f.what, "value": f.value, "advice": with_options(f.advice)} for f in findings]
-        )
+        show.emit_json([{"what": what, "value": value, "advice": advice} for what, value, advice in findings])
         return
-    show.say(
-        show.table(["what", "value", "advice"], [[f.what, f.value, with_options(f.advice)] for f in findings])
-    )
+    show.say(show.table(["what", "value", "advice"], findings))

@@ -1,4 +1,4 @@
-"""The extra ``supernets``: packages that only some tasks need, and the error that says how to install them."""
+"""The extra ``supernets``: packages that only some tasks need, and the error that says how to get them."""
 
 from __future__ import annotations
 
