@@ -9,7 +9,7 @@ from deploy_nas.cli.wording import with_options
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@show.json_option()
 def command(as_json: bool) -> None:
     """Check versions, providers, and anything on this machine that would disturb timings."""
     from deploy_nas.workflows.doctor import examine

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from deploy_nas.cli import show
+from deploy_nas.cli.conventions import Group
 from deploy_nas.cli.profile import request_of, timing_options
 
 
-@click.group("kit")
+@click.group("kit", cls=Group)
 def command() -> None:
     """Profile a device without installing deploy-nas on it.
 
@@ -21,12 +22,18 @@ def command() -> None:
 
 @command.command("make")
 @timing_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("kit.pyz"), show_default=True)
-def make(output: Path, **timing: Any) -> None:
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("kit.pyz"), show_default=True, help="Kit."
+)
+@show.json_option()
+def make(output: Path, as_json: bool, **timing: Any) -> None:
     """Write a kit."""
     from deploy_nas.workflows.kit import write_kit
 
     size = write_kit(request_of(output=output, **timing))
+    if as_json:
+        show.emit_json({"path": str(output), "size_bytes": size})
+        return
     show.say(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
     show.say("then here: deploy-nas kit import result.jsonl -o device.profile.json")
 
@@ -34,13 +41,23 @@ def make(output: Path, **timing: Any) -> None:
 @command.command("import")
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("device.profile.json"), show_default=True
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("device.profile.json"),
+    show_default=True,
+    help="Profile file.",
 )
 @click.option("--force", is_flag=True, help="Replace the output.")
-def import_kit(result: Path, output: Path, force: bool) -> None:
+@show.json_option()
+def import_kit(result: Path, output: Path, force: bool, as_json: bool) -> None:
     """Check a kit's RESULT and write the device's profile."""
-    from deploy_nas.cli.profiles import summary
+    from deploy_nas.cli.profiles import figures, summary
     from deploy_nas.workflows.kit import import_result
 
-    show.say(summary(import_result(result, output, force=force)))
+    profile = import_result(result, output, force=force)
+    if as_json:
+        show.emit_json({"path": str(output), **figures(profile)})
+        return
+    show.say(summary(profile))
     show.say(f"wrote {output}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Intra-op threads, pinned to the device's cores.",
         ),
-        click.option("--image-sizes", metavar="N,N", help="Image sizes to profile  [the space's list]"),
+        click.option("--image-sizes", metavar="PX,PX", help="Image sizes to profile  [the space's list]"),
         click.option(
             "--provider",
             default="cpu",
@@ -98,7 +97,7 @@ def request_of(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
 @show.target_options("time")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming a stopped run.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     output: Path | None,
     target: str | None,
@@ -111,6 +110,7 @@ def command(
 
     Ctrl-C keeps the timings made so far; the same command resumes the run.
     """
+    from deploy_nas.cli.profiles import figures, summary
     from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile import journal_path, profile_device
 
@@ -129,14 +129,7 @@ def command(
         show.say(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
     if as_json:
-        figures = {
-            "validation": {} if profile.validation is None else profile.validation.to_json(),
-            "noise": asdict(profile.noise),
-            "duration_s": profile.duration_s,
-        }
-        show.emit_json({"path": str(path), "id": profile.id, "stable": profile.stable, **figures})
+        show.emit_json({"path": str(path), **figures(profile)})
         return
-    from deploy_nas.cli.profiles import summary
-
     show.say(summary(profile))
     show.say(f"wrote {path}")

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from deploy_nas.cli import numbers, show
+from deploy_nas.cli.conventions import Group
 from deploy_nas.core.reader import name_text
 
 if TYPE_CHECKING:
     from deploy_nas.records.profile import Profile
+
+
+def figures(profile: Profile) -> dict[str, object]:
+    """What ``--json`` says of a profile."""
+    return {
+        "id": profile.id,
+        "space": profile.space.id,
+        "image_sizes": list(profile.image_sizes),
+        "device": profile.fingerprint.to_json(),
+        "stable": profile.stable,
+        "faults": list(profile.faults),
+        "imported": profile.imported is not None,
+        "validation": {} if profile.validation is None else profile.validation.to_json(),
+        "noise": asdict(profile.noise),
+        "duration_s": profile.duration_s,
+    }
 
 
 def summary(profile: Profile) -> str:
@@ -43,27 +61,33 @@ def summary(profile: Profile) -> str:
     return "\n".join(lines)
 
 
-@click.group("profiles")
+@click.group("profiles", cls=Group)
 def command() -> None:
     """List, show and compare profiles."""
 
 
 @command.command("list")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
-def list_profiles(folder: Path) -> None:
+@show.json_option()
+def list_profiles(folder: Path, as_json: bool) -> None:
     """List the profiles in FOLDER (the current one unless given)."""
     from deploy_nas.core.errors import DeployNASError
     from deploy_nas.records.profile import load_profile
 
     rows = []
+    found = []
     for path in sorted(folder.rglob("*.json")):
         try:
             p = load_profile(path)
         except DeployNASError:
             continue
+        found.append({"path": str(path), **figures(p)})
         verdict = "imported" if p.imported is not None else "stable" if p.stable else "unstable"
         error = None if p.validation is None else p.validation.mean_error_percent
         rows.append([str(path), p.space.id, p.fingerprint.cpu, p.fingerprint.threads, error, verdict])
+    if as_json:
+        show.emit_json(found)
+        return
     if not rows:
         show.say(f"no profiles in {folder}: `deploy-nas profile --space ID` makes one")
         return
@@ -76,7 +100,8 @@ def list_profiles(folder: Path) -> None:
     "--architecture", type=click.Path(path_type=Path), help="Subnet whose layers to list  [the largest]"
 )
 @click.option("--image-size", type=numbers.SIDE, help="Image size of the largest subnet.")
-def show_profile(profile: Path, architecture: Path | None, image_size: int | None) -> None:
+@show.json_option()
+def show_profile(profile: Path, architecture: Path | None, image_size: int | None, as_json: bool) -> None:
     """Print a profile, and the latency of one network layer by layer."""
     from deploy_nas.core.errors import MismatchError
     from deploy_nas.core.space import image_size_of
@@ -84,7 +109,6 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     from deploy_nas.records.profile import load_profile
 
     p = load_profile(profile)
-    show.say(summary(p))
     chosen = p.space.largest(image_size or p.image_sizes[-1])
     if architecture is not None:
         record = load_architecture(architecture)
@@ -103,6 +127,17 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
         rows.append(
             [name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
         )
+    if as_json:
+        head = ("place", "layer", "latency_ms", "percent", "alone_ms", "p50_ms", "p90_ms", "p99_ms")
+        network = {
+            "architecture": chosen,
+            "latency_ms": total,
+            "run_itself_ms": rest,
+            "layers": [dict(zip(head, row, strict=True)) for row in rows],
+        }
+        show.emit_json({"path": str(profile), **figures(p), "network": network})
+        return
+    show.say(summary(p))
     rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None, None])
     rows.append(["total", "", total, 100.0, None, None, None, None])
     show.say(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
@@ -111,7 +146,8 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
 @command.command("compare")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-def compare(first: Path, second: Path) -> None:
+@show.json_option()
+def compare(first: Path, second: Path, as_json: bool) -> None:
     """Say what differs between two devices."""
     import numpy as np
 
@@ -123,28 +159,40 @@ def compare(first: Path, second: Path) -> None:
     a, b = load_profile(first), load_profile(second)
     if a.space.id != b.space.id:
         raise MismatchError(f"is of space {b.space.id}, the other of {a.space.id}", subject=str(second))
-    for difference in a.fingerprint.differences(b.fingerprint, sorted(EVERYTHING)):
-        show.say(difference.against())
+    differences = [d.against() for d in a.fingerprint.differences(b.fingerprint, sorted(EVERYTHING))]
     sizes = sorted(set(a.image_sizes) & set(b.image_sizes))
     if not sizes:
         raise MismatchError("has no image size in common with the other", subject=str(second))
     nets = a.space.sample_encoded(np.random.default_rng(0), 2000, sizes)
     ratio = b.latency_ms(nets) / a.latency_ms(nets)
     low, middle, high = np.quantile(ratio, [0.05, 0.5, 0.95])
-    show.say(
-        f"2000 random networks take {middle:.3f} times as long on the second "
-        f"(5% to 95%: {low:.3f} to {high:.3f}); "
-        f"rank correlation {rank_correlation(a.latency_ms(nets), b.latency_ms(nets)):.4f}"
-    )
+    agreement = rank_correlation(a.latency_ms(nets), b.latency_ms(nets))
+    if not as_json:
+        for difference in differences:
+            show.say(difference)
+        show.say(
+            f"2000 random networks take {middle:.3f} times as long on the second "
+            f"(5% to 95%: {low:.3f} to {high:.3f}); rank correlation {agreement:.4f}"
+        )
     second_rows = {(r.key, r.image_size): r.latency_ms for r in b.rows}
     common = [
         (r.key, r.latency_ms, second_rows[r.key, r.image_size])
         for r in a.rows
         if (r.key, r.image_size) in second_rows
     ]
+    odd = sorted(common, key=lambda r: abs(np.log(r[2] / r[1] / middle)), reverse=True)[:8]
+    if as_json:
+        names = ("layer", "first_ms", "second_ms", "ratio")
+        value: dict[str, object] = {
+            "differences": differences,
+            "ratio": {"p5": low, "p50": middle, "p95": high},
+            "rank_correlation": agreement,
+            "layers": [dict(zip(names, (k, x, y, y / x), strict=True)) for k, x, y in odd],
+        }
+        show.emit_json(value)
+        return
     if not common:  # one of them is imported: its rows are per image size
         return
-    odd = sorted(common, key=lambda r: abs(np.log(r[2] / r[1] / middle)), reverse=True)[:8]
     show.say("layers that differ most from this ratio:")
     show.say(show.table(["layer", "first ms", "second ms", "ratio"], [[k, x, y, y / x] for k, x, y in odd]))
 
@@ -153,9 +201,17 @@ def compare(first: Path, second: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [DEVICE.profile.json]")
 @click.option("--space", metavar="ID", help="Search space of the tables  [found by their keys]")
-@click.option("--device", metavar="NAME", help="Name for the device  [the folder's name]")
+@click.option("--device-name", metavar="NAME", help="Name for the device  [the folder's name]")
 @click.option("--force", is_flag=True, help="Replace the output.")
-def import_ofa(folder: Path, output: Path | None, space: str | None, device: str | None, force: bool) -> None:
+@show.json_option()
+def import_ofa(
+    folder: Path,
+    output: Path | None,
+    space: str | None,
+    device_name: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Convert OFA's latency tables (SIZE_lookup_table.yaml) in FOLDER to a profile.
 
     The profile predicts the same latencies as OFA's own LatencyTable. It is marked imported and unvalidated:
@@ -163,8 +219,11 @@ def import_ofa(folder: Path, output: Path | None, space: str | None, device: str
     """
     from deploy_nas.workflows.import_tables import import_ofa as workflow
 
-    name = device or name_text(folder.resolve().name)
+    name = device_name or name_text(folder.resolve().name)
     path = output or Path(f"{name}.profile.json")
     profile = workflow(folder, path, space=space, device=name, force=force)
+    if as_json:
+        show.emit_json({"path": str(path), **figures(profile)})
+        return
     show.say(summary(profile))
     show.say(f"wrote {path}")

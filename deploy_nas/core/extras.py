@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import importlib.util
 
 from deploy_nas.core.errors import MissingPackageError
 
 SUPERNETS = ("torch", "ofa", "torchvision", "safetensors", "gdown", "tqdm")
 """The modules that it brings."""
+
+RUNTIMES = tuple(
+    "onnxruntime" + of
+    for of in ("", "-directml", "-gpu", "-migraphx", "-openvino", "-qnn", "-rocm", "-silicon", "-training")
+)
+"""The distributions that bring the module onnxruntime."""
 
 ADVICE = (
     "to build, train and export supernets, install the extra: python3 -m pip install 'deploy-nas[supernets]'"
@@ -29,6 +37,13 @@ def installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
+
+
+def version(distribution: str) -> str | None:
+    """The version of an installed distribution, which is not imported; ``None`` if it is not installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(distribution)
+    return None
 
 
 def missing(error: ImportError) -> MissingPackageError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -17,6 +18,8 @@ from deploy_nas.core.notices import notice
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device import machine, releases
 from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
+
+_log = logging.getLogger(__name__)
 
 _DTYPES = {"float": "float32", "double": "float64"}
 
@@ -119,6 +122,7 @@ class OnnxRuntime:
         if threads < 1:
             raise OptionError(f"must be at least 1, is {threads}", subject="threads")
         name = self.resolve(provider)
+        _log.debug("a session on %s, %d thread(s), of a model of %d bytes", name, threads, len(model))
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import importlib.metadata
 import os
 import platform
 from dataclasses import dataclass
@@ -17,12 +15,6 @@ from deploy_nas.device import cores, machine, releases
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
-
-# Names by which the module onnxruntime is installed.
-_BUILDS = tuple(
-    "onnxruntime" + of
-    for of in ("", "-directml", "-gpu", "-migraphx", "-openvino", "-qnn", "-rocm", "-silicon", "-training")
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +42,7 @@ def _runtime() -> Finding:
     found = _module("onnxruntime")
     if found.advice != OK:
         return found
-    builds = [name for name in _BUILDS if _installed_version(name) is not None]
+    builds = [name for name in extras.RUNTIMES if extras.version(name) is not None]
     if len(builds) > 1:
         advice = f"{' and '.join(builds)} overwrite each other's files: uninstall all, install one"
     else:
@@ -63,13 +55,7 @@ def _of_extra(name: str) -> Finding:
     """A module of the extra, whose import would take seconds: it is looked for only."""
     if not extras.installed(name):
         return Finding(what=name, value="not installed", advice=extras.ADVICE)
-    return Finding(what=name, value=_installed_version(name) or UNKNOWN, advice=OK)
-
-
-def _installed_version(distribution: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(distribution)
-    return None
+    return Finding(what=name, value=extras.version(name) or UNKNOWN, advice=OK)
 
 
 def _cores() -> Finding:
@@ -109,9 +95,7 @@ def examine() -> list[Finding]:
         Finding(
             what="vector units",
             value=", ".join(features) or UNKNOWN,
-            advice=OK
-            if features
-            else "unknown, so INT8 is written with 7 bits: `int8_for` names the processor",
+            advice=OK if features else "unknown, so INT8 has 7 bits: `int8_for` names the processor",
         )
     )
     findings += [_cores(), _telemetry()]

@@ -78,7 +78,7 @@ def test_what_is_lacking_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     extras.require_supernets()
     monkeypatch.setitem(sys.modules, "gdown", None)
     assert not extras.installed("gdown")
-    with pytest.raises(MissingPackageError, match="^gdown: needed for this, and not installed; to build"):
+    with pytest.raises(MissingPackageError, match=r"^gdown: needed for this, and not installed; to build"):
         extras.require_supernets()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import UNKNOWN
 from deploy_nas.device import releases
@@ -89,7 +90,7 @@ def test_another_build_of_onnxruntime_is_asked_itself(machine, monkeypatch):
     """It is installed by another name; two of them have the same files."""
 
     def installed(*names):
-        monkeypatch.setattr(doctor, "_installed_version", lambda name: "1.0" if name in names else None)
+        monkeypatch.setattr(extras, "version", lambda name: "1.0" if name in names else None)
         return found()["onnxruntime"]
 
     one = installed("onnxruntime-openvino")
