@@ -84,11 +84,11 @@ def _drawn(groups: Sequence[Scatter], title: str) -> str:
         f'<path d="M{_LEFT} {bottom}L{right} {_TOP}" stroke="#9aa5ae"/>',
     ]
     for value, text in axes.ticks():
-        x, y = axes.across(value), axes.up(value)
+        x, up = axes.across(value), axes.up(value)
         lines += [
-            f'<path d="M{x} {bottom}v5M{_LEFT} {y}h-5" stroke="#222"/>',
+            f'<path d="M{x} {bottom}v5M{_LEFT} {up}h-5" stroke="#222"/>',
             f'<text x="{x}" y="{bottom + 19}" text-anchor="middle">{text}</text>',
-            f'<text x="{_LEFT - 9}" y="{y}" dy="4" text-anchor="end">{text}</text>',
+            f'<text x="{_LEFT - 9}" y="{up}" dy="4" text-anchor="end">{text}</text>',
         ]
     lines += [
         f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">predicted top-1, %</text>',

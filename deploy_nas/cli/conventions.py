@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def versions() -> str:
     return "\n".join(f"{name} {version or 'not installed'}" for name, version in said)
 
 
-def version_option() -> Any:
+def version_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--version``."""
 
     def shown(ctx: click.Context, param: click.Parameter, value: bool) -> None:
