@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,14 +67,22 @@ def command() -> None:
     """List, show and compare profiles."""
 
 
+def shipped_folder() -> Path:
+    """The folder of the profiles that come with deploy-nas: of the checkout, or of the environment."""
+    checkout = Path(__file__).resolve().parents[2] / "profiles"
+    return checkout if checkout.is_dir() else Path(sysconfig.get_path("data"), "share/deploy-nas/profiles")
+
+
 @command.command("list")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option("--shipped", is_flag=True, help="List the profiles that come with deploy-nas.")
 @show.json_option()
-def list_profiles(folder: Path, as_json: bool) -> None:
+def list_profiles(folder: Path, shipped: bool, as_json: bool) -> None:
     """List the profiles in FOLDER (the current one unless given)."""
     from deploy_nas.core.errors import DeployNASError
     from deploy_nas.records.profile import load_profile
 
+    folder = shipped_folder() if shipped else folder
     rows = []
     found = []
     for path in sorted(folder.rglob("*.json")):

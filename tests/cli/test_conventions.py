@@ -136,3 +136,8 @@ def test_json_of_profiles_and_kits(run, profile, tmp_path):
     assert shown["id"] == listed[0]["id"] and total == pytest.approx(network["latency_ms"])
     compared = json.loads(run("profiles", "compare", profile, profile, "--json").stdout)
     assert compared["differences"] == [] and compared["ratio"]["p50"] == pytest.approx(1.0)
+
+
+def test_profiles_that_come_with_it_are_listed(run, repository: Path):
+    listed = json.loads(run("profiles", "list", "--shipped", "--json").stdout)
+    assert {Path(p["path"]) for p in listed} == set((repository / "profiles").glob("*.json"))
