@@ -107,14 +107,8 @@ def _a_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> P
     return value
 
 
-class SpaceName(click.ParamType[str]):
+class SpaceName(click.types.StringParamType):
     """A space's id, or the folder of a trained supernet; a shell completes both."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text as it is."""
-        return str(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
