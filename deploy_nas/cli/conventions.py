@@ -1,4 +1,4 @@
-"""What all commands have in common: -q and -v, outputs that are files, suggestions, completion, versions.
+"""Common to all commands: -q and -v, outputs that are files, suggestions, completion, versions.
 
 :func:`keep` gives it to a command as it is loaded, so that no command has to think of it.
 """
@@ -45,7 +45,7 @@ def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 class _Lines(logging.Handler):
-    """What is logged, as lines on standard error with the seconds since the start."""
+    """The log, as lines on standard error with the seconds since the start."""
 
     def __init__(self) -> None:
         super().__init__()

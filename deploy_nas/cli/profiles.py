@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def figures(profile: Profile) -> dict[str, object]:
-    """What ``--json`` says of a profile."""
+    """The part of a profile that ``--json`` shows."""
     return {
         "id": profile.id,
         "space": profile.space.id,
