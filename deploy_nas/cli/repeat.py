@@ -106,6 +106,8 @@ def _question_options(said: Predicted, asked: Asked, profile: Profile) -> list[s
     words += [f"{f.option} {asked.budgets[f.name]:g}" for f in ANALYTICAL if f.name in asked.budgets]
     if asked != Asked() and asked.confidence != DEFAULT_CONFIDENCE:
         words.append(f"--confidence {'none' if asked.confidence is None else format(asked.confidence, 'g')}")
+    if asked.margin is not None:
+        words.append(f"--margin {shlex.quote(asked.margin)}")
     sizes = profile.image_sizes if asked.image_sizes is None else asked.image_sizes
     if sorted(sizes) != sorted(profile.image_sizes):
         words.append(f"--image-sizes {','.join(map(str, sizes))}")

@@ -60,7 +60,7 @@ class Networks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarriedTable:
-    """``left_out_ms``: each network as predicted by the others; ``shares`` of the prior tables in the table."""
+    """``left_out_ms``: each network as predicted by the others; ``shares``: what comes from each table."""
 
     row_ms: FloatArray
     offset_ms: FloatArray

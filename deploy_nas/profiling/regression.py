@@ -60,15 +60,15 @@ def regress(problem: Problem, spreads: Iterable[Spread]) -> Posterior:
     for spread in spreads:
         shared = (problem.linear * spread.coefficients**2) @ problem.linear.T
         noise = np.diag((spread.noise_sd * problem.noise_ms) ** 2 + 1e-12)
-        factor = np.linalg.cholesky(shared + spread.row_sd**2 * rows + noise)
+        factor: FloatArray = np.linalg.cholesky(shared + spread.row_sd**2 * rows + noise)
         white = np.linalg.solve(factor, residual)
         evidence = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
         if best is None or evidence > best[0]:
             best = evidence, spread, factor
     if best is None:
         raise ValueError("no spread was given")
-    evidence, spread, factor = best
-    inverse = np.linalg.inv(factor)
+    evidence, spread, chosen = best
+    inverse = np.linalg.inv(chosen)
     precision = inverse.T @ inverse
     weights = precision @ residual
     return Posterior(
