@@ -67,7 +67,7 @@ def check_priors(
             raise MismatchError(
                 "is of this device, runtime, number of threads and precision: there is nothing to carry over",
                 subject=subject,
-                hint="bring it up to date with `deploy-nas profile --refresh FILE`, or profile again",
+                hint="bring it up to date (`refresh`), or profile again",
             )
     if len({prior.id for prior in priors}) < len(priors):
         raise OptionError("names one profile twice", subject="like")

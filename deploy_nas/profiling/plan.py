@@ -190,7 +190,7 @@ class ProfilePlan:
             OptionError: ``only`` names what is not a network of the plan.
         """
         if odd := next((i for i in self.only if i not in self._layers or not i.startswith("fit:")), None):
-            raise OptionError(f"is no network of the plan to fit a table to: {odd[:80]!r}", subject="only")
+            raise OptionError(f"is not a network of the plan to fit a table to: {odd[:80]!r}", subject="only")
         timed = {*self.only, *(f"{SAME}:{i}" for i in range(AA_UNITS))} if self.only else self._layers.keys()
         units = [self._unit(i) for i in self._layers if i != SENTINEL and i in timed]
         blocks: list[list[Unit]] = [[u for u in units if u.kind == SAME]]

@@ -31,7 +31,7 @@ def checked_networks(profile: Profile) -> tuple[Pair, ...]:
     """Held-out networks of the profile, from the fastest to the slowest.
 
     Raises:
-        RecordError: the profile has none.
+        RecordError: the profile has none, or one that its space lacks.
     """
     pairs = sorted(profile.pairs, key=lambda pair: pair.measured_ms)
     if not pairs:
@@ -39,6 +39,13 @@ def checked_networks(profile: Profile) -> tuple[Pair, ...]:
             "has no network that was measured, so its speed cannot be checked",
             subject=f"profile {profile.id}",
         )
+    counts = profile.space.choice_counts
+    for pair in pairs:
+        choices = np.array(pair.choices)
+        if choices.shape != counts.shape or not ((choices >= 0) & (choices < counts)).all():
+            raise RecordError(
+                f"a held-out network is not one of {profile.space.id}", subject=f"profile {profile.id}"
+            )
     chosen = np.unique(np.linspace(0, len(pairs) - 1, NETWORKS).round().astype(int))
     return tuple(pairs[i] for i in chosen)
 

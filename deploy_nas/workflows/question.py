@@ -253,7 +253,7 @@ def margin_of(profile: Profile, margin: str | None) -> float | None:
         raise OptionError(
             f"needs to know other speeds, but that of profile {profile.id} was never checked",
             subject="margin",
-            hint="run `deploy-nas profile --refresh FILE` at several hours",
+            hint="check it at several hours (`refresh` of `deploy-nas profile`)",
         )
     try:
         percent = float(margin.removesuffix("%"))

@@ -41,7 +41,6 @@ def refresh_profile(
         UnstableDeviceError: other work disturbed the runs; ``allow_unstable`` uses them.
     """
     profile = load_profile(path)
-    checked_networks(profile)
     on = profile.fingerprint
     changed = changed_graphs(profile)
     here = ONNX_RUNTIME.fingerprint(
@@ -56,8 +55,9 @@ def refresh_profile(
         raise MismatchError(
             f"is not of this device as it is now ({'; '.join(map(str, differences))})",
             subject=str(path),
-            hint="carry it over (`deploy-nas profile --like FILE`), or profile again",
+            hint="carry it over (`like`), or profile again",
         )
+    checked_networks(profile)
     speed = measured_speed(profile, allow_unstable=allow_unstable, progress=progress)
     refreshed = replace(profile, speeds=(*profile.speeds, speed))
     save_profile(check_readable(refreshed), path, force=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from deploy_nas.core.stats import rank_correlation, ranks, relative_errors, upper_ratio
+from deploy_nas.core.stats import binomial_interval, rank_correlation, ranks, relative_errors, upper_ratio
 
 
 def test_ranks_share_ties() -> None:
@@ -27,6 +27,20 @@ def test_relative_errors() -> None:
 
 def test_upper_ratio_is_the_conformal_rank() -> None:
     ratios = [1 + i / 100 for i in range(19)]
-    assert upper_ratio(ratios, 0.95) == pytest.approx(1.18)  # ceil(20 * 0.95) = 19th of 19
-    assert upper_ratio(ratios, 0.5) == pytest.approx(1.09)
-    assert upper_ratio([1.0, 1.2], 0.95) == pytest.approx(1.2 + 0.1)  # too few: widened
+    assert upper_ratio([ratios], 0.95) == pytest.approx(1.18)  # ceil(20 * 0.95) = 19th of 19
+    assert upper_ratio([ratios], 0.5) == pytest.approx(1.09)
+    assert upper_ratio([[1.0, 1.2]], 0.95) == pytest.approx(1.2 + 0.1)  # too few: widened
+
+
+def test_runs_count_equally_whatever_they_hold() -> None:
+    many, few = [1.0] * 80, [1.1] * 4
+    assert upper_ratio([many], 0.95) == 1.0
+    assert upper_ratio([many, few], 0.95) == 1.1
+    assert upper_ratio([many, few], 0.45) == 1.0
+    assert upper_ratio([many, few] + [many] * 30, 0.95) == 1.0
+
+
+def test_binomial_interval_is_clopper_and_pearsons() -> None:
+    assert binomial_interval(95, 100) == pytest.approx((0.8872, 0.9836), abs=1e-4)
+    assert binomial_interval(0, 10) == pytest.approx((0.0, 0.3085), abs=1e-4)
+    assert binomial_interval(10, 10) == pytest.approx((0.6915, 1.0), abs=1e-4)
