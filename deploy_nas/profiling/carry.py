@@ -69,7 +69,7 @@ class CarriedTable:
 
 
 def _kinds(layer: Layer) -> list[bool]:
-    """What a layer is, as far as it may matter to how fast a device runs it."""
+    """Properties of a layer that may matter to how fast a device runs it."""
     depthwise = [conv.kernel for conv in layer.convs if conv.depthwise]
     return [
         layer.kind == "stem",

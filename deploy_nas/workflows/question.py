@@ -184,7 +184,7 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
         UnstableDeviceError: an unstable profile, without ``allow_unstable``.
         MismatchError: a profile of graphs that this deploy-nas writes differently, without
             ``allow_unstable``; profiles of different spaces, or an image size that one of them lacks.
-        OptionError: a confidence outside 0 to 1, or above what a profile supports; a margin that is none, or
+        OptionError: a confidence outside 0 to 1, or above what a profile supports; a margin that cannot be or
             needs checks of the speed that a profile lacks.
     """
     confidence = request.confidence
