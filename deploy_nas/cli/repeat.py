@@ -57,9 +57,13 @@ def commands_to_repeat(
 
 def _profile_command(profile: Profile, quoted: Mapping[str, str]) -> str:
     sizes = ",".join(map(str, profile.image_sizes))
+    origins = () if profile.carried is None else profile.carried.priors
+    like = "".join(
+        f" --like {prior.profile}.profile.json" for prior in origins
+    )  # no file is known, but the id
     return (
         f"deploy-nas profile --space {profile.space.id} --threads {profile.fingerprint.threads} "
-        f"--image-sizes {sizes}{_device_options(profile.fingerprint)} -o {quoted['profile']}"
+        f"--image-sizes {sizes}{_device_options(profile.fingerprint)}{like} -o {quoted['profile']}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -160,19 +161,18 @@ class Profile:
     def upper_ratio(self, confidence: float | None, margin: float | None = None) -> float:
         """Factor on a prediction that bounds the measured latency at ``confidence``; 1 for ``None``.
 
-        Each check of the speed says how networks' times compared with what was predicted after the check
-        before it: how the device drifts from one to the next is part of the bound.
+        Once the speed was checked, by how much it changed from one check to the next is part of the bound.
 
         Args:
             confidence: that the bound is kept.
-            margin: factor to use for changes of speed instead of that drift.
+            margin: factor to use for changes of speed instead of those.
         """
         if confidence is None or not self.pairs:
             return margin or 1.0
-        own = [m / p.predicted_ms for p in self.pairs for m in p.moments_ms]
-        against = self.factors[1:] if margin is not None else self.factors[:-1]
-        later = [[r / then for r in s.ratios] for s, then in zip(self.speeds, against, strict=True)]
-        return upper_ratio([own, *later], confidence) * (margin or 1.0)
+        ratios = [m / p.predicted_ms for p in self.pairs for m in p.moments_ms]
+        ratios += [r / speed.factor for speed in self.speeds for r in speed.ratios]
+        drifts = [new / old for old, new in itertools.pairwise(self.factors)] if margin is None else []
+        return upper_ratio(ratios, confidence, drifts) * (margin or 1.0)
 
     @property
     def most_confidence(self) -> float:

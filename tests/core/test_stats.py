@@ -27,17 +27,19 @@ def test_relative_errors() -> None:
 
 def test_upper_ratio_is_the_conformal_rank() -> None:
     ratios = [1 + i / 100 for i in range(19)]
-    assert upper_ratio([ratios], 0.95) == pytest.approx(1.18)  # ceil(20 * 0.95) = 19th of 19
-    assert upper_ratio([ratios], 0.5) == pytest.approx(1.09)
-    assert upper_ratio([[1.0, 1.2]], 0.95) == pytest.approx(1.2 + 0.1)  # too few: widened
+    assert upper_ratio(ratios, 0.95) == pytest.approx(1.18)  # ceil(20 * 0.95) = 19th of 19
+    assert upper_ratio(ratios, 0.5) == pytest.approx(1.09)
+    assert upper_ratio([1.0, 1.2], 0.95) == pytest.approx(1.2 + 0.1)  # too few: widened
 
 
-def test_runs_count_equally_whatever_they_hold() -> None:
-    many, few = [1.0] * 80, [1.1] * 4
-    assert upper_ratio([many], 0.95) == 1.0
-    assert upper_ratio([many, few], 0.95) == 1.1
-    assert upper_ratio([many, few], 0.45) == 1.0
-    assert upper_ratio([many, few] + [many] * 30, 0.95) == 1.0
+def test_drift_between_checks_widens_the_bound_by_as_much_as_was_seen() -> None:
+    ratios = [1 + i / 1000 for i in range(80)]
+    plain = upper_ratio(ratios, 0.95)
+    steady, drifting = (upper_ratio(ratios, 0.95, [1 + d, 1 - d] * 10) for d in (0.001, 0.04))
+    assert plain < steady < plain + 0.01
+    assert 1.10 < drifting < 1.14
+    assert upper_ratio(ratios, 0.95, [1.0]) > steady  # one check tells less than twenty
+    assert upper_ratio(ratios[:3], 0.95, [1.0]) > upper_ratio(ratios[:3], 0.95)
 
 
 def test_binomial_interval_is_clopper_and_pearsons() -> None:
