@@ -210,5 +210,6 @@ def _refresh(
     from deploy_nas.cli.profiles import seen
 
     change = 100 * (speed.factor / found.before - 1)
-    show.say(f"networks take {change:+.1f}% of time against what {path} said; it says what they take now")
+    more = "more" if change >= 0 else "less"
+    show.say(f"networks take {abs(change):.1f}% {more} time than {path} said; now it says what they take")
     show.say(seen(profile))

@@ -59,9 +59,10 @@ def seen(profile: Profile) -> str:
     """The speeds of a profile's device over time, in one line."""
     low, high = (100.0 * (factor - 1.0) for factor in (min(profile.factors), max(profile.factors)))
     last, checks = profile.speeds[-1], len(profile.speeds)
+    more = "more" if last.percent >= 0 else "less"
     return (
         f"speed: checked {checks} time{'' if checks == 1 else 's'}, last {last.created}: networks take "
-        f"{last.percent:+.1f}% of time against when profiled ({low:+.1f}% to {high:+.1f}% over time)"
+        f"{abs(last.percent):.1f}% {more} time than when profiled ({low:+.1f}% to {high:+.1f}% over time)"
     )
 
 

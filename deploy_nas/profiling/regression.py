@@ -60,7 +60,8 @@ def regress(problem: Problem, spreads: Iterable[Spread]) -> Posterior:
     for spread in spreads:
         shared = (problem.linear * spread.coefficients**2) @ problem.linear.T
         noise = np.diag((spread.noise_sd * problem.noise_ms) ** 2 + 1e-12)
-        factor: FloatArray = np.linalg.cholesky(shared + spread.row_sd**2 * rows + noise)
+        covariance = shared + spread.row_sd**2 * rows + noise
+        factor: FloatArray = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
         white = np.linalg.solve(factor, residual)
         evidence = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
         if best is None or evidence > best[0]:

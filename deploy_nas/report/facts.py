@@ -108,7 +108,8 @@ def _speed(profile: Profile) -> list[tuple[str, str]]:
         return []
     last, low, high = profile.speeds[-1], min(profile.factors), max(profile.factors)
     over = f"{100 * (low - 1):+.1f}% to {100 * (high - 1):+.1f}% over time"
-    return [("speed", f"networks took {last.percent:+.1f}% of time on {last.created} ({over})")]
+    more = "more" if last.percent >= 0 else "less"
+    return [("speed", f"on {last.created}, networks took {abs(last.percent):.1f}% {more} time ({over})")]
 
 
 def warnings_about(

@@ -72,8 +72,11 @@ def test_refresh_says_what_changed_and_what_was_seen(run, calls, stand_in, made_
     found = Refreshed(profile=replace(made_profile(), speeds=speeds), before=1.1)
     done = stand_in(refresh, "refresh_profile", found)
     said = run("profile", "--refresh", "p.json").stdout
-    assert "networks take -10.9% of time against what p.json said" in said
-    assert "checked 2 times, last then" in said and "(-2.0% to +10.0% over time)" in said
+    assert "networks take 10.9% less time than p.json said" in said
+    assert (
+        "checked 2 times, last then" in said
+        and "take 2.0% less time than when profiled (-2.0% to +10.0% over time)" in said
+    )
     assert done[0][0] == (Path("p.json"),) and calls == []
     value = json.loads(run("profile", "--refresh", "p.json", "--json").stdout)
     assert (value["factor"], value["slowest"], value["checks"]) == (0.98, 1.1, 2)

@@ -81,7 +81,7 @@ def test_a_profile_says_what_it_was_carried_over_from_and_the_speeds_seen(made_p
     carried = replace(profile, carried=Carried(networks=20, priors=(prior,)), speeds=speeds)
     facts = dict(profile_facts(carried))
     assert "20 networks; its" in facts["timed"] and "carried over from 000000000000 (fake" in facts["timed"]
-    assert facts["speed"] == "networks took -2.0% of time on now (-2.0% to +10.0% over time)"
+    assert facts["speed"] == "on now, networks took 2.0% less time (-2.0% to +10.0% over time)"
     assert "speed" not in dict(profile_facts(profile))
 
 
