@@ -10,6 +10,7 @@ import click
 from deploy_nas.cli import show
 from deploy_nas.cli.conventions import Group
 from deploy_nas.cli.profile import request_of, timing_options
+from deploy_nas.core.reader import shell_quoted
 
 
 @click.group("kit", cls=Group)
@@ -30,12 +31,14 @@ def make(output: Path, as_json: bool, **timing: Any) -> None:
     """Write a kit."""
     from deploy_nas.workflows.kit import write_kit
 
-    size = write_kit(request_of(output=output, **timing))
+    request = request_of(output=output, **timing)
+    size = write_kit(request)
     if as_json:
         show.emit_json({"path": str(output), "size_bytes": size})
         return
     show.say(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
-    show.say("then here: deploy-nas kit import result.jsonl -o device.profile.json")
+    like = "".join(f" --like {shell_quoted(path)}" for path in request.like)
+    show.say(f"then here: deploy-nas kit import result.jsonl{like} -o device.profile.json")
 
 
 @command.command("import")
@@ -48,14 +51,21 @@ def make(output: Path, as_json: bool, **timing: Any) -> None:
     show_default=True,
     help="Profile file.",
 )
+@click.option(
+    "--like",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Profile that the kit carries over; may be repeated.",
+)
 @click.option("--force", is_flag=True, help="Replace the output.")
 @show.json_option()
-def import_kit(result: Path, output: Path, force: bool, as_json: bool) -> None:
+def import_kit(result: Path, output: Path, like: tuple[Path, ...], force: bool, as_json: bool) -> None:
     """Check a kit's RESULT and write the device's profile."""
     from deploy_nas.cli.profiles import figures, summary
     from deploy_nas.workflows.kit import import_result
 
-    profile = import_result(result, output, force=force)
+    profile = import_result(result, output, like=like, force=force)
     if as_json:
         show.emit_json({"path": str(output), **figures(profile)})
         return
