@@ -104,6 +104,8 @@ def load_subnet(
         try:
             provenance = _loaded(taken, space, weights, Path(weights), what="weights of this subnet alone")
         except WeightsError as own:
+            if own.message == error.message:  # of the file, whatever it is taken for
+                raise error from None
             raise WeightsError(
                 f"{error.message}; nor is it a checkpoint of this subnet alone: {own.message}",
                 subject=str(weights),
