@@ -222,7 +222,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _mode_of_new_folders(within: Path) -> int:
-    """The permissions that the user's mask leaves a new folder: one is made, since asking changes the mask."""
+    """The permissions that the user's mask leaves new folders: one is made, since asking changes the mask."""
     probe = within / _PART.format(secrets.token_hex(8))
     probe.mkdir()
     mode = stat.S_IMODE(probe.stat().st_mode)

@@ -118,7 +118,7 @@ def tell_faults(faults: Sequence[str], subject: str) -> None:
 
 
 def lines_of(content: bytes) -> list[bytes]:
-    """The lines of a file as its writer ended them: other characters that may end a line are damage in one."""
+    """The lines of a file as its writer ended them; other characters that end lines are damage within one."""
     return content.split(b"\n")
 
 

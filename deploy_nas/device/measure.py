@@ -271,7 +271,7 @@ def check_pace(every_ms: float, least: float = 0.0) -> None:
 
 
 def measure_paced(timer: Timer, every_ms: float, progress: Progress | None = None) -> Paced:
-    """Run at a fixed pace for some five seconds, 20 to 100 times; at slow paces for a minute, at least 5 times.
+    """Run at a fixed pace for some five seconds, 20 to 100 times; at slow paces for a minute, or 5 times.
 
     ``progress`` is called with the runs done, the runs in total and "paced".
     """

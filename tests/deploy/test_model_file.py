@@ -78,7 +78,10 @@ def test_what_it_is_and_says(model_data, tmp_path):
     model = read_model(path)
     assert model.subject == str(path) and model.data == path.read_bytes()
     assert model.metadata.architecture == SPACE.smallest(24) and model.metadata.predicted.latency_ms == 2.0
-    assert model.metadata.labels == SPACE.labels and model.graph_sha256 == inspect_model(model.data, "x").graph_sha256
+    assert (
+        model.metadata.labels == SPACE.labels
+        and model.graph_sha256 == inspect_model(model.data, "x").graph_sha256
+    )
     sizes = [parse_model_file(model_data(n), "m") for n in (1, 4, None)]
     assert [(m.batch, m.single) for m in sizes] == [(1, True), (4, False), (None, True)]
 
@@ -122,7 +125,9 @@ def test_a_certificate_of_another_graph_is_refused(model_data):
 @pytest.mark.parametrize("held", [{}, {"measured": 1}, {"measured": {"latency_ms": 1.0}}, 3])
 def test_a_certificate_without_its_keys_is_named(model_data, held):
     data = model_data()
-    whole = {"graph_sha256": inspect_model(data, "x").graph_sha256, **held} if isinstance(held, dict) else held
+    whole = (
+        {"graph_sha256": inspect_model(data, "x").graph_sha256, **held} if isinstance(held, dict) else held
+    )
     with pytest.raises(RecordError, match="certificate"):
         parse_model_file(with_metadata(data, {"certificate": whole}), "m.onnx")
 

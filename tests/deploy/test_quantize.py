@@ -116,7 +116,10 @@ def test_another_processors_file_is_judged_as_written_and_not_timed(exported, tm
     monkeypatch.setattr(quantize, "measure_top1", judged)
     report = quantize_model(exported, tmp_path / "v.onnx", noise(), held_out=object(), processor="vnni")
     assert asked == [True, False] and report.speedup is None
-    assert graphs.inspect_model((tmp_path / "v.onnx").read_bytes(), "v").metadata["quantization"]["weight_bits"] == 8
+    assert (
+        graphs.inspect_model((tmp_path / "v.onnx").read_bytes(), "v").metadata["quantization"]["weight_bits"]
+        == 8
+    )
     data = (tmp_path / "v.onnx").read_bytes()
     written = quantize.predict(data, prepared(noise()), fused=False)
     floats = quantize.predict(exported.data, prepared(noise()))

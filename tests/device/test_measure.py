@@ -102,8 +102,10 @@ def test_settings_round_trip_and_name_what_is_wrong():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("threads", 10**6), ("rounds", 10**9), ("burst_ms", 1e300), ("pause_s", -1.0), ("every_ms", 1e7)]
-    + [("wait_s", 1e6), ("warmup_runs", 2**62), ("warmup_ms", -3), ("least_runs", 10**7)],
+    [
+        *[("threads", 10**6), ("rounds", 10**9), ("burst_ms", 1e300), ("pause_s", -1.0), ("every_ms", 1e7)],
+        *[("wait_s", 1e6), ("warmup_runs", 2**62), ("warmup_ms", -3), ("least_runs", 10**7)],
+    ],
 )
 def test_settings_that_no_run_has_are_refused_by_their_key(key, value):
     with pytest.raises(RecordError, match=f"{key}'"):

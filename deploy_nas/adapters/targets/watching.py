@@ -32,7 +32,8 @@ def follow(
 ) -> None:
     """Run a command that writes lines of JSON to standard error (``device.program``).
 
-    What it notes is a notice here (``core.notices``); after some hundred, further notes are dropped. If it fails without an error line, the last line that is not JSON becomes the reason.
+    What it notes is a notice here (``core.notices``), up to some hundred. If it fails without an error line,
+    the last line that is not JSON becomes the reason.
 
     Args:
         command: the command.

@@ -24,7 +24,10 @@ def test_metadata_can_be_set_and_the_digest_stays(network):
     data = graphs.build_model(layers, weights, metadata={"a": 1, "b": 2})
     changed = graphs.with_metadata(data, {"b": 3, "c": None})
     assert graphs.inspect_model(changed, "x.onnx").metadata == {"a": 1, "b": 3, "c": None}
-    assert changed != data and graphs.inspect_model(changed, "x").graph_sha256 == graphs.inspect_model(data, "x").graph_sha256
+    assert (
+        changed != data
+        and graphs.inspect_model(changed, "x").graph_sha256 == graphs.inspect_model(data, "x").graph_sha256
+    )
     other = graphs.build_model(layers, network(seed=1)[1] | weights, batch=None)
     assert graphs.inspect_model(other, "x").graph_sha256 != graphs.inspect_model(data, "x").graph_sha256
 
