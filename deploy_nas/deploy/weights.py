@@ -122,7 +122,8 @@ def _loaded(
     loaded = supernets.load_weights(net, space, path)
     taken = "; ".join(part for part in (what, loaded.wrapping) if part)
     if taken:
-        notice(f"took {taken}", subject=str(path))
+        other = "; to use weights that were left out, save them in a file of their own"
+        notice(f"took {taken}{other if ' left out' in taken else ''}", subject=str(path))
     return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
 
 

@@ -102,11 +102,7 @@ def unwrapped(
 
 def _said(chosen: Candidate, beside: Sequence[Candidate]) -> str:
     """The wrapping in words, with what was left in the file."""
-    left = [
-        f"{candidate.name or 'those outside it'} left out (to use them, save them in a file of their own)"
-        for candidate in beside
-        if candidate.averaged
-    ]
+    left = [f"{candidate.name or 'those outside it'} left out" for candidate in beside if candidate.averaged]
     named = {key for candidate in beside for key in candidate.state}
     others = [key for key in chosen.others if not any(key.endswith(f".{name}") for name in named)]
     if others:
