@@ -59,7 +59,8 @@ set_up() {
   if is_installed "$stamp"; then return; fi
   make_venv
   say "Installing deploy-nas into $venv. This is needed once; torch takes about a minute."
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target" ||
+  # Python compiles what is imported; pip would compile all of torch, most of which never is.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable "$target" ||
     fail "the installation failed: the reason is above. Run the same command again to go on"
   "$venv/bin/python" -c 'import torchvision' >/dev/null ||
     fail "torch and torchvision do not match: both must come from the same package index. Remove $venv and run this again"
