@@ -141,6 +141,7 @@ def made_profile():
         ]
         common = {"spread_percent": 1.0, "runs": 50, "stable": True}
         errors = np.linspace(-0.02, 0.02, 40)
+        smallest = tuple(int(c) for c in space.encode([space.smallest(sizes[0])])[0])
         return Profile(
             space=space,
             image_sizes=sizes,
@@ -168,7 +169,7 @@ def made_profile():
             pairs=tuple(
                 Pair(
                     image_size=sizes[0],
-                    choices=(0,),
+                    choices=smallest,
                     predicted_ms=1.0,
                     measured_ms=round(1.0 + float(e), 6),
                     moments_ms=(round(1.0 + float(e), 6),),

@@ -45,6 +45,12 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="ARCH.json=TOP1|FILE",
             help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
         ),
+        click.option(
+            "--margin",
+            metavar="slowest-seen|PERCENT",
+            help="Keep budgets when the device is slower: as slow as its profile has seen it, or by so much  "
+            "[what its speed changed by between checks]",
+        ),
         show.unstable_option("Use a profile, or measurements, of an unstable machine."),
     ]
     for option in reversed(options):

@@ -193,7 +193,7 @@ def compare(
         differences = (*profile.differences(same, where=where), *([] if changed is None else [changed]))
     speed = None
     if profile is not None and measured.sentinel_ms is not None and not differences:
-        speed = profile.sentinel_ms / measured.sentinel_ms
+        speed = profile.quiet_ms / measured.sentinel_ms
     if measured.conditions is not None:  # the speed of another device than the profile's tells nothing
         measured = replace(measured, conditions=measured.conditions.at_speed(speed))
     return Verification(

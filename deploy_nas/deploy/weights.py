@@ -104,6 +104,8 @@ def load_subnet(
         try:
             provenance = _loaded(taken, space, weights, Path(weights), what="weights of this subnet alone")
         except WeightsError as own:
+            if own.message == error.message:  # of the file, whatever it is taken for
+                raise error from None
             raise WeightsError(
                 f"{error.message}; nor is it a checkpoint of this subnet alone: {own.message}",
                 subject=str(weights),
@@ -120,7 +122,8 @@ def _loaded(
     loaded = supernets.load_weights(net, space, path)
     taken = "; ".join(part for part in (what, loaded.wrapping) if part)
     if taken:
-        notice(f"took {taken}", subject=str(path))
+        other = "; to use weights that were left out, save them in a file of their own"
+        notice(f"took {taken}{other if ' left out' in taken else ''}", subject=str(path))
     return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
 from deploy_nas.device.cgroups import lines
-from deploy_nas.device.cores import choose, kind, loads, quota_cores, speeds
+from deploy_nas.device.cores import choose, hardware_threads, kind, loads, quota_cores, speeds
 
 _CPUINFO = Path("/proc/cpuinfo")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -188,7 +188,7 @@ def pinned_to(threads: int) -> Iterator[Pinning]:
         return
     before = os.sched_getaffinity(0)
     busy = loads() if len(before) > threads else {}
-    chosen = choose(threads, sorted(before), speeds(), busy)
+    chosen = choose(threads, sorted(before), speeds(), busy, hardware_threads() if threads > 1 else None)
     try:
         os.sched_setaffinity(0, {chosen[-1]})
     except OSError:

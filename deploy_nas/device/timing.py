@@ -117,10 +117,13 @@ class Timer:
         return Burst(runs=runs, points_ms=tuple(round(float(p), 6) for p in points), busy=round(busy, 3))
 
     @usual_floats()
-    def paced(self, every_ms: float, runs: int) -> NDArray[np.float64]:
+    def paced(
+        self, every_ms: float, runs: int, ran: Callable[[int], None] = lambda done: None
+    ) -> NDArray[np.float64]:
         """Times of single runs that begin every so many ms, float64 ``[runs]``, in ms.
 
-        A run that takes longer than that delays the next one.
+        A run that takes longer than that delays the next one. ``ran`` is called after each, with how many
+        there were.
         """
         run, clock = self._run, self.clocks.wall
         run()
@@ -133,4 +136,5 @@ class Timer:
             begin = clock()
             run()
             times[i] = clock() - begin
+            ran(i + 1)
         return times / 1e6

@@ -15,18 +15,20 @@ _MOST_PERCENT = 1e9
 class Row:
     """One layer's times. ``latency_ms`` is its share inside a network; the others are of the layer alone.
 
+    Where a table was carried over, no layer was timed alone: those are ``None`` then.
+
     ``image_size``: of the networks it applies to; ``None``: all. Imported tables have a time per image size.
     """
 
     key: str
     latency_ms: float
-    alone_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    spread_percent: float
-    runs: int
-    stable: bool
+    alone_ms: float | None = None
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    spread_percent: float | None = None
+    runs: int | None = None
+    stable: bool | None = None
     image_size: int | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -34,8 +36,16 @@ class Row:
         return {key: held for key, held in asdict(self).items() if held is not None}
 
     @classmethod
-    def from_json(cls, fields: Fields) -> Row:
-        """From a file's object; raises :class:`RecordError` naming the key."""
+    def from_json(cls, fields: Fields, *, timed: bool = True) -> Row:
+        """From a file's object; raises :class:`RecordError` naming the key.
+
+        Without ``timed``, from that of a table that was carried over.
+        """
+        if not timed:
+            return cls(
+                key=fields.text("key"),
+                latency_ms=fields.number("latency_ms", positive=True, most=MOST_MS),
+            )
         return cls(
             key=fields.text("key"),
             latency_ms=fields.number("latency_ms", positive=True, most=MOST_MS),
@@ -52,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A network held out of the fit: its predicted and its measured latency.
+    """A network held out of the fit that predicted it: its predicted and its measured latency.
 
     ``moments_ms`` are its latencies in each half of the run, drift included: what a single measurement may
     find.

@@ -36,7 +36,7 @@ def test_import_prints_the_profile(run, stand_in, made_profile):
     calls = stand_in(kit, "import_result", made_profile())
     said = run("kit", "import", "r.jsonl", "-o", "d.json", "--force").stdout
     assert made_profile().id in said and said.splitlines()[-1] == "wrote d.json"
-    assert calls == [((Path("r.jsonl"), Path("d.json")), {"force": True})]
+    assert calls == [((Path("r.jsonl"), Path("d.json")), {"like": (), "force": True})]
 
 
 def test_import_refuses_a_result_of_another_kit(run, stand_in):
