@@ -71,7 +71,8 @@ install() {
   else
     say "Installing deploy-nas into $venv. This is needed once, and downloads about 0.4 GB."
   fi
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$1"
+  # Python compiles what is imported; pip would compile all of torch, most of which never is.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable "$1"
 }
 
 set_up() {
