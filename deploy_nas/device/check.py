@@ -196,7 +196,7 @@ def check_models(
     archive: zipfile.ZipFile,
     progress: Progress | None = None,
     runtime: Runtime = ONNX_RUNTIME,
-    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] = machine.pinned_to,
+    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] | None = None,
 ) -> CheckResult:
     """Run every model of a checking kit.
 
@@ -210,7 +210,7 @@ def check_models(
     threads = plan.settings.threads
     provider = runtime.resolve(plan.provider)
     found: dict[str, CheckedModel] = {}
-    with pinned_to(threads) as pinning:
+    with (pinned_to or machine.pinned_to)(threads) as pinning:
 
         def open_model(data: bytes, unit: Unit | None = None) -> Runnable:
             rng = np.random.default_rng(plan.settings.seed)

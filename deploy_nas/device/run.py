@@ -32,7 +32,7 @@ def time_plan(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
     runtime: Runtime = ONNX_RUNTIME,
-    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] = machine.pinned_to,
+    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] | None = None,
 ) -> JournalContent:
     """Time everything that the journal at ``path`` lacks; returns its whole content.
 
@@ -48,7 +48,7 @@ def time_plan(
         progress: called with the bursts done, the bursts in total and the kind of unit.
         say: called with the result of the A/A test, before the rest is timed.
         runtime: runs the units.
-        pinned_to: gives a number of threads their cores.
+        pinned_to: gives a number of threads their cores; this machine's unless given.
 
     Raises:
         OptionError: more threads than the device has cores.
@@ -56,7 +56,7 @@ def time_plan(
         MismatchError: the journal belongs to another run.
     """
     settings = replace(settings, provider=runtime.resolve(settings.provider))
-    with pinned_to(settings.threads) as pinning:
+    with (pinned_to or machine.pinned_to)(settings.threads) as pinning:
         header = JournalHeader(
             plan=plan.id,
             fingerprint=runtime.fingerprint(

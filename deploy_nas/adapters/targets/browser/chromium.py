@@ -49,7 +49,7 @@ def find_browser() -> str:
     """
     named = os.environ.get(VARIABLE)
     for name in [named] if named else _NAMES:
-        if found := shutil.which(Path(name).expanduser()):
+        if found := shutil.which(str(Path(name).expanduser())):
             return found
     if named:
         raise TargetError(f"{VARIABLE} names {named}, which is not a program", subject=ADDRESS)

@@ -167,13 +167,16 @@ def serving(site: Site, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
     """The family and address of a host; one that means every address is refused."""
+    everywhere = OptionError(
+        "would be every address of this machine", subject="host", hint="name one, such as 127.0.0.1"
+    )
+    if not host:
+        raise everywhere
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise TargetError(f"{host} is not known ({error.strerror or error})", subject="page") from error
     address = str(place[0])
-    if not host or ipaddress.ip_address(address.partition("%")[0]).is_unspecified:
-        raise OptionError(
-            "would be every address of this machine", subject="host", hint="name one, such as 127.0.0.1"
-        )
+    if ipaddress.ip_address(address.partition("%")[0]).is_unspecified:
+        raise everywhere
     return family, (address, port)

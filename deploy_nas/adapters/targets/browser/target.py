@@ -156,7 +156,7 @@ class BrowserTarget:
     @contextlib.contextmanager
     def _opened(self, url: str, provider: str) -> Iterator[Headless | None]:
         if self.place is not None:
-            notice(f"open {url} in the browser to be measured, and keep it in the foreground")
+            notice(f"open {url} in the browser to be measured, and keep it in front", subject="the page")
             yield None
             return
         with headless(url, gpu=provider.lower().startswith(WEBGPU)) as browser:
