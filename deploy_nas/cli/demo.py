@@ -11,9 +11,7 @@ from deploy_nas.cli import show
 
 @click.command("demo")
 @click.argument("model", metavar="MODEL|BUNDLE", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("demo.html"), show_default=True
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo.html"), show_default=True)
 @click.option("--force", is_flag=True, help="Replace the output.")
 def command(model: Path, output: Path, force: bool) -> None:
     """Write a page that classifies pictures with an exported MODEL, or with a BUNDLE's, in any browser.

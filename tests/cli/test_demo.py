@@ -8,7 +8,10 @@ from deploy_nas.workflows import demo
 
 def test_it_says_what_was_written(run, stand_in):
     calls = stand_in(demo, "write_demo", 7_000_000)
-    assert run("demo", "b.zip", "-o", "d.html", "--force").stdout == "wrote d.html (7.0 MB): open it in a browser\n"
+    assert (
+        run("demo", "b.zip", "-o", "d.html", "--force").stdout
+        == "wrote d.html (7.0 MB): open it in a browser\n"
+    )
     assert calls == [((Path("b.zip"), Path("d.html")), {"force": True})]
 
 

@@ -51,7 +51,9 @@ def test_import_refuses_a_result_of_another_kit(run, stand_in):
 
 def test_serve_profiles_the_page_that_is_opened(run, stand_in, made_profile):
     calls = stand_in(kit, "profile_target", made_profile())
-    said = run("kit", "serve", "--space", SPACE, "--host", "::1", "--port", 8080, "-o", "phone.json", "--quick")
+    said = run(
+        "kit", "serve", "--space", SPACE, "--host", "::1", "--port", 8080, "-o", "phone.json", "--quick"
+    )
     assert said.stdout.splitlines()[-1] == "wrote phone.json"
     (request, place), _ = calls[0]
     assert (request.quick, request.output, place) == (True, Path("phone.json"), "page://[::1]:8080")

@@ -86,14 +86,16 @@ def prepare(tmp_path_factory):
     source = Path(importlib.util.find_spec("deploy_nas").origin).with_name("data") / "infer.py.in"
     program = source.read_text(encoding="utf-8").split("sys.argv[1:] or")[0]
     names = {"__file__": str(folder / "infer.py"), "__name__": "infer"}
-    exec(compile(program, "infer.py", "exec"), names)
+    exec(compile(program, "infer.py", "exec"), names)  # noqa: S102
     return names["prepare"]
 
 
 def pictures():
     """Of every kind that tells: both ways of resizing, transparency, EXIF, palettes, grey."""
     rng = np.random.default_rng(0)
-    noise = Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize((130, 91), Image.Resampling.BICUBIC)
+    noise = Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize(
+        (130, 91), Image.Resampling.BICUBIC
+    )
     clear = noise.convert("RGBA")
     clear.putalpha(Image.fromarray(rng.integers(0, 256, (91, 130), np.uint8)))
     turned = Image.Exif()
@@ -125,7 +127,7 @@ def test_a_browser_prepares_pictures_as_infer_does(browser, prepare, tmp_path):
     browser.get(page.as_uri())
     browser.set_script_timeout(60)
     browser.execute_async_script(
-        "const [done] = arguments; const look = () => globalThis.demo ? done() : setTimeout(look, 50); look();"
+        "const [done] = arguments;const look = () => globalThis.demo ? done() : setTimeout(look, 50); look();"
     )
     for number, (kind, picture, how) in enumerate(pictures()):
         held = io.BytesIO()

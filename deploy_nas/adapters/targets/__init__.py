@@ -48,8 +48,8 @@ def target_of(address: str, options: Sequence[str] = ()) -> Target:
         return BrowserTarget(address)
     if "://" in address or not address.endswith(SUFFIX):
         raise TargetError(
-            f"must be {ADDRESS}, ssh://[user@]host[:port], {BROWSER}, {PAGE}HOST[:PORT], or the path of a kit, "
-            f"*{SUFFIX}",
+            f"must be {ADDRESS}, ssh://[user@]host[:port], {BROWSER}, {PAGE}HOST[:PORT], or the path of "
+            f"a kit, *{SUFFIX}",
             subject=address,
         )
     return CarriedTarget(Path(address))

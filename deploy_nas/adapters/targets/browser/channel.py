@@ -139,7 +139,9 @@ class Channel:
             self._seen, self._hidden = self._clock() - (_AWAY_S if left else 0.0), hidden
             return True
 
-    def turn(self, page: str, answered: int | None, answer: Fields | None, poll_s: float = POLL_S) -> JsonObject:
+    def turn(
+        self, page: str, answered: int | None, answer: Fields | None, poll_s: float = POLL_S
+    ) -> JsonObject:
         """Take a page's answer; returns its next task, or ``wait`` after a while without one."""
         with self._turns:
             if page != self._page:

@@ -109,7 +109,9 @@ def headless(url: str, *, gpu: bool = False) -> Iterator[Headless]:
                     [program, *flags, url], stdin=subprocess.DEVNULL, stdout=written, stderr=written
                 )
         except OSError as error:
-            raise TargetError(f"{program} cannot be started ({error.strerror or error})", subject=ADDRESS) from error
+            raise TargetError(
+                f"{program} cannot be started ({error.strerror or error})", subject=ADDRESS
+            ) from error
         try:
             yield Headless(process, log)
         finally:

@@ -44,7 +44,9 @@ class PageFacts:
         """From what the page sent; raises :class:`RecordError` naming the key."""
         clock_ms = fields.number("clock_ms", positive=True)
         if clock_ms > _MOST_CLOCK_MS:
-            raise RecordError(f"its clock advances by {clock_ms:.0f} ms: it cannot time", subject=fields.where)
+            raise RecordError(
+                f"its clock advances by {clock_ms:.0f} ms, and cannot time", subject=fields.where
+            )
         return cls(
             browser=_short(fields, "browser"),
             agent=_short(fields, "agent"),

@@ -132,12 +132,15 @@ class PageRuntime:
         facts = self.channel.facts()
         if threads > 1 and not facts.isolated:
             raise OptionError(
-                f"the page cannot have {threads}: browsers give threads only to pages of https and of loopback",
+                f"the page cannot have {threads}: "
+                "browsers give threads only to pages of https and of loopback",
                 subject="threads",
                 hint="reach the page as http://localhost, for instance over adb reverse",
             )
         if not 1 <= threads <= facts.cores:
-            raise OptionError(f"must be from 1 to the {facts.cores} cores of this device, is {threads}", subject="threads")
+            raise OptionError(
+                f"must be from 1 to the {facts.cores} cores of this device, is {threads}", subject="threads"
+            )
 
     def open(
         self,

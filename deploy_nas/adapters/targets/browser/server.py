@@ -1,4 +1,4 @@
-"""The web server of a measuring page: a token in every address, fixed paths, nothing from disk but named files."""
+"""The web server of a measuring page: a token in every address, fixed paths, and no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from deploy_nas.core.fields import Fields, JsonObject, parse_json
 MOST_BYTES = 8 * 1024**2
 _TIMEOUT_S = 60.0
 
-TYPES = {"html": "text/html; charset=utf-8", "mjs": "text/javascript; charset=utf-8", "wasm": "application/wasm"}
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "mjs": "text/javascript; charset=utf-8",
+    "wasm": "application/wasm",
+}
 HEADERS = {
     # Both are needed for threads and for the clock of 5 microseconds.
     "Cross-Origin-Opener-Policy": "same-origin",

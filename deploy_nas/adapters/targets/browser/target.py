@@ -64,7 +64,9 @@ class BrowserTarget:
         if self.place is None:
             return platform.machine()
         raise TargetError(
-            "the device's processor is not known before the page is open", subject=self.address, hint="name the processor"
+            "the device's processor is not known before the page is open",
+            subject=self.address,
+            hint="name the processor",
         )
 
     def run_kit(
@@ -181,7 +183,9 @@ class BrowserTarget:
 
 def _place(address: str) -> tuple[str, int]:
     """Host and port of ``page://HOST[:PORT]``; port 0 is any that is free."""
-    found = re.fullmatch(r"page://(?:\[([0-9A-Fa-f:.%a-z]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?/?", address)
+    found = re.fullmatch(
+        r"page://(?:\[([0-9A-Fa-f:.%a-z]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?/?", address
+    )
     if found is None or int(found[3] or 0) > 65535:
         raise TargetError(f"must be {PAGE}HOST[:PORT]", subject=address)
     return found[1] or found[2], int(found[3] or 0)

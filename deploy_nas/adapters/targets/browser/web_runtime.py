@@ -1,4 +1,4 @@
-"""The files of onnxruntime-web, an npm package: where they are on this machine, and that they are the known ones."""
+"""The files of onnxruntime-web, an npm package: found on this machine, and checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ WASM, WEBGPU = "wasm", "webgpu"
 PROVIDERS = (WASM, WEBGPU)
 
 LEAST_VERSION = (1, 21)  # the first whose sessions describe their inputs
-_SERVED = re.compile(r"ort\.(wasm|webgpu|wasm\.bundle)\.min\.mjs|ort-wasm-simd-threaded(\.[a-z]+)?\.(mjs|wasm)")
+_SERVED = re.compile(
+    r"ort\.(wasm|webgpu|wasm\.bundle)\.min\.mjs|ort-wasm-simd-threaded(\.[a-z]+)?\.(mjs|wasm)"
+)
 _MOST_BYTES = 64 * 1024**2
 _GET_IT = (
     f"`npm install {NAME}` in this folder, or set {VARIABLE} to the folder of the package (`npm pack {NAME}` "
@@ -70,12 +72,16 @@ class WebRuntime:
             data = read_regular(path, _MOST_BYTES)
         except OSError as error:
             raise ProviderError(
-                f"{NAME} {self.version} has no {name}, or it cannot be read", subject=str(self.folder), hint=_GET_IT
+                f"{NAME} {self.version} has no {name}, or it cannot be read",
+                subject=str(self.folder),
+                hint=_GET_IT,
             ) from error
         stated = _KNOWN.get(self.version, {}).get(name)
         if stated is not None and hashlib.sha256(data).hexdigest() != stated:
             raise MismatchError(
-                f"is not the file of {NAME} {self.version}: its sha256 differs", subject=str(path), hint=_GET_IT
+                f"is not the file of {NAME} {self.version}: its sha256 differs",
+                subject=str(path),
+                hint=_GET_IT,
             )
         return data
 
@@ -116,7 +122,12 @@ def _package(folder: Path) -> WebRuntime:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
-        raise ProviderError(f"{NAME} is {version[:40]}, at least {least} is needed", subject=str(folder), hint=_GET_IT)
+        raise ProviderError(
+            f"{NAME} is {version[:40]}, at least {least} is needed", subject=str(folder), hint=_GET_IT
+        )
     if version not in _KNOWN:
-        notice(f"its files cannot be checked: this deploy-nas knows those of {', '.join(_KNOWN)}", subject=f"{NAME} {version[:40]}")
+        notice(
+            f"its files cannot be checked: this deploy-nas knows those of {', '.join(_KNOWN)}",
+            subject=f"{NAME} {version[:40]}",
+        )
     return WebRuntime(version=version, folder=folder / "dist")

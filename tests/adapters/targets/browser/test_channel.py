@@ -74,7 +74,7 @@ def test_after_a_reload_the_lost_task_is_given_again(channel, facts):
 
 def test_another_browser_cannot_go_on_with_the_run(channel, facts):
     channel.hello("a", facts())
-    with pytest.raises(MismatchError, match="is of another browser .Browser 1 on Android 15"):
+    with pytest.raises(MismatchError, match=r"is of another browser .Browser 1 on Android 15"):
         channel.hello("b", facts(agent="another"))
     assert channel.state("a", hidden=False)
 

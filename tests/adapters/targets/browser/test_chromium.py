@@ -35,7 +35,9 @@ def test_a_missing_browser_is_named_with_what_to_do(tmp_path, monkeypatch):
 
 
 def test_it_is_given_the_page_and_ended(tmp_path, monkeypatch):
-    text = f"import sys, time\nopen({str(tmp_path / 'told')!r}, 'w').write(' '.join(sys.argv))\ntime.sleep(60)"
+    text = (
+        f"import sys, time\nopen({str(tmp_path / 'told')!r}, 'w').write(' '.join(sys.argv))\ntime.sleep(60)"
+    )
     monkeypatch.setenv(chromium.VARIABLE, str(program(tmp_path / "browser", text)))
     with headless("http://page/", gpu=True) as browser:
         while not (told := (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""):
@@ -45,7 +47,9 @@ def test_it_is_given_the_page_and_ended(tmp_path, monkeypatch):
 
 
 def test_one_that_ends_is_told_with_its_last_words(tmp_path, monkeypatch):
-    monkeypatch.setenv(chromium.VARIABLE, str(program(tmp_path / "browser", "import sys\nsys.exit('no display')")))
+    monkeypatch.setenv(
+        chromium.VARIABLE, str(program(tmp_path / "browser", "import sys\nsys.exit('no display')"))
+    )
     with headless("http://page/") as browser:
         browser._process.wait()
         with pytest.raises(TargetError, match="ended with code 1: no display; what was timed is kept"):

@@ -39,7 +39,10 @@ def test_the_page_and_what_it_needs_for_threads(site):
     assert (status, data, headers["Content-Type"]) == (200, b"<p>", "text/html; charset=utf-8")
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-    assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["Referrer-Policy"] == "no-referrer"
+    assert (
+        "default-src 'none'" in headers["Content-Security-Policy"]
+        and headers["Referrer-Policy"] == "no-referrer"
+    )
     assert ask(site, "a.mjs?x")[2]["Content-Type"].startswith("text/javascript")
 
 
@@ -72,7 +75,7 @@ def test_too_much_is_refused_unread(site):
     assert connection.getresponse().status == 413
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])  # noqa: S104
 def test_every_address_at_once_is_refused(host):
     with pytest.raises(OptionError, match="every address"), serving(SITE, host):
         pass

@@ -65,10 +65,12 @@ def test_a_kit_gives_the_journal_of_any_other_device(package, quickly, tiny_kit,
     assert "steps of 0.1 ms" in opened.told[1]
 
 
-def test_a_page_that_is_closed_halfway_loses_nothing(package, quickly, tiny_kit, tmp_path, opened, monkeypatch):
+def test_a_page_that_is_closed_halfway_loses_nothing(
+    package, quickly, tiny_kit, tmp_path, opened, monkeypatch
+):
     opened.how = {"leaves_after": 9}
     monkeypatch.setattr(target, "_PERSON_S", 0.3)
-    with pytest.raises(TargetError, match="the page was away for .* what was timed is kept"):
+    with pytest.raises(TargetError, match=r"the page was away for .* what was timed is kept"):
         run(tiny_kit, tmp_path, opened, options=["--keep"])
     (journal,) = (tmp_path / "run").glob("*.journal")
     kept = len(journal.read_bytes().splitlines()) - 1
@@ -142,7 +144,7 @@ def test_what_is_missing_is_said_before_anything_is_served(tmp_path, tiny_kit, o
 
 @pytest.mark.parametrize("kit", [b"no zip", b"PK\x05\x06" + bytes(18)], ids=["damaged", "empty"])
 def test_other_files_than_kits(kit, tmp_path):
-    with pytest.raises(TargetError, match="damaged|only kits of deploy-nas"):
+    with pytest.raises(TargetError, match=r"damaged|only kits of deploy-nas"):
         BrowserTarget("browser", tmp_path).run_kit(kit, "run")
 
 
@@ -176,7 +178,9 @@ def test_real_chromium_times_real_networks(tmp_path):
             return [block[:2] for block in super().blocks]
 
     plan = Few(space=space, image_sizes=(space.image_sizes[0],), fit_per_size=2, validation_per_size=1)
-    settings = Settings(rounds=1, row_rounds=1, passes=1, extra_rounds=0, burst_ms=1, row_burst_ms=1, wait_s=0)
+    settings = Settings(
+        rounds=1, row_rounds=1, passes=1, extra_rounds=0, burst_ms=1, row_burst_ms=1, wait_s=0
+    )
     data = BrowserTarget("browser", tmp_path).run_kit(make_kit(plan, settings), "run")
     found = parse_journal(split_result(data, "r"), "r", finished=True)
     assert found.bursts and found.header.fingerprint.build.startswith("cross-origin isolated")

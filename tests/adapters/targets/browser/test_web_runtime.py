@@ -33,7 +33,9 @@ def test_node_modules_here_or_above(package, tmp_path, monkeypatch):
 
 def test_what_is_missing_is_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv(web_runtime.VARIABLE, raising=False)
-    with pytest.raises(ProviderError, match=f"is not there; install it: .npm install.*{web_runtime.VARIABLE}"):
+    with pytest.raises(
+        ProviderError, match=f"is not there; install it: .npm install.*{web_runtime.VARIABLE}"
+    ):
         find_web_runtime(tmp_path)
     monkeypatch.setenv(web_runtime.VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(ProviderError, match="nowhere: onnxruntime-web is not there"):
@@ -65,7 +67,7 @@ def test_files_are_checked_and_no_others_are_read(package, monkeypatch):
     found = find_web_runtime()
     assert found.read(WASM) == WASM.encode()
     (package / "dist" / WASM).write_text("another")
-    with pytest.raises(MismatchError, match="is not the file of onnxruntime-web 1.99.0"):
+    with pytest.raises(MismatchError, match=r"is not the file of onnxruntime-web 1.99.0"):
         found.read(WASM)
     for name in ("secret.txt", "../package.json", "ort.webgpu.min.mjs"):
         with pytest.raises(ProviderError, match="or it cannot be read"):
