@@ -55,7 +55,7 @@ class Channel:
     # -- the run's side ------------------------------------------------------------------------
 
     def facts(self) -> PageFacts:
-        """What the page says of itself, once there is one; raises :class:`TargetError` if none comes."""
+        """The page's words on itself, once there is one; raises :class:`TargetError` if it stays away."""
         with self._turns:
             while self._facts is None:
                 self._turns.wait(_LOOK_S)

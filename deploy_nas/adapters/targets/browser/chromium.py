@@ -45,7 +45,7 @@ def find_browser() -> str:
     """The path of Chromium, Chrome or Edge: the one that the environment names, else the first that is there.
 
     Raises:
-        TargetError: there is none.
+        TargetError: no such program was found.
     """
     named = os.environ.get(VARIABLE)
     for name in [named] if named else _NAMES:

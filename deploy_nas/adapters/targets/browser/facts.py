@@ -1,4 +1,4 @@
-"""What a page says of its browser and device."""
+"""A page's words on its browser and device."""
 
 from __future__ import annotations
 

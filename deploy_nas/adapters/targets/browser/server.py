@@ -45,7 +45,7 @@ Post = Callable[[Fields], JsonObject]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """What a server answers, below its token.
+    """The answers of a server, below its token.
 
     Args:
         get: the bytes of a path ("" is the page); ``None`` for a path that is not there.
@@ -73,6 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "deploy-nas", ""
     timeout = _TIMEOUT_S
+    # An answer is sent at once and whole: in two parts, the second would wait 40 ms for the page's receipt.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:

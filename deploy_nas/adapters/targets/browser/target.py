@@ -201,7 +201,7 @@ def _both(progress: Progress | None, channel: Channel) -> Progress:
 
 
 def _site(channel: Channel, models: dict[str, bytes], web: WebRuntime) -> Site:
-    """What the page can ask for: its own files, those of onnxruntime-web, models, and its tasks."""
+    """All that the page can ask for: its own files, those of onnxruntime-web, models, and its tasks."""
 
     def get(path: str) -> bytes | None:
         if path in _PAGE_FILES:

@@ -62,7 +62,7 @@ def test_a_kit_gives_the_journal_of_any_other_device(package, quickly, tiny_kit,
     page.join()
     assert page.ended["text"].startswith("done") and not page.ended["failed"]
     assert {task["total"] for task in page.tasks if task["do"] == "burst"} >= {5}
-    assert "steps of 0.1 ms" in opened.told[1]
+    assert any("steps of 0.1 ms" in text for text in opened.told)
 
 
 def test_a_page_that_is_closed_halfway_loses_nothing(
@@ -118,7 +118,7 @@ def test_models_are_checked_in_the_page(package, quickly, tmp_path, opened):
     kit = make_check_kit({"m": b"model"}, MeasureSettings(rounds=2, pause_s=0.0))
     found = CheckResult.parse(run(kit, tmp_path, opened), "r")
     model = found.model("m", "r")
-    assert model.measured.latency_ms == 2.025 and model.measured.runs == 20 and len(model.logits) == 2
+    assert model.measured.latency_ms == 2.0 and model.measured.runs == 20 and len(model.logits) == 2
     assert model.measured.conditions.clock_ms == 0.1 and model.measured.busy is None
     assert found.device.browser == "Browser 1"
 
