@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write a subnet as ONNX, checked against PyTorch."),
     "verify": ("verify", "Measure an exported file against its prediction and budget."),
     "import": ("import_network", "Convert an OFA net.config to an architecture file."),
+    "demo": ("demo", "Write a web page that classifies pictures with an exported file."),
     "report": ("report", "Write a self-contained HTML page about a subnet."),
     "accuracy": ("accuracy", "Make an accuracy predictor for your own supernet and images."),
     "kit": ("kit", "Profile a device without installing deploy-nas on it."),

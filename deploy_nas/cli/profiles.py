@@ -51,6 +51,10 @@ def summary(profile: Profile) -> str:
         f"noise: differences under {noise.resolution_percent:.1f}% are noise here; "
         f"the speed drifted by {noise.drift_percent:.1f}%",
     ]
+    if on.browser is not None:
+        lines.insert(2, f"browser: {on.browser}, {on.build}")
+    if noise.clock_ms is not None:
+        lines.append(f"clock: in steps of {noise.clock_ms:.3g} ms; shorter runs were timed several at once")
     if held_out is not None:
         lines.append(
             f"validation on {held_out.networks} other networks: "

@@ -266,7 +266,8 @@ def target_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., An
     target = click.option(
         "--target",
         metavar="ADDRESS",
-        help=f"Device to {does} on: here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)  "
+        help=f"Device to {does} on: here, ssh://USER@HOST, browser (Chromium of this machine), "
+        "page://HOST:PORT (a page to open in any browser), or the path of a kit to carry by hand (*.pyz)  "
         "[this process]",
     )
     ssh_option = click.option(

@@ -248,7 +248,7 @@ def measure_models(
     if watch is not None:
         beside = [*(one.sentinel_ms or 0.0 for one in taken), watch.read()]
         quiet = [max(pair) <= watch.limit_ms for pair in itertools.pairwise(beside)]
-    place = Conditions(threads=how.threads, cores=pinning.cores, quota_cores=pinning.quota_cores)
+    place = pinning.conditions(how.threads)
     quiet_ms = None if sentinel is None else sentinel.quiet_ms
     return [
         _measured(

@@ -12,7 +12,7 @@ import numpy as np
 
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
-from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
+from deploy_nas.core.fingerprint import BROWSER_PROVIDERS, CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
 from deploy_nas.core.floats import float_mode_kept
 from deploy_nas.core.notices import notice
 from deploy_nas.core.tensors import TensorSpec
@@ -97,6 +97,12 @@ class OnnxRuntime:
         for candidate in available:
             if provider.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
                 return candidate
+        if provider in BROWSER_PROVIDERS:
+            raise ProviderError(
+                f"{provider!r} is an execution provider of browsers",
+                subject="provider",
+                hint="use the `target` browser",
+            )
         raise ProviderError(
             f"no execution provider {provider!r} in this onnxruntime",
             subject="provider",

@@ -150,6 +150,7 @@ def assess_noise(
         faults=tuple(faults),
         cores=conditions.cores,
         quota_cores=conditions.quota_cores,
+        clock_ms=conditions.clock_ms,
     )
 
 

@@ -101,7 +101,7 @@ class Noise:
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
     of the bursts' share of the processor, ``cores`` are those that the run was pinned to, and ``quota_cores``
     is the processor time that cgroups allowed it, in cores. ``faults`` are sentences, each of one thing that
-    was wrong.
+    was wrong. ``clock_ms`` are the steps of the clock, where it was coarse.
     """
 
     resolution_percent: float
@@ -111,6 +111,7 @@ class Noise:
     faults: tuple[str, ...]
     cores: tuple[int, ...] = ()
     quota_cores: float | None = None
+    clock_ms: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object in files; what older files lack is left out if it is unknown."""
@@ -122,6 +123,7 @@ class Noise:
             "faults": list(self.faults),
             **({"cores": list(self.cores)} if self.cores else {}),
             **({} if self.quota_cores is None else {"quota_cores": self.quota_cores}),
+            **({} if self.clock_ms is None else {"clock_ms": self.clock_ms}),
         }
 
     @classmethod
@@ -135,6 +137,7 @@ class Noise:
             faults=tuple(fields.texts("faults")),
             cores=tuple(fields.integers("cores")) if fields.holds("cores") else (),
             quota_cores=fields.optional_number("quota_cores", positive=True),
+            clock_ms=fields.optional_number("clock_ms", positive=True),
         )
 
 
