@@ -15,7 +15,7 @@ from deploy_nas.cli.profile import request_of, timing_options
 def command() -> None:
     """Profile a device without installing deploy-nas on it.
 
-    The kit is one file; the device needs python3, numpy and onnxruntime.
+    The kit is one file; the device needs python3, numpy and the runtime.
     """
 
 

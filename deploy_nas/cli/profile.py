@@ -33,10 +33,17 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--image-sizes", metavar="N,N", help="Image sizes to profile  [the space's list]"),
         click.option(
+            "--runtime",
+            type=click.Choice(["onnxruntime", "openvino"]),
+            default="onnxruntime",
+            show_default=True,
+            help="Runtime that the device runs models with.",
+        ),
+        click.option(
             "--provider",
             default="cpu",
             show_default=True,
-            help="Execution provider; an error if the device lacks it.",
+            help="Execution provider of ONNX Runtime, or device of OpenVINO; an error if it is not there.",
         ),
         click.option(
             "--provider-option",
@@ -73,12 +80,15 @@ def request_of(
     *,
     output: Path,
     image_sizes: str | None,
+    runtime: str,
+    provider: str,
     provider_option: tuple[str, ...],
     precision: str,
     int8_for: str,
     **others: Any,
 ) -> ProfileRequest:
     """The options of :func:`timing_options` as a request; raises :class:`click.UsageError`."""
+    from deploy_nas.core.fingerprint import on_runtime
     from deploy_nas.workflows.profile import ProfileRequest
 
     if int8_for != "auto" and precision != "int8":
@@ -86,6 +96,7 @@ def request_of(
     return ProfileRequest(
         output=output,
         image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+        provider=provider if ":" in provider else on_runtime(runtime, provider),
         provider_options=show.key_values(provider_option, "--provider-option"),
         precision=precision,
         int8_for=int8_for,
@@ -116,6 +127,7 @@ def command(
 
     space = timing["space"]
     named = "" if timing["precision"] == "fp32" else f"-{timing['precision']}"
+    named += "" if timing["runtime"] == "onnxruntime" else f"-{timing['runtime']}"
     path = output or Path(f"{space}-{timing['threads']}t{named}.profile.json")
     request = request_of(output=path, fresh=fresh, **timing)
     try:

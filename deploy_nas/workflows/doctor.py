@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 from dataclasses import dataclass
 
 from deploy_nas.core.errors import ProviderError
-from deploy_nas.core.fingerprint import UNKNOWN
+from deploy_nas.core.fingerprint import ONNXRUNTIME, OPENVINO, UNKNOWN
 from deploy_nas.device import cores, machine
+from deploy_nas.device.openvino import OPEN_VINO
+from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
@@ -29,6 +32,41 @@ def _version(package: str, advice: str) -> Finding:
         return Finding(what=package, value=importlib.metadata.version(package), advice=OK)
     except importlib.metadata.PackageNotFoundError:
         return Finding(what=package, value="missing", advice=advice)
+
+
+def _runtime(runtime: Runtime) -> list[Finding]:
+    """A runtime's version, and the providers that it has here, as its module states them.
+
+    Several packages have the module onnxruntime, and pip would call it missing by its usual name.
+    """
+    of = "providers" if runtime.name == ONNXRUNTIME else f"{runtime.name} devices"
+    try:
+        providers = ", ".join(runtime.providers())
+        version = runtime.fingerprint(
+            threads=1, provider="", provider_options={}, precision="", pinned=False
+        ).runtime_version
+    except ProviderError as error:
+        return [
+            Finding(what=runtime.name, value="missing", advice=str(error)),
+            Finding(what=of, value="none", advice=str(error)),
+        ]
+    packages = sorted(set(importlib.metadata.packages_distributions().get(runtime.name, [])))
+    advice = OK
+    if len(packages) > 1:
+        advice = f"{' and '.join(packages)} overwrite each other: uninstall them, then install one"
+    if packages not in ([], [runtime.name]):
+        version += f" ({', '.join(packages)})"
+    return [
+        Finding(what=runtime.name, value=version, advice=advice),
+        Finding(what=of, value=providers, advice=OK),
+    ]
+
+
+def _openvino() -> list[Finding]:
+    """The same of OpenVINO, which is an extra."""
+    if importlib.util.find_spec(OPENVINO) is None:
+        return [Finding(what=OPENVINO, value="not installed: an extra, deploy-nas[openvino]", advice=OK)]
+    return _runtime(OPEN_VINO)
 
 
 def _cores() -> Finding:
@@ -53,13 +91,10 @@ def examine() -> list[Finding]:
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
         _version("deploy-nas", "install it with tools/quickstart"),
-        *(_version(p, "reinstall deploy-nas") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
+        *_runtime(ONNX_RUNTIME),
+        *_openvino(),
+        *(_version(p, "reinstall deploy-nas") for p in ("onnx", "numpy", "torch", "ofa")),
     ]
-    try:
-        providers = ", ".join(ONNX_RUNTIME.providers())
-        findings.append(Finding(what="providers", value=providers, advice=OK))
-    except ProviderError as error:
-        findings.append(Finding(what="providers", value="none", advice=str(error)))
     features = machine.cpu_features()
     findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))
     findings.append(

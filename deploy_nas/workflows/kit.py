@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,12 @@ def import_result(result: Path, output: Path, *, force: bool = False) -> Profile
     return profile
 
 
+def _run_name(plan: str, request: ProfileRequest) -> str:
+    """The name of a run on a device: other settings of the same plan go on from no times of this one."""
+    place = re.sub("[^a-z0-9]+", "-", request.provider.lower()).removesuffix("executionprovider")
+    return f"{plan}-{request.threads}t" + ("" if place == "cpu" else f"-{place}")
+
+
 def profile_target(
     request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
 ) -> Profile:
@@ -117,7 +124,7 @@ def profile_target(
         # Instruction sets within an architecture change the bits of a weight, but not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     plan, kit = kit_for(request)
-    name = f"{plan.id}-{request.threads}t"
+    name = _run_name(plan.id, request)
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
     profile = profile_of_result(data, target)
     save_profile(check_readable(profile), request.output, force=request.force)

@@ -90,8 +90,37 @@ def test_missing_packages_are_named(machine, monkeypatch):
 
 def test_a_broken_runtime_is_a_finding(machine, monkeypatch):
     class Broken:
+        name = "onnxruntime"
+
         def providers(self):
             raise ProviderError("onnxruntime cannot be imported (broken)")
 
     monkeypatch.setattr(doctor, "ONNX_RUNTIME", Broken())
+    assert found()["onnxruntime"].value == "missing"
     assert found()["providers"].value == "none" and "cannot be imported" in found()["providers"].advice
+
+
+def test_a_runtime_is_named_by_the_package_that_has_its_module(machine, monkeypatch):
+    """pip calls onnxruntime missing where onnxruntime-openvino is in its place."""
+    has = {"onnxruntime": ["onnxruntime-openvino"]}
+    monkeypatch.setattr(doctor.importlib.metadata, "packages_distributions", lambda: has)
+    assert found()["onnxruntime"].value == f"{onnxruntime.__version__} (onnxruntime-openvino)"
+    has["onnxruntime"].append("onnxruntime")
+    assert "onnxruntime and onnxruntime-openvino overwrite each other" in found()["onnxruntime"].advice
+
+
+def test_openvino_is_named_installed_or_not(machine, monkeypatch):
+    class Installed:
+        name = "openvino"
+
+        def providers(self):
+            return ["openvino:CPU"]
+
+        def fingerprint(self, **how):
+            return doctor.ONNX_RUNTIME.fingerprint(**how)
+
+    monkeypatch.setattr(doctor, "OPEN_VINO", Installed())
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert "not installed" in found()["openvino"].value
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
+    assert found()["openvino devices"].value == "openvino:CPU"
