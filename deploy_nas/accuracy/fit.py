@@ -4,8 +4,11 @@ A few hundred subnets are too few for 3 x 400 hidden units, but enough for a Gau
 ``accuracy.process``). The process is fitted to them and labels 60,000 more, on which the MLP is trained. The
 MLP agrees with its teacher to a few hundredths of a point and runs in notebooks and other runtimes. The
 members of an ensemble learn the process's mean plus or minus its standard deviation, so that their mean is
-the prediction and their spread is the process's own. With more subnets than the process can use, the MLP
-learns the measured accuracies themselves.
+the prediction and their spread is the process's own.
+
+The figures on held-out subnets are of a process that was fitted without those; the predictor itself is then
+fitted to all, for few subnets are near the best, where searches end. With more subnets than the process can
+use, the MLP learns the measured accuracies themselves, without the held-out ones, and its own figures count.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ from numpy.typing import NDArray
 from deploy_nas.accuracy.best import Percent, climb, distinct
 from deploy_nas.accuracy.collect import sample_broadly
 from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
-from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
+from deploy_nas.accuracy.heldout import HeldOut, held_out_figures, held_out_of
 from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.predictor import AccuracyPredictor
-from deploy_nas.accuracy.process import MOST_SUBNETS, fit_process
+from deploy_nas.accuracy.process import MOST_SUBNETS, Process, fit_process
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.adapters.supernets import one_torch_thread, temporary_seed, usual_torch
 from deploy_nas.core.errors import OptionError, RecordError
@@ -42,7 +45,7 @@ class FitSettings:
 
     Args:
         ensemble: number of members; with two or more, their spread estimates the predictor's uncertainty.
-        held_out: share of the subnets kept out of training, for the figures.
+        held_out: share of the subnets kept out of a first fit, for the figures.
         hidden: units of each hidden layer.
         taught: architectures labelled by the process, in addition to the measured ones: a third drawn
             broadly, a third visited while climbing to the best by the process, and a third visited while
@@ -69,7 +72,7 @@ class FitSettings:
 def fit_accuracy(
     data: AccuracyData, settings: FitSettings | None = None, *, log: Log | None = None
 ) -> tuple[AccuracyPredictor, HeldOut]:
-    """Train on most of ``data``, evaluate on the rest; equal data and settings give equal predictors.
+    """Fit to ``data``, with figures of a fit to most of it; equal data and settings give equal predictors.
 
     Args:
         data: measured subnets.
@@ -101,18 +104,25 @@ def fit_accuracy(
     held = np.isin(networks, order[: max(5, round(settings.held_out * len(order)))])
     if np.ptp(data.top1_percent[~held]) == 0:
         raise RecordError("all subnets to train on have the same accuracy", hint="collect more")
-    process = fit_process(layout.features(encoded[~held]), data.top1_percent[~held], layout.columns, rng)
+
+    def fitted(some: NDArray[np.bool_]) -> Process:
+        return fit_process(layout.features(encoded[some]), data.top1_percent[some], layout.columns, rng)
+
+    measured_only = int((~held).sum()) > MOST_SUBNETS  # too many for the process
+    process = judged = fitted(~held)
+    used = ~held
+    if not measured_only:
+        used = np.ones_like(held)
+        process = fitted(used)
     log(f"noise of the measured accuracies: {process.noise_points:.2f} points")
-    known = encoded[~held]
-    measured_only = len(known) > MOST_SUBNETS  # too many for the process: the MLP learns the measurements
-    pool, third = known, settings.taught // 3
+    pool, third = encoded[used], settings.taught // 3
     if third and not measured_only:
 
         def teacher(rows: IntArray) -> FloatArray:
             return process.mean(layout.features(rows))
 
         pool = np.concatenate(
-            [known, sample_broadly(space, third, rng), _visited_by_climbs(space, teacher, third, rng)]
+            [pool, sample_broadly(space, third, rng), _visited_by_climbs(space, teacher, third, rng)]
         )
         layers, _ = _train(layout.features(pool), teacher(pool), settings, int(rng.integers(2**31)))
         first = AccuracyPredictor(space=space, layout=layout, mlp=MLP(members=(layers,)))
@@ -121,7 +131,7 @@ def fit_accuracy(
     features = layout.features(pool)
     mean, deviation = process.predict(features)
     if measured_only:
-        mean = data.top1_percent[~held]
+        mean = data.top1_percent[used]
     members, errors_points = [], []
     for number, side in enumerate(_sides(settings.ensemble), start=1):
         layers, error_points = _train(features, mean + side * deviation, settings, int(rng.integers(2**31)))
@@ -129,10 +139,15 @@ def fit_accuracy(
         errors_points.append(error_points)
         log(f"member {number}/{settings.ensemble}: differs from its teacher by {error_points:.3f} points")
     mlp = MLP(members=tuple(members))
-    figures = held_out_figures(AccuracyPredictor(space=space, layout=layout, mlp=mlp), data, held)
+    if measured_only:
+        figures = held_out_figures(AccuracyPredictor(space=space, layout=layout, mlp=mlp), data, held)
+    else:
+        said, spread = judged.predict(layout.features(encoded[held]))
+        spread = spread if settings.ensemble > 1 else np.zeros_like(spread)
+        figures = held_out_of(said, data.top1_percent[held], spread)
     about = Making(
         held_out=figures,
-        samples=int((~held).sum()),
+        samples=int(used.sum()),
         noise_points=round(process.noise_points, 4),
         off_teacher_points=round(max(errors_points), 4),
         weights=data.header.weights,

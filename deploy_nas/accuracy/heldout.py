@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.core.fields import Fields
+from deploy_nas.core.space import FloatArray
 from deploy_nas.core.stats import rank_correlation
 from deploy_nas.records.accuracy import AccuracyData
 
@@ -101,13 +102,20 @@ def held_out_figures(
         chosen: the subnets to use, bool ``[n]``; ``None``: all.
     """
     keep = np.ones(len(data), dtype=bool) if chosen is None else chosen
-    measured = data.top1_percent[keep]
-    predicted = predictor.percent_encoded(data.encoded[keep])
-    correlation = rank_correlation(predicted, measured)
     scale = 100.0 if predictor.unit == "fraction" else 1.0
+    return held_out_of(
+        predictor.percent_encoded(data.encoded[keep]),
+        data.top1_percent[keep],
+        scale * predictor.spread_encoded(data.encoded[keep]),
+    )
+
+
+def held_out_of(predicted: FloatArray, measured: FloatArray, spread_points: FloatArray) -> HeldOut:
+    """Figures of predicted and measured top-1, in percent, and of the predictor's spread; float64 ``[n]``."""
+    correlation = rank_correlation(predicted, measured)
     return HeldOut(
         mae_points=float(np.abs(predicted - measured).mean()),
         rank_correlation=correlation if np.isfinite(correlation) else 0.0,
         pairs=tuple(zip(predicted.tolist(), measured.tolist(), strict=True)),
-        spread_points=tuple((scale * predictor.spread_encoded(data.encoded[keep])).tolist()),
+        spread_points=tuple(spread_points.tolist()),
     )

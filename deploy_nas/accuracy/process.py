@@ -2,7 +2,9 @@
 
 Subnets measured on the same images share most of the sampling error, so their accuracies are a smooth
 function of the architecture with little noise. They are hard to learn because few genes matter, and those
-interact (image size, depth, compute). The kernel is the sum of a squared-exponential and a linear part with
+interact (image size, depth, compute). The process works on the log of the error, where equal steps are equal
+shares of what is left to gain: poor subnets, which differ by tens of points, would otherwise settle what is
+said of the best, which differ by one. The kernel is the sum of a squared-exponential and a linear part with
 one relevance weight per gene, found by maximising the marginal likelihood (Rasmussen and Williams, Gaussian
 Processes for Machine Learning, 2006, sections 5.1 and 5.4.1).
 """
@@ -29,6 +31,8 @@ _STEPS = 150
 _STEP_SIZE = 0.08
 _PRIOR_WIDTH = 1.0
 _CHUNK = 4096
+# Added to the error in points before its log is taken, so that an accuracy of 100% has one.
+_LEAST_ERROR_POINTS = 1.0
 # Prior means of the log weights: a gene is assumed to matter little.
 _START = {"smooth": -2.5, "linear": -3.0}
 
@@ -45,7 +49,7 @@ class Process:
         smooth, linear: weight of each column in the two parts of the kernel, float64 ``[f]``.
         variance: variance of the smooth part.
         noise_points: standard deviation of the noise, in points of top-1.
-        centre, scale: mean and standard deviation of the training accuracies, in percent.
+        centre, scale: mean and standard deviation of the training subnets on the scale of the process.
         factor: Cholesky factor of the kernel matrix, float64 ``[n, n]``.
         weights: weight of each training subnet in a prediction, float64 ``[n]``.
     """
@@ -70,7 +74,7 @@ class Process:
         for start in range(0, len(features), _CHUNK):
             x = torch.from_numpy(np.asarray(features[start : start + _CHUNK], dtype=np.float64))
             means.append((_kernel(x, known, smooth, linear, self.variance) @ weights).numpy())
-        return self.centre + self.scale * np.concatenate(means)
+        return _percent(self.centre + self.scale * np.concatenate(means))
 
     def predict(self, features: Features) -> tuple[FloatArray, FloatArray]:
         """Predicted mean and standard deviation (without the noise) in percent, float64 ``[n]`` each."""
@@ -88,7 +92,22 @@ class Process:
             deviations.append((prior - explained).clamp_min(0.0).sqrt().numpy())
         if not means:
             return np.empty(0), np.empty(0)
-        return self.centre + self.scale * np.concatenate(means), self.scale * np.concatenate(deviations)
+        mean = _percent(self.centre + self.scale * np.concatenate(means))
+        return mean, self.scale * np.concatenate(deviations) * _points_per_unit(mean)
+
+
+def _scaled(percent: FloatArray) -> FloatArray:
+    """Accuracies on the scale of the process: minus the log of the error."""
+    return -np.log(100.0 + _LEAST_ERROR_POINTS - percent)
+
+
+def _percent(scaled: FloatArray) -> FloatArray:
+    return np.clip(100.0 + _LEAST_ERROR_POINTS - np.exp(-scaled), 0.0, 100.0)
+
+
+def _points_per_unit(percent: FloatArray) -> FloatArray:
+    """How many points a small step on the scale of the process is, at these accuracies."""
+    return 100.0 + _LEAST_ERROR_POINTS - percent
 
 
 def _kernel(a: Tensor, b: Tensor, smooth: Tensor, linear: Tensor, variance: Tensor | float) -> Tensor:
@@ -124,8 +143,9 @@ def fit_process(
     import torch
 
     order = rng.permutation(len(percent))[:MOST_SUBNETS]
-    centre, scale = float(percent[order].mean()), float(percent[order].std())
-    y = torch.from_numpy((percent[order] - centre) / scale)
+    scaled = _scaled(percent[order])
+    centre, scale = float(scaled.mean()), float(scaled.std())
+    y = torch.from_numpy((scaled - centre) / scale)
     x = torch.from_numpy(np.asarray(features[order], dtype=np.float64))
     genes = [column.partition("=")[0] for column in columns]
     group = torch.tensor([sorted(set(genes)).index(gene) for gene in genes])
@@ -162,7 +182,7 @@ def fit_process(
             smooth=smooth.exp()[group].numpy(),
             linear=linear.exp()[group].numpy(),
             variance=float(variance.exp()),
-            noise_points=scale * float(noise.exp().sqrt()),
+            noise_points=scale * float(noise.exp().sqrt()) * float(_points_per_unit(percent.mean())),
             centre=centre,
             scale=scale,
             factor=factor.numpy(),

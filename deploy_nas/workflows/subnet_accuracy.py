@@ -66,7 +66,7 @@ def predictor_rounds(subnets: int) -> tuple[int, ...]:
     """How many of the subnets measured for a predictor are those that it rated best, in each round.
 
     Few broadly drawn ones are enough: more of them hardly help where searches end. On 460 photographs, 100
-    and two rounds of 20 gave a predictor that overrated its best 20 by 3.5 points; 60 and five rounds by 1.4.
+    and two rounds of 20 gave a predictor that overrated its best 20 by 3.5 points; 60 and five rounds by 0.3.
     """
     return (round(subnets / 8),) * 5
 

@@ -31,7 +31,7 @@ def test_300_noisy_subnets_rank_fresh_ones(space: Space, synthetic: Synthetic, t
     fresh = held_out_figures(predictor, synthetic(space, 300, seed=1, noise=0.0))
     assert fresh.rank_correlation > 0.95 and fresh.mae_points < 0.5
     about = predictor.about
-    assert (about.samples, about.weights, about.held_out) == (240, "w", held_out)
+    assert (about.samples, about.weights, about.held_out) == (300, "w", held_out)
     path = tmp_path / "p.onnx"
     save_accuracy_predictor(predictor, path)
     read = load_accuracy_predictor(space, path)
@@ -60,7 +60,7 @@ def test_the_perceptron_learns_what_it_thinks_best_too(
     predictor, _ = fit_accuracy(synthetic(space, 200), replace(QUICK, taught=900, epochs=2))
     (_, of_process), (by_first, of_first) = found
     first, last = learnt
-    assert len(of_process) == len(of_first) == 300 and len(first) == 160 + 600
+    assert len(of_process) == len(of_first) == 300 and len(first) == 200 + 600
     np.testing.assert_array_equal(last[: len(first)], first)
     np.testing.assert_array_equal(last[len(first) :], predictor.layout.features(of_first))
     assert np.ptp(by_first(of_first)) > 0 and len(np.unique(of_first, axis=0)) == 300
