@@ -45,7 +45,7 @@ def _graph(graph: bytes, values: Mapping[str, Array]) -> bytes:
 
 
 def _tensor(tensor: bytes, values: Mapping[str, Array]) -> bytes:
-    """The tensor with its value inside; as it is if there is none for it."""
+    """The tensor with its value inside; unchanged without one for it."""
     held = list(spans(tensor))
     name = next((as_bytes(value).decode() for number, value, _, _ in held if number == _NAME), "")
     if name not in values:
