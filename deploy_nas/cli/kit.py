@@ -17,7 +17,7 @@ from deploy_nas.core.reader import shell_quoted
 def command() -> None:
     """Profile a device without installing deploy-nas on it.
 
-    The kit is one file; the device needs python3, numpy and onnxruntime.
+    The kit is one file; the device needs python3, numpy and the runtime.
     """
 
 

@@ -42,10 +42,17 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Image sizes to profile  [the space's list; with --like: that profile's]",
         ),
         click.option(
+            "--runtime",
+            type=click.Choice(["onnxruntime", "openvino"]),
+            default="onnxruntime",
+            show_default=True,
+            help="Runtime that the device runs models with.",
+        ),
+        click.option(
             "--provider",
             default="cpu",
             show_default=True,
-            help="Execution provider; an error if the device lacks it.",
+            help="Execution provider of ONNX Runtime, or device of OpenVINO; an error if it is not there.",
         ),
         click.option(
             "--provider-option",
@@ -85,6 +92,8 @@ def request_of(
     space: str | None,
     like: tuple[Path, ...],
     image_sizes: str | None,
+    runtime: str,
+    provider: str,
     provider_option: tuple[str, ...],
     precision: str,
     int8_for: str,
@@ -92,8 +101,9 @@ def request_of(
 ) -> ProfileRequest:
     """The options of :func:`timing_options` as a request; raises :class:`click.UsageError`.
 
-    Without an ``output``, it is named after the space, the threads and the precision.
+    Without an ``output``, it is named after the space, the threads, the precision and the runtime.
     """
+    from deploy_nas.core.fingerprint import on_runtime
     from deploy_nas.workflows.profile import ProfileRequest
 
     if space is None and like:
@@ -106,11 +116,13 @@ def request_of(
     if int8_for != "auto" and precision != "int8":
         raise click.UsageError("--int8-for needs --precision int8")
     named = "" if precision == "fp32" else f"-{precision}"
+    named += "" if runtime == "onnxruntime" else f"-{runtime}"
     return ProfileRequest(
         space=space,
         like=like,
         output=output or Path(f"{space}-{others['threads']}t{named}.profile.json"),
         image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
+        provider=provider if ":" in provider else on_runtime(runtime, provider),
         provider_options=show.key_values(provider_option, "--provider-option"),
         precision=precision,
         int8_for=int8_for,

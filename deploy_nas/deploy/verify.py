@@ -59,6 +59,8 @@ class Verification:
         sha256: of the file as it was measured.
         certificate: of an earlier verification, from the file.
         warning: of wrong results on this device.
+        logits_apart: largest difference between a logit here and in ONNX Runtime; ``None`` if it was measured
+            in that, or elsewhere.
     """
 
     measured: Measured
@@ -72,6 +74,7 @@ class Verification:
     sha256: str = ""
     certificate: Certificate | None = None
     warning: str | None = None
+    logits_apart: float | None = None
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -231,6 +234,7 @@ def certificate_of(
         measured_on=MeasuredOn(
             cpu=on.cpu,
             threads=on.threads,
+            runtime=on.runtime,
             runtime_version=on.runtime_version,
             cores=on.cores,
             machine=on.machine,

@@ -155,10 +155,10 @@ def described(
 def fingerprint(
     *, threads: int, provider: str, provider_options: Mapping[str, str], precision: str, pinned: bool
 ) -> Fingerprint:
-    """This machine's fingerprint with ONNX Runtime; raises :class:`ProviderError` if that is missing."""
-    from deploy_nas.device.session import ONNX_RUNTIME  # imports this module
+    """This machine's fingerprint with the provider's runtime; raises :class:`ProviderError` without that."""
+    from deploy_nas.device.runtimes import runtime_of  # imports this module
 
-    return ONNX_RUNTIME.fingerprint(
+    return runtime_of(provider).fingerprint(
         threads=threads,
         provider=provider,
         provider_options=provider_options,

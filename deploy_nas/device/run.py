@@ -16,7 +16,7 @@ from deploy_nas.device.journal import Journal, JournalContent, JournalHeader
 from deploy_nas.device.measure import Progress
 from deploy_nas.device.runner import Plan, Runner
 from deploy_nas.device.runtime import Runtime
-from deploy_nas.device.session import ONNX_RUNTIME
+from deploy_nas.device.runtimes import runtime_of
 
 
 def time_plan(
@@ -31,7 +31,7 @@ def time_plan(
     finish: Callable[[JournalContent], None] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
-    runtime: Runtime = ONNX_RUNTIME,
+    runtime: Runtime | None = None,
     pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] | None = None,
 ) -> JournalContent:
     """Time everything that the journal at ``path`` lacks; returns its whole content.
@@ -47,7 +47,7 @@ def time_plan(
         finish: called with the content while the journal is locked; the journal is removed afterwards.
         progress: called with the bursts done, the bursts in total and the kind of unit.
         say: called with the result of the A/A test, before the rest is timed.
-        runtime: runs the units.
+        runtime: runs the units; that of the settings' provider unless given.
         pinned_to: gives a number of threads their cores; this machine's unless given.
 
     Raises:
@@ -55,6 +55,7 @@ def time_plan(
         ProviderError: the provider is not available.
         MismatchError: the journal belongs to another run.
     """
+    runtime = runtime or runtime_of(settings.provider)
     settings = replace(settings, provider=runtime.resolve(settings.provider))
     with (pinned_to or machine.pinned_to)(settings.threads) as pinning:
         header = JournalHeader(

@@ -21,6 +21,13 @@ from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
 
 _log = logging.getLogger(__name__)
 
+_COMES_IN = {
+    "openvino": "the wheel onnxruntime-openvino, in place of onnxruntime (OpenVINO without ONNX Runtime is "
+    "`runtime` openvino)",
+    "xnnpack": "builds of onnxruntime for phones, or one of your own with --use_xnnpack",
+    "cuda": "the wheel onnxruntime-gpu, in place of onnxruntime",
+}
+_NO_FALLBACK, _ASSIGNMENT = "session.disable_cpu_ep_fallback", "session.record_ep_graph_assignment_info"
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -42,6 +49,12 @@ class _Session(Protocol):
     def get_outputs(self) -> Sequence[_Node]: ...
 
     def get_providers(self) -> Sequence[str]: ...
+
+
+class _Options(Protocol):
+    """The part of ``onnxruntime.SessionOptions`` that is passed on."""
+
+    def add_session_config_entry(self, key: str, value: str) -> None: ...
 
 
 class OnnxModel:
@@ -94,8 +107,9 @@ class OnnxRuntime:
     def resolve(self, provider: str) -> str:
         """The full name for ``cpu`` or ``CPUExecutionProvider``; :class:`ProviderError` if not available."""
         available = self.providers()
+        asked = provider.lower().removeprefix(f"{ONNXRUNTIME}:")
         for candidate in available:
-            if provider.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
+            if asked in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
                 return candidate
         if provider in BROWSER_PROVIDERS:
             raise ProviderError(
@@ -103,10 +117,11 @@ class OnnxRuntime:
                 subject="provider",
                 hint="use the `target` browser",
             )
+        hint = f"available are {', '.join(available)}"
+        if comes_in := _COMES_IN.get(asked.removesuffix("executionprovider")):
+            hint += f"; it comes in {comes_in}"
         raise ProviderError(
-            f"no execution provider {provider!r} in this onnxruntime",
-            subject="provider",
-            hint=f"available are {', '.join(available)}",
+            f"no execution provider {provider!r} in this onnxruntime", subject="provider", hint=hint
         )
 
     def open(
@@ -142,7 +157,7 @@ class OnnxRuntime:
             affinities = ";".join(str(core + 1) for core in worker_cores)
             options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
         if name != CPU_PROVIDER:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            options.add_session_config_entry(_NO_FALLBACK, "1")
         if initializers:
             values = [ort.OrtValue.ortvalue_from_numpy(v) for v in initializers.values()]
             options.add_external_initializers(list(initializers), values)
@@ -157,6 +172,10 @@ class OnnxRuntime:
             line = _first_line(error)
             if name == CPU_PROVIDER:
                 raise RecordError(f"onnxruntime cannot load it ({line})", subject="model") from error
+            if "fallback to CPU EP" in line:
+                options.add_session_config_entry(_NO_FALLBACK, "0")
+                left = _left_to_the_cpu(model, options, (name, dict(provider_options or {})))
+                raise ProviderError(f"would leave {left} to the CPU", subject=name) from error
             raise ProviderError(f"cannot run this model ({line})", subject=name) from error
         ran = list(session.get_providers())
         if not ran or ran[0] != name:
@@ -229,6 +248,26 @@ def _module() -> ModuleType:
             hint="upgrade it on this device",
         )
     return module
+
+
+class _Part(Protocol):
+    """Nodes that one provider runs; from ONNX Runtime 1.24 on."""
+
+    ep_name: str
+
+    def get_nodes(self) -> Sequence[object]: ...
+
+
+def _left_to_the_cpu(model: bytes, options: _Options, provider: tuple[str, Mapping[str, str]]) -> str:
+    """How many of a model's nodes a provider does not take, in words."""
+    try:
+        options.add_session_config_entry(_ASSIGNMENT, "1")
+        session = _module().InferenceSession(model, options, providers=[provider])
+        parts: Sequence[_Part] = session.get_provider_graph_assignment_info()
+    except Exception:  # an onnxruntime that does not tell, or what has failed before
+        return "some of this model's nodes"
+    counts = [(part.ep_name == CPU_PROVIDER, len(part.get_nodes())) for part in parts]
+    return f"{sum(n for cpu, n in counts if cpu)} of this model's {sum(n for _, n in counts)} nodes"
 
 
 def _first_line(error: Exception) -> str:

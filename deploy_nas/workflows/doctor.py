@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from deploy_nas import __version__
 from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
-from deploy_nas.core.fingerprint import UNKNOWN
+from deploy_nas.core.fingerprint import ONNXRUNTIME, OPENVINO, UNKNOWN
 from deploy_nas.device import cores, machine, releases
+from deploy_nas.device.openvino import OPEN_VINO
+from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
@@ -37,11 +40,30 @@ def _module(name: str) -> Finding:
     return Finding(what=name, value=str(getattr(module, "__version__", UNKNOWN)), advice=OK)
 
 
-def _runtime() -> Finding:
-    """ONNX Runtime: its build, and whether it is a release that files are written for."""
-    found = _module("onnxruntime")
+def _of_extra(name: str) -> Finding:
+    """A module of the extra, whose import would take seconds: it is looked for only."""
+    if not extras.installed(name):
+        return Finding(what=name, value="not installed", advice=extras.ADVICE)
+    return Finding(what=name, value=extras.version(name) or UNKNOWN, advice=OK)
+
+
+def _runtime(runtime: Runtime) -> list[Finding]:
+    """A runtime's build and version, and the providers that it has here, as its module states them."""
+    of = "providers" if runtime.name == ONNXRUNTIME else f"{runtime.name} devices"
+    found = _module(runtime.name)
     if found.advice != OK:
-        return found
+        return [found, Finding(what=of, value="none", advice=found.advice)]
+    if runtime.name == ONNXRUNTIME:
+        found = _build(found)
+    try:
+        providers = Finding(what=of, value=", ".join(runtime.providers()), advice=OK)
+    except ProviderError as error:
+        providers = Finding(what=of, value="none", advice=str(error))
+    return [found, providers]
+
+
+def _build(found: Finding) -> Finding:
+    """Of ONNX Runtime: which build it is, and whether it is a release that files are written for."""
     builds = [name for name in extras.RUNTIMES if extras.version(name) is not None]
     if len(builds) > 1:
         advice = f"{' and '.join(builds)} overwrite each other's files: uninstall all, install one"
@@ -51,11 +73,11 @@ def _runtime() -> Finding:
     return Finding(what=found.what, value=found.value + named, advice=advice)
 
 
-def _of_extra(name: str) -> Finding:
-    """A module of the extra, whose import would take seconds: it is looked for only."""
-    if not extras.installed(name):
-        return Finding(what=name, value="not installed", advice=extras.ADVICE)
-    return Finding(what=name, value=extras.version(name) or UNKNOWN, advice=OK)
+def _openvino() -> list[Finding]:
+    """The same of OpenVINO, which is an extra."""
+    if importlib.util.find_spec(OPENVINO) is None:
+        return [Finding(what=OPENVINO, value="not installed: an extra, deploy-nas[openvino]", advice=OK)]
+    return _runtime(OPEN_VINO)
 
 
 def _cores() -> Finding:
@@ -80,15 +102,11 @@ def examine() -> list[Finding]:
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
         Finding(what="deploy-nas", value=__version__, advice=OK),
-        _runtime(),
+        *_runtime(ONNX_RUNTIME),
+        *_openvino(),
         *(_module(name) for name in ("onnx", "numpy")),
         *(_of_extra(name) for name in ("torch", "ofa")),
     ]
-    try:
-        providers = ", ".join(ONNX_RUNTIME.providers())
-        findings.append(Finding(what="providers", value=providers, advice=OK))
-    except ProviderError as error:
-        findings.append(Finding(what="providers", value="none", advice=str(error)))
     features = machine.cpu_features()
     findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))
     findings.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,12 @@ def import_result(result: Path, output: Path, *, like: Sequence[Path] = (), forc
     return profile
 
 
+def _run_name(plan: str, request: ProfileRequest) -> str:
+    """The name of a run on a device: other settings of the same plan go on from no times of this one."""
+    place = re.sub("[^a-z0-9]+", "-", request.provider.lower()).removesuffix("executionprovider")
+    return f"{plan}-{request.threads}t" + ("" if place == "cpu" else f"-{place}")
+
+
 def profile_target(
     request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
 ) -> Profile:
@@ -122,7 +129,7 @@ def profile_target(
         request = replace(request, int8_for=processor_of((), device.machine()))
     priors = [load_profile(path) for path in request.like]
     plan, kit = kit_for(request, priors)
-    name = f"{plan.id}-{request.threads}t{'-like' if priors else ''}"
+    name = _run_name(plan.id, request)
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
     profile = profile_of_result(data, target, priors)
     save_profile(check_readable(profile), request.output, force=request.force)

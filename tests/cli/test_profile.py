@@ -48,6 +48,13 @@ def test_every_option_reaches_the_request(run, calls):
     assert (request.precision, request.int8_for) == ("int8", "arm")
 
 
+def test_a_runtime_is_part_of_the_provider_and_of_the_default_output(run, calls):
+    run(*ASKED, "--runtime", "openvino")
+    run(*ASKED, "--provider", "openvino:GPU", "-o", "x.json")
+    assert [call[0][0].provider for call in calls] == ["openvino:cpu", "openvino:GPU"]
+    assert calls[0][0][0].output == Path(f"{SPACE}-1t-openvino.profile.json")
+
+
 def test_int8_is_named_in_the_default_output(run, calls):
     run(*ASKED, "--precision", "int8")
     assert calls[0][0][0].output == Path(f"{SPACE}-1t-int8.profile.json")

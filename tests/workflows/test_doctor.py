@@ -105,8 +105,27 @@ def test_a_release_that_files_are_not_written_for_is_named(machine, monkeypatch)
 
 def test_a_broken_runtime_is_a_finding(machine, monkeypatch):
     class Broken:
+        name = "onnxruntime"
+
         def providers(self):
             raise ProviderError("onnxruntime cannot be imported (broken)")
 
     monkeypatch.setattr(doctor, "ONNX_RUNTIME", Broken())
     assert found()["providers"].value == "none" and "cannot be imported" in found()["providers"].advice
+
+
+def test_openvino_is_named_installed_or_not(machine, monkeypatch):
+    class Installed:
+        name = "openvino"
+
+        def providers(self):
+            return ["openvino:CPU"]
+
+        def fingerprint(self, **how):
+            return doctor.ONNX_RUNTIME.fingerprint(**how)
+
+    monkeypatch.setattr(doctor, "OPEN_VINO", Installed())
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert "not installed" in found()["openvino"].value
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
+    assert found()["openvino devices"].value == "openvino:CPU"
