@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy_nas.adapters.kits import make_kit
-from deploy_nas.adapters.targets import FRESH, KEEP, target_of
+from deploy_nas.adapters.targets import FRESH, KEEP, BrowserTarget, target_of
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.precision import processor_of
@@ -22,15 +22,30 @@ from deploy_nas.records.profile import Profile, check_readable, load_profile, sa
 from deploy_nas.workflows.profile import ProfileRequest, plan_for, profile_of, settings_for
 
 
-def kit_for(request: ProfileRequest, priors: Sequence[Profile] = ()) -> tuple[ProfilePlan, bytes]:
+def kit_for(
+    request: ProfileRequest, priors: Sequence[Profile] = (), *, slow: bool = False
+) -> tuple[ProfilePlan, bytes]:
     """The plan and the kit for a request; the provider is checked on the device, not here.
 
-    With ``priors``, the kit times the few networks that carry their tables over.
+    With ``priors``, the kit times the few networks that carry their tables over. On a ``slow`` device, as a
+    browser is, networks take ten times as long: fewer and shorter bursts are as exact, and take minutes less.
     """
     if request.threads < 1:
         raise OptionError(f"must be at least 1, is {request.threads}", subject="threads")
-    plan = plan_for(request, priors)
-    return plan, make_kit(plan, settings_for(request))
+    plan, settings = plan_for(request, priors), settings_for(request)
+    if slow:
+        settings = replace(
+            settings,
+            rounds=4,
+            row_rounds=2,
+            passes=2,
+            extra_rounds=1,
+            burst_ms=15.0,
+            row_burst_ms=6.0,
+            least_runs=3,
+            warmup_runs=1,
+        )
+    return plan, make_kit(plan, settings)
 
 
 def write_kit(request: ProfileRequest) -> int:
@@ -128,7 +143,7 @@ def profile_target(
         # Instruction sets within an architecture change the bits of a weight, but not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     priors = [load_profile(path) for path in request.like]
-    plan, kit = kit_for(request, priors)
+    plan, kit = kit_for(request, priors, slow=isinstance(device, BrowserTarget))
     name = _run_name(plan.id, request)
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
     profile = profile_of_result(data, target, priors)
