@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from deploy_nas.cli import numbers, show
 from deploy_nas.core.reader import name_text
-
-if TYPE_CHECKING:
-    from deploy_nas.records.profile import Profile
-
-
-def summary(profile: Profile) -> str:
-    """A profile in a few lines."""
-    on, held_out, noise = profile.fingerprint, profile.validation, profile.noise
-    sizes = ", ".join(map(str, profile.image_sizes))
-    if profile.imported is not None:
-        return (
-            f"profile {profile.id}: {profile.space.id}, image sizes {sizes}\n"
-            f"device: {on.cpu}, IMPORTED from {profile.imported.format} ({len(profile.rows)} rows)\n"
-            "UNVALIDATED: no network was measured against it, so its predictions have no bound"
-        )
-    lines = [
-        f"profile {profile.id}: {profile.space.id}, image sizes {sizes}",
-        f"device: {on.cpu}, {on.cores} cores, {on.threads} thread(s){', pinned' if on.pinned else ''}, "
-        f"{on.provider}, {on.runtime} {on.runtime_version}, {on.precision}",
-        f"timed {profile.created} in {profile.duration_s:.0f} s: {len(profile.rows)} layers",
-        f"noise: differences under {noise.resolution_percent:.1f}% are noise here; "
-        f"the speed drifted by {noise.drift_percent:.1f}%",
-    ]
-    if held_out is not None:
-        lines.append(
-            f"validation on {held_out.networks} other networks: "
-            f"mean error {held_out.mean_error_percent:.2f}%, worst {held_out.worst_error_percent:.2f}%, "
-            f"{held_out.within_5_percent:.0f}% within 5%, {held_out.within_10_percent:.0f}% within 10%, "
-            f"rank correlation {held_out.rank_correlation:.4f}"
-        )
-    lines += [f"UNSTABLE: {fault}" for fault in profile.faults] or ["verdict: stable"]
-    return "\n".join(lines)
+from deploy_nas.records.profile_lines import profile_lines as summary
 
 
 @click.group("profiles")
@@ -80,8 +48,9 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     """Print a profile, and the latency of one network layer by layer."""
     from deploy_nas.core.errors import MismatchError
     from deploy_nas.core.space import image_size_of
-    from deploy_nas.records.architecture import load_architecture
+    from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
     from deploy_nas.records.profile import load_profile
+    from deploy_nas.workflows.explain import shares
 
     p = load_profile(profile)
     show.say(summary(p))
@@ -93,17 +62,12 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
                 f"is of space {record.space.id}, the profile of {p.space.id}", subject=str(architecture)
             )
         chosen = record.architecture
-    total = float(p.latency_ms(p.space.encode([chosen]))[0])
     rows: list[list[object]] = []
-    rest = total
-    for name, layer in p.space.layers(chosen):
-        row = p.row(layer.key, image_size_of(chosen))
-        rest -= row.latency_ms
-        share = 100 * row.latency_ms / total
-        rows.append(
-            [name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
-        )
-    rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None, None])
+    parts, total = shares(p, ArchitectureRecord(space=p.space, architecture=chosen))
+    for part in parts:
+        row = p.row(part.key, image_size_of(chosen)) if part.key else None
+        alone = [None] * 4 if row is None else [row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
+        rows.append([part.place, part.key, part.latency_ms, part.share_percent, *alone])
     rows.append(["total", "", total, 100.0, None, None, None, None])
     show.say(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
 

@@ -14,10 +14,12 @@ from deploy_nas.core.fingerprint import Difference, Fingerprint
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import digest_of
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.shown import Shown, html_lines
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
 from deploy_nas.records.files import read_json, write_json
+from deploy_nas.records.profile_lines import profile_lines
 from deploy_nas.records.profile_parts import MOST_MS, Imported, Noise, Pair, Row, Validation
 
 FORMAT = "deploy-nas profile"
@@ -29,8 +31,8 @@ LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Profile(Shown):
     """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``.
 
     ``settings`` are those it was timed with. ``imported`` is the origin of a table that deploy-nas did not
@@ -59,6 +61,14 @@ class Profile:
     def version(self) -> int:
         """Version of the format: imported profiles need the newer one, measured profiles do not."""
         return _MEASURED_VERSION if self.imported is None else VERSION
+
+    def _summary(self) -> str:
+        on = self.fingerprint
+        verdict = "imported" if self.imported is not None else "stable" if self.stable else "UNSTABLE"
+        return f"{self.id} of {self.space.id} on {on.cpu}, {on.threads} thread(s), {on.precision}, {verdict}"
+
+    def _details(self) -> str:
+        return html_lines(profile_lines(self))
 
     # -- prediction ----------------------------------------------------------------------------
 
