@@ -73,7 +73,7 @@ def export_onnx(
     log: Callable[[str], None] | None = None,
     progress: downloads.Progress | None = None,
 ) -> ExportReport:
-    """Write a subnet as ONNX once its outputs match those of the supernet's own, as ``deploy-nas export`` does.
+    """Write a subnet as ONNX once its outputs match the supernet's own, as ``deploy-nas export`` does.
 
     Args:
         arch: a file, a dict (it or ``space`` names its space), or what ``space.sample``, a search or a front

@@ -46,6 +46,7 @@ class Bar:
         self.handle = sys.modules["IPython"].display.display(self._drawn(0, 0, ""), display_id=True)
 
     def __call__(self, done: int, total: int, what: str) -> None:
+        """Draw what is done."""
         now_s = self.clock()
         if now_s - self.drawn_s >= _EVERY_S or done >= total:
             self.drawn_s = now_s

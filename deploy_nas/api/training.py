@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deploy_nas.accuracy.collect import Progress as Subnets
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.api.progress import Progress, shown
 from deploy_nas.core.spaces import PHOTOGRAPHS
@@ -21,6 +22,7 @@ from deploy_nas.workflows.given import (
     architecture_given,
     space_name,
 )
+from deploy_nas.workflows.stages import Progress as Stages
 from deploy_nas.workflows.train import Trained, TrainRequest
 from deploy_nas.workflows.train import train as train_supernet
 
@@ -29,6 +31,20 @@ Log = Callable[[str], None]
 
 def _path(given: GivenPath | None) -> Path | None:
     return None if given is None else Path(given)
+
+
+def _subnets(update: Progress) -> Callable[[Subnets], None]:
+    def each(progress: Subnets) -> None:
+        update(progress.done, progress.total, f"{progress.top1_percent:.2f}%")
+
+    return each
+
+
+def _stages(update: Progress) -> Stages:
+    def each(what: str, done: int, total: int, left_s: float | None) -> None:
+        update(done, total, what)
+
+    return each
 
 
 def collect_accuracies(
@@ -67,7 +83,7 @@ def collect_accuracies(
         workers=workers,
     )
     with shown("measuring subnets", progress) as update:
-        return collect(request, lambda p: update(p.done, p.total, f"{p.top1_percent:.2f}%") and None)
+        return collect(request, _subnets(update))
 
 
 def train_accuracy_predictor(
@@ -135,9 +151,7 @@ def train(
         force=force,
     )
     with shown("", progress) as update:
-        return train_supernet(
-            request, log, lambda what, done, total, left_s: update(done, total, what) and None
-        )
+        return train_supernet(request, log, _stages(update))
 
 
 def finetune(
@@ -163,9 +177,7 @@ def finetune(
         ImagesError, OptionError, RecordError, OutputError: what cannot be used.
     """
     request = FinetuneRequest(
-        architecture=architecture_given(
-            architecture, space if not isinstance(architecture, str | Path) else None
-        ),
+        architecture=architecture_given(architecture, space),
         space=Path(space),
         images=Path(images),
         output=Path(output),
@@ -178,9 +190,7 @@ def finetune(
         force=force,
     )
     with shown("", progress) as update:
-        return finetune_subnet(
-            request, log, lambda what, done, total, left_s: update(done, total, what) and None
-        )
+        return finetune_subnet(request, log, _stages(update))
 
 
 def build(
@@ -254,6 +264,4 @@ def build(
         seed=seed,
     )
     with shown("", progress) as update:
-        return build_networks(
-            request, log, lambda what, done, total, left_s: update(done, total, what) and None
-        )
+        return build_networks(request, log, _stages(update))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class OfSpace(dict[str, int | float | list[int | float]]):
     """A dict like any other (equal to a plain one, and written as one), with the attribute ``space``.
 
-    Copies keep it. What is built anew from its items, ``dict(it)`` or ``{**it}``, does not: that names its space
-    in the key ``"space"``.
+    Copies keep it. What is built anew of its items, ``dict(it)`` or ``{**it}``, does not, and needs the key
+    ``"space"``.
     """
 
     __slots__ = ("space",)
