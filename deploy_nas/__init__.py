@@ -12,10 +12,13 @@ TYPE_CHECKING = False  # as in typing, whose import would take a good part of th
 if TYPE_CHECKING:
     from typing import Any
 
+    from deploy_nas.accuracy.own import OwnPredictor
     from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
+    from deploy_nas.api.deploying import export_onnx, make_report, verify, verify_bundle
+    from deploy_nas.api.searching import explain, import_kit, make_kit, pareto, profile_device, search
+    from deploy_nas.api.training import build, collect_accuracies, finetune, train, train_accuracy_predictor
     from deploy_nas.core.errors import DeployNASError
     from deploy_nas.core.spaces import get_space
-    from deploy_nas.deploy.export import export_onnx
     from deploy_nas.records.profile import load_profile
     from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor, MeasuredEfficiencyPredictor
     from deploy_nas.search.searcher import EvolutionSearcher
@@ -28,10 +31,24 @@ _HOMES = {
     "DeployNASError": "deploy_nas.core.errors",
     "EvolutionSearcher": "deploy_nas.search.searcher",
     "MeasuredEfficiencyPredictor": "deploy_nas.search.efficiency",
-    "export_onnx": "deploy_nas.deploy.export",
+    "OwnPredictor": "deploy_nas.accuracy.own",
+    "build": "deploy_nas.api.training",
+    "collect_accuracies": "deploy_nas.api.training",
+    "explain": "deploy_nas.api.searching",
+    "export_onnx": "deploy_nas.api.deploying",
+    "finetune": "deploy_nas.api.training",
     "get_space": "deploy_nas.core.spaces",
+    "import_kit": "deploy_nas.api.searching",
     "load_accuracy_predictor": "deploy_nas.accuracy.predictor",
     "load_profile": "deploy_nas.records.profile",
+    "make_kit": "deploy_nas.api.searching",
+    "make_report": "deploy_nas.api.deploying",
+    "pareto": "deploy_nas.api.searching",
+    "profile_device": "deploy_nas.api.searching",
+    "train": "deploy_nas.api.training",
+    "train_accuracy_predictor": "deploy_nas.api.training",
+    "verify": "deploy_nas.api.deploying",
+    "verify_bundle": "deploy_nas.api.deploying",
 }
 
 __all__ = [
@@ -40,10 +57,25 @@ __all__ = [
     "DeployNASError",
     "EvolutionSearcher",
     "MeasuredEfficiencyPredictor",
+    "OwnPredictor",
+    "build",
+    "collect_accuracies",
+    "explain",
     "export_onnx",
+    "finetune",
     "get_space",
+    "import_kit",
     "load_accuracy_predictor",
     "load_profile",
+    "make_kit",
+    "make_report",
+    "pareto",
+    "profile_device",
+    "search",
+    "train",
+    "train_accuracy_predictor",
+    "verify",
+    "verify_bundle",
 ]
 
 
@@ -57,6 +89,10 @@ def __getattr__(name: str) -> Any:
             from deploy_nas.core import extras
 
             raise extras.missing(error) or error from error
+    if name == "search":  # the room of that name, which is the function when it is called
+        import importlib
+
+        return importlib.import_module("deploy_nas.search")
     raise AttributeError(f"module 'deploy_nas' has no attribute {name!r}")
 
 

@@ -62,14 +62,15 @@ def make(output: Path, as_json: bool, **timing: Any) -> None:
 @show.json_option()
 def import_kit(result: Path, output: Path, like: tuple[Path, ...], force: bool, as_json: bool) -> None:
     """Check a kit's RESULT and write the device's profile."""
-    from deploy_nas.cli.profiles import figures, summary
+    from deploy_nas.cli.profiles import figures
+    from deploy_nas.records.profile_lines import profile_lines
     from deploy_nas.workflows.kit import import_result
 
     profile = import_result(result, output, like=like, force=force)
     if as_json:
         show.emit_json({"path": str(output), **figures(profile)})
         return
-    show.say(summary(profile))
+    show.say(profile_lines(profile))
     show.say(f"wrote {output}")
 
 
@@ -98,7 +99,8 @@ def serve(output: Path, host: str, port: int, fresh: bool, as_json: bool, **timi
     Prints an address to open there. Times are kept here as they are made: the page may be reloaded, and after
     Ctrl-C the same command resumes the run. Ends with the profile, or when no page came for 15 minutes.
     """
-    from deploy_nas.cli.profiles import figures, summary
+    from deploy_nas.cli.profiles import figures
+    from deploy_nas.records.profile_lines import profile_lines
     from deploy_nas.workflows.kit import profile_target
 
     place = f"page://[{host}]:{port}" if ":" in host else f"page://{host}:{port}"
@@ -112,5 +114,5 @@ def serve(output: Path, host: str, port: int, fresh: bool, as_json: bool, **timi
     if as_json:
         show.emit_json({"path": str(output), **figures(profile)})
         return
-    show.say(summary(profile))
+    show.say(profile_lines(profile))
     show.say(f"wrote {output}")

@@ -158,7 +158,8 @@ def command(
     if refresh is not None:
         _refresh(refresh, target, timing, as_json=as_json, fresh=fresh, output=output)
         return
-    from deploy_nas.cli.profiles import figures, summary
+    from deploy_nas.cli.profiles import figures
+    from deploy_nas.records.profile_lines import profile_lines
     from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile import journal_path, profile_device
 
@@ -177,7 +178,7 @@ def command(
     if as_json:
         show.emit_json({"path": str(path), **figures(profile)})
         return
-    show.say(summary(profile))
+    show.say(profile_lines(profile))
     show.say(f"wrote {path}")
 
 
@@ -212,9 +213,9 @@ def _refresh(
             }
         )
         return
-    from deploy_nas.cli.profiles import seen
+    from deploy_nas.records.profile_lines import speed_line
 
     change = 100 * (speed.factor / found.before - 1)
     more = "more" if change >= 0 else "less"
     show.say(f"networks take {abs(change):.1f}% {more} time than {path} said; now it says what they take")
-    show.say(seen(profile))
+    show.say(speed_line(profile))

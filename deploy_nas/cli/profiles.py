@@ -12,6 +12,7 @@ import click
 from deploy_nas.cli import numbers, show
 from deploy_nas.cli.conventions import Group
 from deploy_nas.core.reader import name_text
+from deploy_nas.records.profile_lines import profile_lines
 
 if TYPE_CHECKING:
     from deploy_nas.records.profile import Profile
@@ -31,62 +32,6 @@ def figures(profile: Profile) -> dict[str, object]:
         "noise": asdict(profile.noise),
         "duration_s": profile.duration_s,
     }
-
-
-def summary(profile: Profile) -> str:
-    """A profile in a few lines."""
-    on, held_out, noise = profile.fingerprint, profile.validation, profile.noise
-    sizes = ", ".join(map(str, profile.image_sizes))
-    if profile.imported is not None:
-        return (
-            f"profile {profile.id}: {profile.space.id}, image sizes {sizes}\n"
-            f"device: {on.cpu}, IMPORTED from {profile.imported.format} ({len(profile.rows)} rows)\n"
-            "UNVALIDATED: no network was measured against it, so its predictions have no bound"
-        )
-    lines = [
-        f"profile {profile.id}: {profile.space.id}, image sizes {sizes}",
-        f"device: {on.cpu}, {on.cores} cores, {on.threads} thread(s){', pinned' if on.pinned else ''}, "
-        f"{on.provider}, {on.runtime} {on.runtime_version}, {on.precision}",
-        f"timed {profile.created} in {profile.duration_s:.0f} s: {_timed(profile)}",
-        f"noise: differences under {noise.resolution_percent:.1f}% are noise here; "
-        f"the speed drifted by {noise.drift_percent:.1f}%",
-    ]
-    if on.browser is not None:
-        lines.insert(2, f"browser: {on.browser}, {on.build}")
-    if noise.clock_ms is not None:
-        lines.append(f"clock: in steps of {noise.clock_ms:.3g} ms; shorter runs were timed several at once")
-    if held_out is not None:
-        lines.append(
-            f"validation on {held_out.networks} other networks: "
-            f"mean error {held_out.mean_error_percent:.2f}%, worst {held_out.worst_error_percent:.2f}%, "
-            f"{held_out.within_5_percent:.0f}% within 5%, {held_out.within_10_percent:.0f}% within 10%, "
-            f"rank correlation {held_out.rank_correlation:.4f}"
-        )
-    if profile.speeds:
-        lines.append(seen(profile))
-    lines += [f"UNSTABLE: {fault}" for fault in profile.faults] or ["verdict: stable"]
-    return "\n".join(lines)
-
-
-def _timed(profile: Profile) -> str:
-    if profile.carried is None:
-        return f"{len(profile.rows)} layers"
-    parts = [
-        f"{prior.profile} ({prior.fingerprint}; {100 * prior.share:.0f}%)" for prior in profile.carried.priors
-    ]
-    carried = f"{len(profile.rows)} layers CARRIED OVER from {', '.join(parts)}"
-    return f"{profile.carried.networks} networks; {carried}"
-
-
-def seen(profile: Profile) -> str:
-    """The speeds of a profile's device over time, in one line."""
-    low, high = (100.0 * (factor - 1.0) for factor in (min(profile.factors), max(profile.factors)))
-    last, checks = profile.speeds[-1], len(profile.speeds)
-    more = "more" if last.percent >= 0 else "less"
-    return (
-        f"speed: checked {checks} time{'' if checks == 1 else 's'}, last {last.created}: networks take "
-        f"{abs(last.percent):.1f}% {more} time than when profiled ({low:+.1f}% to {high:+.1f}% over time)"
-    )
 
 
 @click.group("profiles", cls=Group)
@@ -141,8 +86,9 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
     """Print a profile, and the latency of one network layer by layer."""
     from deploy_nas.core.errors import MismatchError
     from deploy_nas.core.space import image_size_of
-    from deploy_nas.records.architecture import load_architecture
+    from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
     from deploy_nas.records.profile import load_profile
+    from deploy_nas.workflows.explain import shares
 
     p = load_profile(profile)
     chosen = p.space.largest(image_size or p.image_sizes[-1])
@@ -153,28 +99,22 @@ def show_profile(profile: Path, architecture: Path | None, image_size: int | Non
                 f"is of space {record.space.id}, the profile of {p.space.id}", subject=str(architecture)
             )
         chosen = record.architecture
-    total = float(p.latency_ms(p.space.encode([chosen]))[0])
     rows: list[list[object]] = []
-    rest = total
-    for name, layer in p.space.layers(chosen):
-        row = p.row(layer.key, image_size_of(chosen))
-        rest -= row.latency_ms
-        share = 100 * row.latency_ms / total
-        rows.append(
-            [name, layer.key, row.latency_ms, share, row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
-        )
+    parts, total = shares(p, ArchitectureRecord(space=p.space, architecture=chosen))
+    for part in parts:
+        row = p.row(part.key, image_size_of(chosen)) if part.key else None
+        alone = [None] * 4 if row is None else [row.alone_ms, row.p50_ms, row.p90_ms, row.p99_ms]
+        rows.append([part.place, part.key, part.latency_ms, part.share_percent, *alone])
     if as_json:
         head = ("place", "layer", "latency_ms", "percent", "alone_ms", "p50_ms", "p90_ms", "p99_ms")
         network = {
             "architecture": chosen,
             "latency_ms": total,
-            "run_itself_ms": rest,
             "layers": [dict(zip(head, row, strict=True)) for row in rows],
         }
         show.emit_json({"path": str(profile), **figures(p), "network": network})
         return
-    show.say(summary(p))
-    rows.append(["(run itself)", "", rest, 100 * rest / total, None, None, None, None])
+    show.say(profile_lines(p))
     rows.append(["total", "", total, 100.0, None, None, None, None])
     show.say(show.table(["place", "layer", "ms", "%", "alone ms", "alone p50", "p90", "p99"], rows))
 
@@ -261,5 +201,5 @@ def import_ofa(
     if as_json:
         show.emit_json({"path": str(path), **figures(profile)})
         return
-    show.say(summary(profile))
+    show.say(profile_lines(profile))
     show.say(f"wrote {path}")

@@ -40,9 +40,10 @@ def command(
 
     Exits 1 if the resulting model misses its budget.
     """
-    from deploy_nas.cli.profiles import figures, summary
+    from deploy_nas.cli.profiles import figures
     from deploy_nas.cli.repeat import commands_to_repeat
     from deploy_nas.cli.verify import verification_value as as_value
+    from deploy_nas.records.profile_lines import profile_lines
     from deploy_nas.workflows.quickstart import quickstart
 
     with show.progress("profiling this machine", quiet=as_json) as update:
@@ -70,7 +71,7 @@ def command(
             }
         )
         raise SystemExit(1 if verified.within_budget is False else 0)
-    show.say(summary(done.profile))
+    show.say(profile_lines(done.profile))
     show.say()
     row = [
         predicted.budget_ms,

@@ -119,7 +119,6 @@ def verification_value(v: Verification) -> dict[str, object]:
     }
 
 
-
 def describe_top1(found: MeasuredTop1, where: str = "") -> str:
     """Top-1, its interval and its prediction in a line or two; ``where`` names the place."""
     low, high = found.top1.interval_percent

@@ -15,11 +15,13 @@ from deploy_nas.core.fingerprint import Difference, Fingerprint
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import digest_of
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.shown import Shown, html_lines
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
 from deploy_nas.records.files import read_json, write_json
 from deploy_nas.records.profile_history import Carried, Speed
+from deploy_nas.records.profile_lines import profile_lines
 from deploy_nas.records.profile_parts import MOST_MS, Imported, Noise, Pair, Row, Validation
 
 FORMAT = "deploy-nas profile"
@@ -32,8 +34,8 @@ LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Profile(Shown):
     """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``,
     times the speed of the device when it was last checked.
 
@@ -100,6 +102,14 @@ class Profile:
     def quiet_ms(self) -> float:
         """The sentinel's latency on the quiet device when last checked, ms."""
         return self.speeds[-1].sentinel_ms if self.speeds else self.sentinel_ms
+
+    def _summary(self) -> str:
+        on = self.fingerprint
+        verdict = "imported" if self.imported is not None else "stable" if self.stable else "UNSTABLE"
+        return f"{self.id} of {self.space.id} on {on.cpu}, {on.threads} thread(s), {on.precision}, {verdict}"
+
+    def _details(self) -> str:
+        return html_lines(profile_lines(self))
 
     # -- prediction ----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from deploy_nas.core.errors import RecordError, VersionError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST, check_format_sealed, digest_of
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Space
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_space
 from deploy_nas.records.files import read_json, write_atomic
@@ -129,8 +130,8 @@ class Asked:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchRecord:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SearchRecord(Shown):
     """A question and its answer.
 
     Args:
@@ -152,6 +153,9 @@ class SearchRecord:
     interrupted: bool
     candidates: Sequence[Candidate]
     sealed: bool = True
+
+    def _summary(self) -> str:
+        return f"{self.kind} of {self.space.id}, {len(self.candidates)} kept of {self.evaluations} evaluated"
 
     @property
     def timed(self) -> list[tuple[ArchitectureRecord, Timed]]:
