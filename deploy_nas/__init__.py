@@ -7,6 +7,7 @@ or ofa.
 from __future__ import annotations
 
 import deploy_nas.device  # noqa: F401 - it turns off the telemetry of ONNX Runtime, before that is imported
+from deploy_nas.core.version import __version__ as __version__
 
 TYPE_CHECKING = False  # as in typing, whose import would take a good part of the time of this one
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from deploy_nas.records.profile import load_profile
     from deploy_nas.search.efficiency import AnalyticalEfficiencyPredictor, MeasuredEfficiencyPredictor
     from deploy_nas.search.searcher import EvolutionSearcher
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AccuracyPredictor": "deploy_nas.accuracy.predictor",

@@ -22,7 +22,7 @@ LINT = "from importlinter.cli import lint_imports_command as run; run()"
 OUTSIDE = {
     "core": {"numpy"},
     "records": {"numpy"},
-    "device": {"numpy", "onnxruntime"},
+    "device": {"numpy", "onnxruntime", "openvino"},
     "search": {"numpy"},
     "profiling": {"numpy"},
 }
@@ -127,7 +127,10 @@ def _requirements() -> set[str]:
 
     root = Path(__file__).resolve().parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["supernets"]]
+    lines = [
+        *project["dependencies"],
+        *(line for extra in ("supernets", "openvino") for line in project["optional-dependencies"][extra]),
+    ]
     return {re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0] for line in lines}
 
 

@@ -18,9 +18,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from deploy_nas import __version__
 from deploy_nas.cli import show
 from deploy_nas.core import extras
+from deploy_nas.core.version import __version__
 
 # -- -q and -v -----------------------------------------------------------------------------------------
 

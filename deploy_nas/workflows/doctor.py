@@ -8,10 +8,10 @@ import os
 import platform
 from dataclasses import dataclass
 
-from deploy_nas import __version__
 from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import ONNXRUNTIME, OPENVINO, UNKNOWN
+from deploy_nas.core.version import __version__
 from deploy_nas.device import cores, machine, releases
 from deploy_nas.device.openvino import OPEN_VINO
 from deploy_nas.device.runtime import Runtime

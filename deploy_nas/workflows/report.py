@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import deploy_nas
 from deploy_nas.accuracy.own import Predicts
 from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.core.reader import name_text
+from deploy_nas.core.version import __version__
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.profile import Profile
@@ -275,7 +275,7 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
         ],
         swaps=[(s.what, s.saved_ms, -points * s.lost) for s in explained.swaps[:_SWAPS]],
         versions=[
-            ("deploy-nas", deploy_nas.__version__),
+            ("deploy-nas", __version__),
             ("profile", profile.id),
             (f"profiled with {on.runtime}", on.runtime_version),
             ("numpy", np.__version__),

@@ -138,4 +138,4 @@ def test_ctrl_c_says_where_the_timings_are(run, stand_in):
 
 def test_help_names_the_targets(run):
     said = " ".join(run("profile", "--help").output.split())
-    assert "here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)" in said
+    assert "here, ssh://USER@HOST, browser (Chromium of this machine)" in said

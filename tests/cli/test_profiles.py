@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.cli.profiles import summary
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.profile import save_profile
+from deploy_nas.records.profile_lines import profile_lines as summary
 from deploy_nas.records.profile_parts import Imported
 from deploy_nas.workflows import import_tables
 
