@@ -180,7 +180,7 @@ def verify(
 ) -> Verified:
     """Measure an exported file and compare with its prediction and budget, as ``deploy-nas verify`` does.
 
-    Whether the budget was kept is in ``verification.within_budget``; a budget that is missed is no error.
+    Whether the budget was kept is in ``verification.within_budget``; missing it raises nothing.
 
     Args:
         model: the file; of a bundle, :func:`verify_bundle` measures every model.

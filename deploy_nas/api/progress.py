@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-Progress = Callable[[int, int, str], object]
+Progress = Callable[[int, int, str], None]
 """Called with what is done, of how many, and words for it."""
 
 _EVERY_S = 0.2

@@ -39,7 +39,7 @@ def make(output: Path, **timing: Any) -> None:
 @click.option("--force", is_flag=True, help="Replace the output.")
 def import_kit(result: Path, output: Path, force: bool) -> None:
     """Check a kit's RESULT and write the device's profile."""
-    from deploy_nas.cli.profiles import summary
+    from deploy_nas.records.profile_lines import profile_lines as summary
     from deploy_nas.workflows.kit import import_result
 
     show.say(summary(import_result(result, output, force=force)))

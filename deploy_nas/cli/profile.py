@@ -136,7 +136,7 @@ def command(
         }
         show.emit_json({"path": str(path), "id": profile.id, "stable": profile.stable, **figures})
         return
-    from deploy_nas.cli.profiles import summary
+    from deploy_nas.records.profile_lines import profile_lines as summary
 
     show.say(summary(profile))
     show.say(f"wrote {path}")

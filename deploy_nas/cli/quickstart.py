@@ -33,8 +33,8 @@ def command(
 
     Exits 1 if the resulting model misses its budget.
     """
-    from deploy_nas.cli.profiles import summary
     from deploy_nas.cli.repeat import commands_to_repeat
+    from deploy_nas.records.profile_lines import profile_lines as summary
     from deploy_nas.workflows.quickstart import quickstart
 
     with show.progress("profiling this machine") as update:
