@@ -83,7 +83,12 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         import importlib
 
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        try:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        except ImportError as error:
+            from deploy_nas.core import extras
+
+            raise extras.missing(error) or error from error
     if name == "search":  # the room of that name, which is the function when it is called
         import importlib
 

@@ -18,6 +18,7 @@ from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.published import Published, published_for, read_published
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.notices import notice
 from deploy_nas.core.predicted import Unit
@@ -148,6 +149,7 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
         return _embedded(space, seed)
     if source == PRETRAINED:
         published, layout = published_for(space)
+        require_supernets()
         from deploy_nas.adapters.downloads import fetch
 
         path = fetch(

@@ -106,7 +106,7 @@ def _percent(scaled: FloatArray) -> FloatArray:
 
 
 def _points_per_unit(percent: FloatArray) -> FloatArray:
-    """How many points a small step on the scale of the process is, at these accuracies."""
+    """Points for each unit on the scale of the process, near these accuracies."""
     return 100.0 + _LEAST_ERROR_POINTS - percent
 
 

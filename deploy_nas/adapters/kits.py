@@ -40,20 +40,25 @@ _CORE_FILES = (
     "seals",
     "settings",
     "tensors",
+    "wire",
 )
 _PROGRAM_FILES = (
     "__init__",
     "cgroups",
     "check",
     "cores",
+    "initializers",
     "journal",
     "kit",
     "machine",
     "measure",
+    "openvino",
     "program",
+    "releases",
     "run",
     "runner",
     "runtime",
+    "runtimes",
     "session",
     "timing",
 )
@@ -66,15 +71,12 @@ import sys
 if sys.version_info < (3, 10):
     print("error: python 3.10 or later is needed, this is " + sys.version.split()[0], file=sys.stderr)
     sys.exit(2)
-import deploy_nas.device  # before onnxruntime: it turns off its telemetry
-
-for package in ("numpy", "onnxruntime"):
-    try:
-        __import__(package)
-    except ImportError as error:
-        print("error: " + package + " cannot be imported (" + str(error) + "); "
-              "install it on this device: python3 -m pip install " + package, file=sys.stderr)
-        sys.exit(2)
+try:
+    import numpy
+except ImportError as error:
+    print("error: numpy cannot be imported (" + str(error) + "); "
+          "install it on this device: python3 -m pip install numpy", file=sys.stderr)
+    sys.exit(2)
 from deploy_nas.device.{program} import main
 
 sys.exit(main())

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 @show.unstable_option("Certify, and judge INT8 by, figures measured on an unstable machine too.")
 @show.seed_option("Seed of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     architecture: Path,
     output: Path | None,
@@ -193,6 +193,8 @@ def tell_int8(report: QuantizeReport) -> None:
 
 def tell_bundle(path: Path, manifest: Manifest) -> None:
     """A bundle in a few lines."""
+    from deploy_nas.deploy.bundle import runtime_package
+
     for name, model in manifest.models.items():
         certificate = model.certificate
         if certificate is None:
@@ -203,4 +205,5 @@ def tell_bundle(path: Path, manifest: Manifest) -> None:
         show.say(f"{name}: verified, {certificate.measured.latency_ms:.4g} ms{beside}")
         for fault in certificate.measured.faults:
             show.say(f"{name}: UNSTABLE: {fault}")
-    show.say(f"wrote {path}; to use it: python3 infer.py IMAGE (needs numpy, onnxruntime and pillow)")
+    needs = f"needs numpy, {runtime_package(manifest)} and pillow"
+    show.say(f"wrote {path}; to use it: python3 infer.py IMAGE ({needs})")

@@ -11,6 +11,9 @@ from deploy_nas.core.precision import FP32
 UNKNOWN = "unknown"
 CPU_PROVIDER = "CPUExecutionProvider"
 ONNXRUNTIME = "onnxruntime"
+OPENVINO = "openvino"
+RUNTIMES = (ONNXRUNTIME, OPENVINO)
+"""The runtimes that are included, by the name of their package."""
 
 IDENTITY = (
     "cpu",
@@ -24,6 +27,7 @@ IDENTITY = (
     "provider_options",
     "precision",
     "core_kind",
+    "browser",
 )
 """Fields that must agree before latencies measured under two fingerprints are compared."""
 
@@ -53,13 +57,48 @@ _ACCELERATORS = frozenset(
 )
 
 
+# Execution providers of a browser, which tells nobody its processor time.
+BROWSER_PROVIDERS = frozenset({"wasm", "webgpu"})
+
+
+def runtime_name(provider: str) -> str:
+    """The runtime that a provider belongs to: a provider's name says which runtime runs a model.
+
+    The names of ONNX Runtime's providers stand alone; those of another begin with its own: ``openvino:CPU``.
+    """
+    runtime, colon, _ = provider.partition(":")
+    return runtime.lower() if colon else ONNXRUNTIME
+
+
+def on_runtime(runtime: str, provider: str) -> str:
+    """The full name of a runtime's provider; the reverse of :func:`runtime_name`."""
+    return provider if runtime == ONNXRUNTIME else f"{runtime}:{provider}"
+
+
+def is_cpu(provider: str) -> bool:
+    """True for the provider that every runtime has: the processor itself."""
+    return provider in (CPU_PROVIDER, on_runtime(OPENVINO, "CPU"))
+
+
 def processor_waits(provider: str) -> bool:
-    """True if an execution provider works on another device while the processor waits."""
-    return provider in _ACCELERATORS
+    """True if the processor's share tells nothing: the provider works elsewhere, or the share is unknown."""
+    if runtime_name(provider) == OPENVINO:
+        return provider.partition(":")[2].partition(".")[0] in ("GPU", "NPU")
+    return provider in _ACCELERATORS or provider in BROWSER_PROVIDERS
 
 
-# Keys in files that differ from the field's name.
-_KEYS = {"runtime_version": ONNXRUNTIME}
+def version_to_json(runtime: str, version: str) -> dict[str, object]:
+    """A runtime and its version in files: that of ONNX Runtime has the key ``onnxruntime``."""
+    if runtime == ONNXRUNTIME:
+        return {ONNXRUNTIME: version}
+    return {"runtime": runtime, "runtime_version": version}
+
+
+def version_from_json(fields: Fields) -> tuple[str, str]:
+    """A runtime and its version from a file's object; raises :class:`RecordError` naming the key."""
+    if fields.holds("runtime"):
+        return fields.text("runtime"), fields.text("runtime_version")
+    return ONNXRUNTIME, fields.text(ONNXRUNTIME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +111,7 @@ class Difference:
         found: its value in the second.
         where: location of the second, "here" or "there".
         sentence: the complete wording of a difference that is not a pair of values; else empty.
+        key: what the field is called in the wording; empty: its name.
     """
 
     name: str
@@ -79,16 +119,17 @@ class Difference:
     found: object = None
     where: str = "here"
     sentence: str = ""
+    key: str = ""
 
     def __str__(self) -> str:
         if self.sentence:
             return self.sentence
-        key = _KEYS.get(self.name, self.name)
+        key = self.key or self.name
         return f"{key}: profiled {_shown(self.profiled)!r}, {self.where} {_shown(self.found)!r}"
 
     def against(self) -> str:
         """Wording for two fingerprints of equal standing."""
-        key = _KEYS.get(self.name, self.name)
+        key = self.key or self.name
         return f"{key}: {_shown(self.profiled)!r} against {_shown(self.found)!r}"
 
 
@@ -116,6 +157,7 @@ class Fingerprint:
         graphs: digest of the form of the graphs timed (``adapters.graphs.graph_form``).
         core_kind: on processors with cores of several kinds, the kind timed on, "fast" or "slow"; ``None``:
             all cores are alike, or unknown.
+        browser: name and main version of the browser timed in; ``None``: none.
     """
 
     cpu: str
@@ -134,16 +176,27 @@ class Fingerprint:
     build: str | None = None
     graphs: str | None = None
     core_kind: str | None = None
+    browser: str | None = None
 
     def differences(
         self, found: Fingerprint, names: Iterable[str] = IDENTITY, *, where: str = "here"
     ) -> tuple[Difference, ...]:
-        """The fields among ``names`` in which ``found``, a fingerprint ``where``, differs from this one."""
+        """The fields among ``names`` in which ``found``, a fingerprint ``where``, differs from this one.
+
+        Versions of different runtimes are no difference of their own: they are named with the runtimes.
+        """
+        other = self.runtime != found.runtime
         return tuple(
-            Difference(name=n, profiled=getattr(self, n), found=getattr(found, n), where=where)
+            Difference(name=n, profiled=self._named(n), found=found._named(n), where=where, key=self._key(n))
             for n in names
-            if getattr(self, n) != getattr(found, n)
+            if getattr(self, n) != getattr(found, n) and not (other and n == "runtime_version")
         )
+
+    def _named(self, name: str) -> object:
+        return f"{self.runtime} {self.runtime_version}" if name == "runtime" else getattr(self, name)
+
+    def _key(self, name: str) -> str:
+        return self.runtime if name == "runtime_version" else ""
 
     def of_precision(self, precision: str) -> Fingerprint:
         """The same device timing another precision."""
@@ -151,15 +204,11 @@ class Fingerprint:
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"{self.cpu}, {threads}, {self.provider}, {self.runtime} {self.runtime_version}"
+        browser = "" if self.browser is None else f", {self.browser}"
+        return f"{self.cpu}, {threads}, {self.provider}, {self.runtime} {self.runtime_version}{browser}"
 
     def to_json(self) -> dict[str, object]:
         """The object in files, where the version of ONNX Runtime has the key ``onnxruntime``."""
-        version = (
-            {ONNXRUNTIME: self.runtime_version}
-            if self.runtime == ONNXRUNTIME
-            else {"runtime": self.runtime, "runtime_version": self.runtime_version}
-        )
         value: dict[str, object] = {
             "cpu": self.cpu,
             "cpu_features": None if self.cpu_features is None else list(self.cpu_features),
@@ -170,21 +219,23 @@ class Fingerprint:
             "pinned": self.pinned,
             "provider": self.provider,
             "provider_options": dict(self.provider_options),
-            **version,
+            **version_to_json(self.runtime, self.runtime_version),
             "build": self.build,
             "precision": self.precision,
             "governor": self.governor,
             "graphs": self.graphs,
             "core_kind": self.core_kind,
+            "browser": self.browser,
         }
         return {key: held for key, held in value.items() if held is not None}
 
     @classmethod
     def from_json(cls, fields: Fields) -> Fingerprint:
         """From a file's object; raises :class:`RecordError` naming the key that is missing or wrong."""
-        other = fields.holds("runtime")
+        cpu = fields.text("cpu")
+        runtime, version = version_from_json(fields)
         return cls(
-            cpu=fields.text("cpu"),
+            cpu=cpu,
             cpu_features=tuple(fields.texts("cpu_features")) if fields.holds("cpu_features") else None,
             cores=fields.integer("cores", 1),
             machine=fields.text("machine"),
@@ -193,13 +244,14 @@ class Fingerprint:
             pinned=fields.boolean("pinned"),
             provider=fields.text("provider"),
             provider_options=fields.text_map("provider_options"),
-            runtime=fields.text("runtime") if other else ONNXRUNTIME,
-            runtime_version=fields.text("runtime_version" if other else ONNXRUNTIME),
+            runtime=runtime,
+            runtime_version=version,
             build=fields.optional_text("build"),
             precision=fields.text("precision"),
             governor=fields.text("governor"),
             graphs=fields.optional_text("graphs"),
             core_kind=fields.optional_text("core_kind"),
+            browser=fields.optional_text("browser"),
         )
 
 

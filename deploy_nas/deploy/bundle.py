@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from deploy_nas.core.errors import MismatchError
+from deploy_nas.core.fingerprint import ONNXRUNTIME
 from deploy_nas.core.notices import notice
 from deploy_nas.deploy.model_file import ModelFile, parse_model_file
 from deploy_nas.records.bundle import Bundle, Manifest, check_manifest, read_bundle, write_bundle
@@ -24,6 +25,7 @@ _EARLIER_INFER = frozenset(
         "3510076458a62417b6ec24b8dde821dd21f534d4c2bc721ffc3ae224112f8537",
         "02928a7fb01e67c6ec1b3df462bbd21e813ade51efb2936b71e7350fdca487d1",
         "72c6f127b318641cb5f4ad183753de6645d7a78f615d01470431d268e0ca9fe2",
+        "fd4563c160f8f9e2c55b017cea58e92ef9c310ee353be7b9f631c7120e0a32fa",
         "ca213c2f84fa415f151c23d531c600aa96ca2943366f0cd75f723987022cd163",
     }
 )
@@ -32,7 +34,7 @@ _README = """# {space}, {size} pixels
 
 An image classifier found, exported and verified by deploy-nas {version}.
 
-    python3 -m pip install numpy onnxruntime pillow
+    python3 -m pip install numpy {runtime} pillow
     python3 infer.py IMAGE...
 
 | file | precision | latency ms | measured on | top-1 |
@@ -101,8 +103,15 @@ def _readme(manifest: Manifest) -> str:
         size=said.image_size,
         version=manifest.made_with.removeprefix("deploy-nas "),
         rows="\n".join(rows),
+        runtime=runtime_package(manifest),
         warning="" if said.trained else _UNTRAINED,
     )
+
+
+def runtime_package(manifest: Manifest) -> str:
+    """The package that ``infer.py`` needs: the runtime that the last model was measured with."""
+    certificate = [*manifest.models.values()][-1].certificate
+    return ONNXRUNTIME if certificate is None else certificate.measured_on.runtime
 
 
 def open_bundle(path: Path) -> tuple[Bundle, list[ModelFile]]:

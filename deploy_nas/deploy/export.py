@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.floats import usual_floats
 from deploy_nas.core.precision import FP32
@@ -153,6 +154,7 @@ def export_onnx(
         InputError: unusable input, such as the dict of a file that was edited; raised before the slow work.
         CheckFailedError: the graph is invalid or its outputs differ; nothing is written.
     """
+    require_supernets()
     path = Path(path)
     check_output(path, force=force)
     resolved = _space(arch, space)

@@ -14,7 +14,8 @@ from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.device import machine
 from deploy_nas.device.measure import MeasureSettings, Sentinel, measure_models
 from deploy_nas.device.runtime import Runtime
-from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
+from deploy_nas.device.runtimes import runtime_of
+from deploy_nas.device.session import random_initializers
 from deploy_nas.records.profile import Profile
 
 _ATTEMPTS = 3
@@ -33,7 +34,7 @@ def sentinel_graph(profile: Profile | None, threads: int) -> SentinelGraph | Non
     layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
     scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
     graph, tensors = timed_graph(layers, on.precision, scheme.activations)
-    return SentinelGraph(graph=graph, tensors=tensors, quiet_ms=profile.sentinel_ms)
+    return SentinelGraph(graph=graph, tensors=tensors, quiet_ms=profile.quiet_ms)
 
 
 def measure_together(
@@ -43,7 +44,7 @@ def measure_together(
     provider: str = CPU_PROVIDER,
     provider_options: Mapping[str, str] | None = None,
     profile: Profile | None = None,
-    runtime: Runtime = ONNX_RUNTIME,
+    runtime: Runtime | None = None,
 ) -> list[Measured]:
     """Time serialised models in turn, each in a session of its own, as a user would run it.
 
@@ -58,7 +59,7 @@ def measure_together(
         how: threads, rounds, bursts, pauses.
         provider, provider_options: execution provider to run them.
         profile: the profile whose sentinel to time.
-        runtime: opens them.
+        runtime: opens them; that of the provider unless given.
 
     Returns:
         A value per model, in their order.
@@ -68,6 +69,8 @@ def measure_together(
         ProviderError: the provider is missing, or cannot run a model.
         RecordError: a model cannot be loaded.
     """
+    runtime = runtime or runtime_of(provider)
+    provider = runtime.resolve(provider)  # while this thread may still use every core
     attempts: list[list[Measured]] = []
     while len(attempts) < _ATTEMPTS:
         attempts.append(_measured(models, how, provider, provider_options, profile, runtime))
@@ -115,9 +118,7 @@ def _measured(
                 initializers=random_initializers(given.tensors, np.random.default_rng(how.seed)),
             )
             sentinel = Sentinel(model=model, quiet_ms=given.quiet_ms)
-        return measure_models(
-            opened, how, sentinel, pinning=pinning, waits=processor_waits(runtime.resolve(provider))
-        )
+        return measure_models(opened, how, sentinel, pinning=pinning, waits=processor_waits(provider))
 
 
 def measure(

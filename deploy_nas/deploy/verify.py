@@ -60,6 +60,8 @@ class Verification(Shown):
         sha256: of the file as it was measured.
         certificate: of an earlier verification, from the file.
         warning: of wrong results on this device.
+        logits_apart: largest difference between a logit here and in ONNX Runtime; ``None`` if it was measured
+            in that, or elsewhere.
     """
 
     measured: Measured
@@ -73,6 +75,7 @@ class Verification(Shown):
     sha256: str = ""
     certificate: Certificate | None = None
     warning: str | None = None
+    logits_apart: float | None = None
 
     def _summary(self) -> str:
         said = (
@@ -202,7 +205,7 @@ def compare(
         differences = (*profile.differences(same, where=where), *([] if changed is None else [changed]))
     speed = None
     if profile is not None and measured.sentinel_ms is not None and not differences:
-        speed = profile.sentinel_ms / measured.sentinel_ms
+        speed = profile.quiet_ms / measured.sentinel_ms
     if measured.conditions is not None:  # the speed of another device than the profile's tells nothing
         measured = replace(measured, conditions=measured.conditions.at_speed(speed))
     return Verification(
@@ -240,6 +243,7 @@ def certificate_of(
         measured_on=MeasuredOn(
             cpu=on.cpu,
             threads=on.threads,
+            runtime=on.runtime,
             runtime_version=on.runtime_version,
             cores=on.cores,
             machine=on.machine,

@@ -1,4 +1,4 @@
-"""Floor 1: the code that runs on the measured device. Standard library, numpy and onnxruntime only."""
+"""Floor 1: the code that runs on the measured device. Standard library, numpy and one runtime only."""
 
 import os
 

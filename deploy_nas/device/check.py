@@ -1,7 +1,7 @@
 """The program of a checking kit: runs the kit's models on this device.
 
 For each model it checks the hash, computes the logits for one reproducible image, and measures the latency
-as ``verify`` does. It needs only python3, numpy and onnxruntime.
+as ``verify`` does. It needs only python3, numpy and the runtime that the provider belongs to.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,8 @@ from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measu
 from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.runner import Unit
 from deploy_nas.device.runtime import Runnable, Runtime, first_output
-from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
+from deploy_nas.device.runtimes import runtime_of
+from deploy_nas.device.session import random_initializers
 
 CHECK_FILE = "check.json"
 _IMAGE_SEED = 1
@@ -192,7 +194,10 @@ def logits_of(model: Runnable) -> Float32Array:
 
 
 def check_models(
-    archive: zipfile.ZipFile, progress: Progress | None = None, runtime: Runtime = ONNX_RUNTIME
+    archive: zipfile.ZipFile,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] | None = None,
 ) -> CheckResult:
     """Run every model of a checking kit.
 
@@ -204,9 +209,10 @@ def check_models(
     """
     plan = CheckPlan.from_json(read_entry(archive, CHECK_FILE))
     threads = plan.settings.threads
+    runtime = runtime or runtime_of(plan.provider)
     provider = runtime.resolve(plan.provider)
     found: dict[str, CheckedModel] = {}
-    with machine.pinned_to(threads) as pinning:
+    with (pinned_to or machine.pinned_to)(threads) as pinning:
 
         def open_model(data: bytes, unit: Unit | None = None) -> Runnable:
             rng = np.random.default_rng(plan.settings.seed)

@@ -1,7 +1,7 @@
 """The program of a profile's kit: times the kit's plan on this device and writes one result file.
 
-It runs from a single ``kit.pyz`` and needs only python3, numpy and onnxruntime. The result is the journal
-with a closing line: the number of bursts and a digest of all lines before it.
+It runs from a single ``kit.pyz`` and needs only python3, numpy and the runtime that its provider belongs
+to. The result is the journal with a closing line: the number of bursts and a digest of all lines before it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The runtime port: opens serialised models and runs them. ``device.session`` implements it.
+"""The runtime port: opens serialised models and runs them.
 
-Another runtime is another class with these members. The contract is ``deploy_nas.testing.runtime``.
+``device.session`` and ``device.openvino`` implement it, and ``device.runtimes`` chooses. Another runtime is
+another class with these members. The contract is ``deploy_nas.testing.runtime``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -11,14 +12,22 @@ import numpy as np
 
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
-from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
+from deploy_nas.core.fingerprint import BROWSER_PROVIDERS, CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
 from deploy_nas.core.floats import float_mode_kept
+from deploy_nas.core.notices import notice
 from deploy_nas.core.tensors import TensorSpec
-from deploy_nas.device import machine
+from deploy_nas.device import machine, releases
 from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
 
-LEAST_VERSION = (1, 20)
+_log = logging.getLogger(__name__)
 
+_COMES_IN = {
+    "openvino": "the wheel onnxruntime-openvino, in place of onnxruntime (OpenVINO without ONNX Runtime is "
+    "`runtime` openvino)",
+    "xnnpack": "builds of onnxruntime for phones, or one of your own with --use_xnnpack",
+    "cuda": "the wheel onnxruntime-gpu, in place of onnxruntime",
+}
+_NO_FALLBACK, _ASSIGNMENT = "session.disable_cpu_ep_fallback", "session.record_ep_graph_assignment_info"
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -40,6 +49,12 @@ class _Session(Protocol):
     def get_outputs(self) -> Sequence[_Node]: ...
 
     def get_providers(self) -> Sequence[str]: ...
+
+
+class _Options(Protocol):
+    """The part of ``onnxruntime.SessionOptions`` that is passed on."""
+
+    def add_session_config_entry(self, key: str, value: str) -> None: ...
 
 
 class OnnxModel:
@@ -92,13 +107,21 @@ class OnnxRuntime:
     def resolve(self, provider: str) -> str:
         """The full name for ``cpu`` or ``CPUExecutionProvider``; :class:`ProviderError` if not available."""
         available = self.providers()
+        asked = provider.lower().removeprefix(f"{ONNXRUNTIME}:")
         for candidate in available:
-            if provider.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
+            if asked in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
                 return candidate
+        if provider in BROWSER_PROVIDERS:
+            raise ProviderError(
+                f"{provider!r} is an execution provider of browsers",
+                subject="provider",
+                hint="use the `target` browser",
+            )
+        hint = f"available are {', '.join(available)}"
+        if comes_in := _COMES_IN.get(asked.removesuffix("executionprovider")):
+            hint += f"; it comes in {comes_in}"
         raise ProviderError(
-            f"no execution provider {provider!r} in this onnxruntime",
-            subject="provider",
-            hint=f"available are {', '.join(available)}",
+            f"no execution provider {provider!r} in this onnxruntime", subject="provider", hint=hint
         )
 
     def open(
@@ -120,6 +143,7 @@ class OnnxRuntime:
         if threads < 1:
             raise OptionError(f"must be at least 1, is {threads}", subject="threads")
         name = self.resolve(provider)
+        _log.debug("a session on %s, %d thread(s), of a model of %d bytes", name, threads, len(model))
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -133,7 +157,7 @@ class OnnxRuntime:
             affinities = ";".join(str(core + 1) for core in worker_cores)
             options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
         if name != CPU_PROVIDER:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            options.add_session_config_entry(_NO_FALLBACK, "1")
         if initializers:
             values = [ort.OrtValue.ortvalue_from_numpy(v) for v in initializers.values()]
             options.add_external_initializers(list(initializers), values)
@@ -148,6 +172,10 @@ class OnnxRuntime:
             line = _first_line(error)
             if name == CPU_PROVIDER:
                 raise RecordError(f"onnxruntime cannot load it ({line})", subject="model") from error
+            if "fallback to CPU EP" in line:
+                options.add_session_config_entry(_NO_FALLBACK, "0")
+                left = _left_to_the_cpu(model, options, (name, dict(provider_options or {})))
+                raise ProviderError(f"would leave {left} to the CPU", subject=name) from error
             raise ProviderError(f"cannot run this model ({line})", subject=name) from error
         ran = list(session.get_providers())
         if not ran or ran[0] != name:
@@ -165,6 +193,8 @@ class OnnxRuntime:
     ) -> Fingerprint:
         """This machine with this onnxruntime; raises :class:`ProviderError` if it is missing."""
         ort = _module()
+        if (advice := releases.advice(str(ort.__version__))) is not None:
+            notice(advice, subject="onnxruntime")
         return machine.described(
             runtime=self.name,
             runtime_version=str(ort.__version__),
@@ -210,15 +240,34 @@ def _module() -> ModuleType:
             f"onnxruntime cannot be imported ({error})", hint="install it: python3 -m pip install onnxruntime"
         ) from error
     module: ModuleType = onnxruntime
-    version = tuple(int(p) for p in module.__version__.split(".")[:2] if p.isdigit())
-    if version < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
+    if releases.numbers(module.__version__) < releases.LEAST_VERSION:
+        least = ".".join(map(str, releases.LEAST_VERSION))
         raise ProviderError(
             f"is {module.__version__}, at least {least} is needed",
             subject="onnxruntime",
             hint="upgrade it on this device",
         )
     return module
+
+
+class _Part(Protocol):
+    """Nodes that one provider runs; from ONNX Runtime 1.24 on."""
+
+    ep_name: str
+
+    def get_nodes(self) -> Sequence[object]: ...
+
+
+def _left_to_the_cpu(model: bytes, options: _Options, provider: tuple[str, Mapping[str, str]]) -> str:
+    """How many of a model's nodes a provider does not take, in words."""
+    try:
+        options.add_session_config_entry(_ASSIGNMENT, "1")
+        session = _module().InferenceSession(model, options, providers=[provider])
+        parts: Sequence[_Part] = session.get_provider_graph_assignment_info()
+    except Exception:  # an onnxruntime that does not tell, or what has failed before
+        return "some of this model's nodes"
+    counts = [(part.ep_name == CPU_PROVIDER, len(part.get_nodes())) for part in parts]
+    return f"{sum(n for cpu, n in counts if cpu)} of this model's {sum(n for _, n in counts)} nodes"
 
 
 def _first_line(error: Exception) -> str:

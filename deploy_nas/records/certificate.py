@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME
+from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, is_cpu, version_from_json, version_to_json
 from deploy_nas.core.measured import Measured, Top1
 from deploy_nas.core.precision import FP32
 
@@ -54,6 +54,7 @@ class MeasuredOn:
     cpu: str
     threads: int
     runtime_version: str
+    runtime: str = ONNXRUNTIME
     cores: int | None = None
     machine: str | None = None
     os: str | None = None
@@ -62,8 +63,8 @@ class MeasuredOn:
     precision: str = FP32
 
     def __str__(self) -> str:
-        provider = "" if self.provider == CPU_PROVIDER else f"{self.provider}, "
-        return f"{self.cpu}, {self.threads} thread(s), {provider}{ONNXRUNTIME} {self.runtime_version}"
+        provider = "" if is_cpu(self.provider) else f"{self.provider}, "
+        return f"{self.cpu}, {self.threads} thread(s), {provider}{self.runtime} {self.runtime_version}"
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
@@ -75,7 +76,7 @@ class MeasuredOn:
             "threads": self.threads,
             "provider": self.provider,
             "provider_options": dict(self.provider_options) or None,
-            ONNXRUNTIME: self.runtime_version,
+            **version_to_json(self.runtime, self.runtime_version),
             "precision": self.precision,
         }
         return {key: held for key, held in value.items() if held is not None}
@@ -83,10 +84,13 @@ class MeasuredOn:
     @classmethod
     def from_json(cls, fields: Fields) -> MeasuredOn:
         """From a file's object; raises :class:`RecordError` naming the key."""
+        cpu = fields.text("cpu")
+        runtime, version = version_from_json(fields)
         return cls(
-            cpu=fields.text("cpu"),
+            cpu=cpu,
             threads=fields.integer("threads", 1),
-            runtime_version=fields.text(ONNXRUNTIME),
+            runtime=runtime,
+            runtime_version=version,
             cores=fields.optional_integer("cores", 1),
             machine=fields.optional_text("machine"),
             os=fields.optional_text("os"),

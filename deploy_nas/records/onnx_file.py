@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.seals import DIGEST, EDITED
+from deploy_nas.core.wire import as_bytes, field_bytes, fields, spans, varint
 
 # Numbers of the fields in onnx.proto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
@@ -30,7 +30,6 @@ _FLOAT, _DOUBLE = 1, 11
 _MOST_DIMS = 8
 
 Tensor = NDArray[np.float32] | NDArray[np.float64]
-_Field = tuple[int, int | bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,15 +45,15 @@ def read_onnx(data: bytes, subject: str) -> OnnxFile:
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
     try:
-        for number, value in _fields(data):
+        for number, value in fields(data):
             if number == _MODEL_METADATA:
-                entry = dict(_fields(_bytes(value)))
-                key, text = (_bytes(entry.get(n, b"")).decode() for n in (_ENTRY_KEY, _ENTRY_VALUE))
+                entry = dict(fields(as_bytes(value)))
+                key, text = (as_bytes(entry.get(n, b"")).decode() for n in (_ENTRY_KEY, _ENTRY_VALUE))
                 metadata[key] = text
             elif number == _MODEL_GRAPH:
-                for inner, tensor in _fields(_bytes(value)):
+                for inner, tensor in fields(as_bytes(value)):
                     if inner == _GRAPH_INITIALIZER:
-                        name, array = _tensor(_bytes(tensor))
+                        name, array = _tensor(as_bytes(tensor))
                         tensors[name] = array
     except (ValueError, struct.error, IndexError) as error:
         raise RecordError("is not an ONNX file, or is cut short", subject=subject) from error
@@ -65,11 +64,8 @@ def sealed_onnx(data: bytes) -> bytes:
     """A serialised model with its digest, as its last metadata entry."""
     content, _ = _opened(data)
     text = json.dumps(hashlib.sha256(content).hexdigest()).encode()
-    entry = b"".join(
-        _varint_bytes(number << 3 | 2) + _varint_bytes(len(value)) + value
-        for number, value in ((_ENTRY_KEY, DIGEST.encode()), (_ENTRY_VALUE, text))
-    )
-    return content + _varint_bytes(_MODEL_METADATA << 3 | 2) + _varint_bytes(len(entry)) + entry
+    entry = field_bytes(_ENTRY_KEY, DIGEST.encode()) + field_bytes(_ENTRY_VALUE, text)
+    return content + field_bytes(_MODEL_METADATA, entry)
 
 
 def check_onnx_seal(data: bytes, subject: str, hint: str) -> bool:
@@ -100,83 +96,30 @@ def _opened(data: bytes) -> tuple[bytes, list[str]]:
     parts: list[bytes] = []
     stated: list[str] = []
     begin = 0
-    for number, value, start, end in _spans(data):
+    for number, value, start, end in spans(data):
         if number == _MODEL_METADATA:
-            entry = dict(_fields(_bytes(value)))
+            entry = dict(fields(as_bytes(value)))
             if entry.get(_ENTRY_KEY) == DIGEST.encode():
-                stated.append(_bytes(entry.get(_ENTRY_VALUE, b"")).decode("utf-8", "replace"))
+                stated.append(as_bytes(entry.get(_ENTRY_VALUE, b"")).decode("utf-8", "replace"))
                 parts.append(data[begin:start])
                 begin = end
     return b"".join([*parts, data[begin:]]), stated
 
 
-def _fields(data: bytes) -> Iterator[_Field]:
-    """Number and value of each field of a message: a whole number, or bytes."""
-    return ((number, value) for number, value, _, _ in _spans(data))
-
-
-def _spans(data: bytes) -> Iterator[tuple[int, int | bytes, int, int]]:
-    """Number, value, begin and end of each field of a message."""
-    at = 0
-    while at < len(data):
-        start = at
-        tag, at = _varint(data, at)
-        number, kind = tag >> 3, tag & 7
-        value: int | bytes
-        if kind == 0:
-            value, at = _varint(data, at)
-        elif kind in (1, 5):
-            width = 8 if kind == 1 else 4
-            value, at = data[at : at + width], at + width
-        elif kind == 2:
-            length, at = _varint(data, at)
-            value, at = data[at : at + length], at + length
-        else:
-            raise ValueError("a wire type that onnx does not use")
-        if at > len(data) or not number:
-            raise ValueError("cut short")
-        yield number, value, start, at
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number of more than 64 bits")
-
-
-def _varint_bytes(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
-
-
-def _bytes(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a number instead of bytes")
-    return value
-
-
 def _tensor(data: bytes) -> tuple[str, Tensor]:
     dims: list[int] = []
     name, raw, floats, kind = "", b"", b"", 0
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == _DIMS:
             dims += [value] if isinstance(value, int) else _packed(value)
         elif number == _TYPE and isinstance(value, int):
             kind = value
         elif number == _NAME:
-            name = _bytes(value).decode()
+            name = as_bytes(value).decode()
         elif number == _RAW:
-            raw = _bytes(value)
+            raw = as_bytes(value)
         elif number == _FLOATS:
-            floats += _bytes(value)
+            floats += as_bytes(value)
         elif number == _LOCATION and value:
             raise ValueError("its values lie in another file")
     if kind not in (_FLOAT, _DOUBLE) or len(dims) > _MOST_DIMS:
@@ -191,6 +134,6 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
 def _packed(data: bytes) -> list[int]:
     found, at = [], 0
     while at < len(data):
-        value, at = _varint(data, at)
+        value, at = varint(data, at)
         found.append(value)
     return found

@@ -69,6 +69,7 @@ class Asked:
         profiles: id of each device's profile by the name of its latency.
         budgets: upper bounds by figure.
         confidence: of the latency bounds; ``None``: the prediction itself was used.
+        margin: for a slower device, "slowest-seen" or a number of percent; ``None``: none was asked for.
         predictor: accuracy predictor as it was named; ``None``: the space's own.
         anchors: as they were named.
         image_sizes: searched; ``None`` if the file does not name them.
@@ -82,6 +83,7 @@ class Asked:
     profiles: Mapping[str, str] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
+    margin: str | None = None
     predictor: str | None = None
     anchors: tuple[str, ...] = ()
     image_sizes: tuple[int, ...] | None = None
@@ -101,6 +103,7 @@ class Asked:
             "anchors": list(self.anchors),
             "bytes_per_element": self.bytes_per_element,
             "seed": self.seed,
+            **({} if self.margin is None else {"margin": self.margin}),
         }
         if self.image_sizes is not None:
             value["image_sizes"] = list(self.image_sizes)
@@ -115,6 +118,7 @@ class Asked:
             profiles=fields.text_map("profiles") if fields.holds("profiles") else {},
             budgets=fields.number_map("budgets", positive=True) if fields.holds("budgets") else {},
             confidence=fields.optional_number("confidence"),
+            margin=fields.optional_text("margin"),
             predictor=fields.optional_text("predictor"),
             anchors=tuple(fields.texts("anchors")) if fields.holds("anchors") else (),
             image_sizes=tuple(fields.integers("image_sizes")) if fields.holds("image_sizes") else None,

@@ -18,6 +18,7 @@ from deploy_nas.adapters.images import ReadingReport, SizedImages, load_images_a
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.adapters.pools import pool_of
 from deploy_nas.core.errors import OutputError, WeightsError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.weights import load_supernet
 from deploy_nas.device import machine
@@ -84,6 +85,7 @@ def collect_accuracies(
         MismatchError: the file is of another space, weights or images, or the predictor of another space.
         OutputError: another run is writing the file.
     """
+    require_supernets()
     space = space_named(request.space)
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="weights")
@@ -210,7 +212,7 @@ def fit_file(
 ) -> Fitted:
     """Fit a predictor to a file of measured subnets and save it.
 
-    ``plot`` names a picture of its held-out figures, .svg or .png; where that cannot be drawn, the result
+    ``plot`` names a picture of its held-out figures (.svg); where that cannot be written, the result
     says why. ``note`` is shown with every prediction.
     """
     check_output(output, force=force)

@@ -11,7 +11,7 @@ import numpy as np
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import load_images
-from deploy_nas.core.errors import CheckFailedError
+from deploy_nas.core.errors import CheckFailedError, ProviderError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32, INT8
 from deploy_nas.core.predicted import Predicted
@@ -193,7 +193,11 @@ class BudgetStages:
 
     def _is_here(self) -> bool:
         """Whether the profile is of this machine, so that candidates and files can be timed on it."""
-        return not self.profile.differences(machine.fingerprint_like(self.profile.fingerprint))
+        try:
+            here = machine.fingerprint_like(self.profile.fingerprint)
+        except ProviderError:  # this machine lacks its runtime
+            return False
+        return not self.profile.differences(here)
 
     def _finetune(self, winner: ArchitectureRecord) -> None:
         begun = time.monotonic()

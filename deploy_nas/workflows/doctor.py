@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
+import importlib.util
 import os
 import platform
 from dataclasses import dataclass
 
+from deploy_nas import __version__
+from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
-from deploy_nas.core.fingerprint import UNKNOWN
-from deploy_nas.device import cores, machine
+from deploy_nas.core.fingerprint import ONNXRUNTIME, OPENVINO, UNKNOWN
+from deploy_nas.device import cores, machine, releases
+from deploy_nas.device.openvino import OPEN_VINO
+from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
@@ -24,11 +29,55 @@ class Finding:
     advice: str
 
 
-def _version(package: str, advice: str) -> Finding:
+def _module(name: str) -> Finding:
+    """A module that everything needs, asked itself: builds of onnxruntime are installed by several names."""
     try:
-        return Finding(what=package, value=importlib.metadata.version(package), advice=OK)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(what=package, value="missing", advice=advice)
+        module = importlib.import_module(name)
+    except Exception as error:  # one that is broken raises what it likes
+        broken = not isinstance(error, ModuleNotFoundError)
+        value = f"broken ({type(error).__name__}: {error})" if broken else "missing"
+        return Finding(what=name, value=value, advice=f"install it: python3 -m pip install {name}")
+    return Finding(what=name, value=str(getattr(module, "__version__", UNKNOWN)), advice=OK)
+
+
+def _of_extra(name: str) -> Finding:
+    """A module of the extra, whose import would take seconds: it is looked for only."""
+    if not extras.installed(name):
+        return Finding(what=name, value="not installed", advice=extras.ADVICE)
+    return Finding(what=name, value=extras.version(name) or UNKNOWN, advice=OK)
+
+
+def _runtime(runtime: Runtime) -> list[Finding]:
+    """A runtime's build and version, and the providers that it has here, as its module states them."""
+    of = "providers" if runtime.name == ONNXRUNTIME else f"{runtime.name} devices"
+    found = _module(runtime.name)
+    if found.advice != OK:
+        return [found, Finding(what=of, value="none", advice=found.advice)]
+    if runtime.name == ONNXRUNTIME:
+        found = _build(found)
+    try:
+        providers = Finding(what=of, value=", ".join(runtime.providers()), advice=OK)
+    except ProviderError as error:
+        providers = Finding(what=of, value="none", advice=str(error))
+    return [found, providers]
+
+
+def _build(found: Finding) -> Finding:
+    """Of ONNX Runtime: which build it is, and whether it is a release that files are written for."""
+    builds = [name for name in extras.RUNTIMES if extras.version(name) is not None]
+    if len(builds) > 1:
+        advice = f"{' and '.join(builds)} overwrite each other's files: uninstall all, install one"
+    else:
+        advice = releases.advice(found.value) or OK
+    named = "" if builds in ([], ["onnxruntime"]) else f" ({', '.join(builds)})"
+    return Finding(what=found.what, value=found.value + named, advice=advice)
+
+
+def _openvino() -> list[Finding]:
+    """The same of OpenVINO, which is an extra."""
+    if importlib.util.find_spec(OPENVINO) is None:
+        return [Finding(what=OPENVINO, value="not installed: an extra, deploy-nas[openvino]", advice=OK)]
+    return _runtime(OPEN_VINO)
 
 
 def _cores() -> Finding:
@@ -52,21 +101,19 @@ def examine() -> list[Finding]:
     """Versions, providers, cores, telemetry, load, governor and steal."""
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
-        _version("deploy-nas", "install it with tools/quickstart"),
-        *(_version(p, "reinstall deploy-nas") for p in ("onnxruntime", "onnx", "numpy", "torch", "ofa")),
+        Finding(what="deploy-nas", value=__version__, advice=OK),
+        *_runtime(ONNX_RUNTIME),
+        *_openvino(),
+        *(_module(name) for name in ("onnx", "numpy")),
+        *(_of_extra(name) for name in ("torch", "ofa")),
     ]
-    try:
-        providers = ", ".join(ONNX_RUNTIME.providers())
-        findings.append(Finding(what="providers", value=providers, advice=OK))
-    except ProviderError as error:
-        findings.append(Finding(what="providers", value="none", advice=str(error)))
     features = machine.cpu_features()
     findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))
     findings.append(
         Finding(
             what="vector units",
             value=", ".join(features) or UNKNOWN,
-            advice=OK if features else "unknown",
+            advice=OK if features else "unknown, so INT8 has 7 bits: `int8_for` names the processor",
         )
     )
     findings += [_cores(), _telemetry()]

@@ -12,6 +12,7 @@ import numpy as np
 from deploy_nas.adapters import downloads
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.precision import INT8, THIS_PROCESSOR
 from deploy_nas.core.reader import text_of
 from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
@@ -91,6 +92,7 @@ def export(
         CheckFailedError: the outputs differ from ofa's, and nothing is written; or INT8 is slower or loses
             too much accuracy, and only the fp32 file is written.
     """
+    require_supernets()
     record = architecture_given(request.architecture)
     folder = request.space
     if folder is None and request.weights is not None and is_supernet(request.weights):

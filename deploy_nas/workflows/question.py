@@ -32,6 +32,8 @@ LATENCY = LATENCY_FIGURE.name
 _OBJECT = "(an object of a program)"
 GivenPredictor = str | Path | AccuracyPredictor | OwnPredictor | OwnAccuracy
 DEFAULT_CONFIDENCE = 0.95
+SLOWEST_SEEN = "slowest-seen"
+_MOST_MARGIN_PERCENT = 1000.0
 # 50,000 evaluations, as many as OFA's 100 x 500: as good in all trials, twice as fast (docs/notes/search.md)
 DEFAULT_HYPER: Mapping[str, float] = {"population_size": 1000, "max_time_budget": 50}
 
@@ -52,10 +54,14 @@ class SearchRequest:
     ``budgets`` are upper bounds by figure (``latency_ms`` on the first device, ``millionMACs``,
     ``params_million``, ``KBPeakMemory``, ``model_mb``). Latency budgets are kept by each profile's bound
     at ``confidence``; with ``None``, or for a profile without validation, the prediction itself is used.
+    ``margin`` is for a device that gets slower: "slowest-seen" keeps the budgets at the slowest speed that
+    each profile has seen, a number of percent at that much below the present speed. ``None``: by how much
+    the speed changed between the profile's checks is part of its bound.
     """
 
     budgets: Mapping[str, float]
     confidence: float | None = DEFAULT_CONFIDENCE
+    margin: str | None = None
     predictor: GivenPredictor | None = None
     anchors: Sequence[str] = ()
     figures: Mapping[str, OwnFigure] = field(default_factory=dict)
@@ -91,6 +97,7 @@ class Question:
             profiles={name: profile.id for name, profile in self.profiles.items()},
             budgets={**request.budgets, **_elsewhere(request)},
             confidence=request.confidence,
+            margin=request.margin,
             predictor=_named(request.predictor),
             anchors=tuple(request.anchors),
             image_sizes=self.image_sizes,
@@ -183,7 +190,8 @@ def ask(profile: Profile, predictor: Predicts, request: SearchRequest) -> Questi
         UnstableDeviceError: an unstable profile, without ``allow_unstable``.
         MismatchError: a profile of graphs that this deploy-nas writes differently, without
             ``allow_unstable``; profiles of different spaces, or an image size that one of them lacks.
-        OptionError: a confidence outside 0 to 1, or above what a profile supports.
+        OptionError: a confidence outside 0 to 1, or above what a profile supports; a margin that cannot be or
+            needs checks of the speed that a profile lacks.
     """
     confidence = request.confidence
     if confidence is not None and not 0 < confidence < 1:
@@ -223,7 +231,10 @@ def ask(profile: Profile, predictor: Predicts, request: SearchRequest) -> Questi
                 subject=f"profile {held.id}",
                 hint=f"it holds {', '.join(map(str, held.image_sizes))}",
             )
-    ratios = {name: max(1.0, held.upper_ratio(confidence)) for name, held in profiles.items()}
+    ratios = {
+        name: max(1.0, held.upper_ratio(confidence, margin_of(held, request.margin)))
+        for name, held in profiles.items()
+    }
     budgets = {**request.budgets, **_elsewhere(request)}
     for name, ratio in ratios.items():
         if name in budgets and math.isfinite(budgets[name]):
@@ -237,6 +248,30 @@ def ask(profile: Profile, predictor: Predicts, request: SearchRequest) -> Questi
         budgets=budgets,
         ratios=ratios,
     )
+
+
+def margin_of(profile: Profile, margin: str | None) -> float | None:
+    """The factor on latencies that a margin asks for; raises :class:`OptionError` for one that cannot be."""
+    if margin is None:
+        return None
+    if margin == SLOWEST_SEEN:
+        if profile.speeds:
+            return profile.slowest
+        raise OptionError(
+            f"needs to know other speeds, but that of profile {profile.id} was never checked",
+            subject="margin",
+            hint="check it at several hours (`refresh` of `deploy-nas profile`)",
+        )
+    try:
+        percent = float(margin.removesuffix("%"))
+    except ValueError:
+        percent = math.nan
+    if not 0 <= percent <= _MOST_MARGIN_PERCENT:
+        raise OptionError(
+            f"must be {SLOWEST_SEEN} or 0 to {_MOST_MARGIN_PERCENT:g} percent, is {margin!r}",
+            subject="margin",
+        )
+    return 1.0 + percent / 100.0
 
 
 def _named(source: GivenPredictor | None) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deploy_nas.accuracy.own import Predicts
 from deploy_nas.core.errors import BudgetError, DeployNASError, InfeasibleBudgetError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.shown import Shown
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
@@ -118,6 +119,8 @@ def search_file(
     """
     if output is not None:
         check_output(output, force=force)
+    if measure_top:
+        require_supernets()
     predictor = predictor_for(profile, request.predictor, request.anchors)
     question = ask(profile, predictor, request)
     asked = replace(question.asked(), measure_top=measure_top)

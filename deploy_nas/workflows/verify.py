@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.adapters.kits import make_check_kit
 from deploy_nas.adapters.targets import target_of
+from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
-from deploy_nas.core.fingerprint import Fingerprint
+from deploy_nas.core.fingerprint import ONNXRUNTIME, Fingerprint, runtime_name
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.shown import Shown
@@ -21,10 +22,18 @@ from deploy_nas.deploy.bundle import open_bundle
 from deploy_nas.deploy.measuring import measure, sentinel_graph
 from deploy_nas.deploy.model_file import ModelFile, read_model
 from deploy_nas.deploy.top1 import classes_of, labels_of, measure_top1
-from deploy_nas.deploy.verify import DEFAULT_CONFIDENCE, Verification, check_budget, compare, promise_of
+from deploy_nas.deploy.verify import (
+    DEFAULT_CONFIDENCE,
+    Promise,
+    Verification,
+    check_budget,
+    compare,
+    promise_of,
+)
 from deploy_nas.device import machine
 from deploy_nas.device.check import CheckResult, logits_of
 from deploy_nas.device.measure import MeasureSettings, Progress, check_pace
+from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import Profile
@@ -85,7 +94,8 @@ class Verified(Shown):
         name: of the model.
         verification: of its latency.
         top1: on images; ``None`` without images.
-        logits_apart: largest difference between a logit on the device and here; ``None`` if measured here.
+        logits_apart: largest difference between a logit on the device, or in another runtime, and in ONNX
+            Runtime here; ``None`` if it was measured in that.
         logits_judged: true if too large a difference is an error; INT8 sums differ by processor.
         device: the other device it was measured on; ``None`` if measured here.
     """
@@ -163,6 +173,7 @@ def verify_here(
     promise = promise_of(model, profile, budget_ms=budget_ms, confidence=confidence, threads=threads)
     # fewer threads than profiled are reported as a difference; more than the cores raise an error
     used = promise.threads if threads is not None else machine.threads_here(promise.threads)
+    apart = _apart_from_onnxruntime(model, promise, used)
     measured = measure(
         model.data,
         threads=used,
@@ -179,7 +190,39 @@ def verify_here(
         precision=model.metadata.precision,
         pinned=True,
     )
-    return compare(model, promise, measured, found)
+    return replace(compare(model, promise, measured, found), logits_apart=apart)
+
+
+def _apart_from_onnxruntime(model: ModelFile, promise: Promise, threads: int) -> float | None:
+    """Largest difference between a logit in the promise's runtime and in ONNX Runtime, in which the export
+    was checked; ``None`` if the promise is for that.
+
+    Raises:
+        CheckFailedError: in fp32 they differ by more than sums in another order do.
+    """
+    if runtime_name(promise.provider) == ONNXRUNTIME:
+        return None
+    runtime = runtime_of(promise.provider)
+    opened = runtime.open(
+        model.data,
+        provider=promise.provider,
+        provider_options=promise.provider_options,
+        threads=threads,
+    )
+    here, there = logits_of(open_session(model.data)), logits_of(opened)
+    opened.close()
+    apart = float(np.abs(there - here).max())
+    if model.metadata.precision == FP32 and not _close(apart, here):
+        raise CheckFailedError(
+            f"its logits in {runtime.name} differ from those in {ONNXRUNTIME} by {apart:.3g}",
+            subject=model.subject,
+        )
+    return apart
+
+
+def _close(apart: float, logits: Float32Array) -> bool:
+    """Whether logits that are this far from these can be those of the same file in fp32."""
+    return apart <= _TOLERANCE * max(1.0, float(np.abs(logits).max()))
 
 
 def _verified_here(
@@ -196,6 +239,8 @@ def _verified_here(
         name=model.subject,
         verification=verification,
         top1=None if given is None else top1_of(model, given),
+        logits_apart=verification.logits_apart,
+        logits_judged=model.metadata.precision == FP32,
     )
 
 
@@ -266,7 +311,7 @@ def _verified_there(
         raise RecordError(f"returned {logits.size} logits, the model has {here.size}", subject=where)
     apart = float(np.abs(logits - here).max())
     exact = model.metadata.precision == FP32
-    if exact and not apart <= _TOLERANCE * max(1.0, float(np.abs(here).max())):
+    if exact and not _close(apart, here):
         raise CheckFailedError(
             f"its logits on the device differ from those here by {apart:.3g}", subject=model.subject
         )

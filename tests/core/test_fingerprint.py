@@ -8,7 +8,16 @@ import pytest
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.fingerprint import EVERYTHING, IDENTITY, Difference, Fingerprint
+from deploy_nas.core.fingerprint import (
+    EVERYTHING,
+    IDENTITY,
+    Difference,
+    Fingerprint,
+    is_cpu,
+    on_runtime,
+    processor_waits,
+    runtime_name,
+)
 
 HERE = Fingerprint(
     cpu="EPYC",
@@ -58,6 +67,32 @@ def test_differences_and_their_wording() -> None:
     assert "governor" in [d.name for d in HERE.differences(there, EVERYTHING)]
     assert str(Difference(name="imported", sentence="imported from a table")) == "imported from a table"
     assert set(IDENTITY) < set(EVERYTHING)
+
+
+def test_two_runtimes_differ_by_name_and_version_at_once() -> None:
+    there = replace(HERE, runtime="openvino", runtime_version="2026.4.1", provider="openvino:CPU")
+    assert [str(d) for d in HERE.differences(there)] == [
+        "runtime: profiled 'onnxruntime 1.32.0', here 'openvino 2026.4.1'",
+        "provider: profiled 'CPUExecutionProvider', here 'openvino:CPU'",
+    ]
+    later = replace(there, runtime_version="2026.5.0")
+    assert [str(d) for d in there.differences(later)] == ["openvino: profiled '2026.4.1', here '2026.5.0'"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "runtime", "cpu", "waits"),
+    [
+        ("CPUExecutionProvider", "onnxruntime", True, False),
+        ("CUDAExecutionProvider", "onnxruntime", False, True),
+        ("openvino:CPU", "openvino", True, False),
+        ("openvino:GPU.1", "openvino", False, True),
+    ],
+)
+def test_a_provider_says_which_runtime_it_belongs_to(
+    provider: str, runtime: str, cpu: bool, waits: bool
+) -> None:
+    assert runtime_name(provider) == runtime and on_runtime(runtime, provider.rpartition(":")[2]) == provider
+    assert is_cpu(provider) is cpu and processor_waits(provider) is waits
 
 
 def test_in_words() -> None:

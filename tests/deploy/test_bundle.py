@@ -185,6 +185,34 @@ def test_infer_runs_a_model_as_it_was_certified(certified, tmp_path, monkeypatch
     runpy.run_path(str(tmp_path / "b/infer.py"), run_name="__main__")
     assert opened == [(2, ["FastProvider"], [{}])] and os.environ["ORT_DISABLE_TELEMETRY"] == "1"
     assert SPACE.labels[9] in capsys.readouterr().out
+    assert "install numpy onnxruntime pillow" in (tmp_path / "b/README.md").read_text()
+
+
+def test_infer_runs_in_openvino_what_was_certified_in_it(certified, tmp_path, monkeypatch, capsys):
+    """A fake openvino tells how it was asked: in 32-bit floats, and with the certificate's threads."""
+    on = replace(ON, runtime="openvino", runtime_version="2026.4.1", provider="openvino:CPU")
+    model = certified()
+    seal = replace(model.metadata.certificate, measured_on=on)
+    make_bundle([model.certified(seal)], tmp_path / "b")
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "red.png")
+    fake, opened = ModuleType("openvino"), []
+
+    def infer(inputs, share_inputs):
+        return [np.arange(10.0)[None]]
+
+    def compile_model(path, device, how):
+        opened.append((device, how["INFERENCE_NUM_THREADS"], how["INFERENCE_PRECISION_HINT"]))
+        return SimpleNamespace(create_infer_request=lambda: SimpleNamespace(infer=infer))
+
+    fake.compile_model = compile_model
+    monkeypatch.setitem(sys.modules, "openvino", fake)
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(sys, "argv", ["infer.py", str(tmp_path / "red.png")])
+    runpy.run_path(str(tmp_path / "b/infer.py"), run_name="__main__")
+    assert opened == [("CPU", "2", "f32")] and SPACE.labels[9] in capsys.readouterr().out
+    readme = (tmp_path / "b/README.md").read_text()
+    assert "install numpy openvino pillow" in readme and "thread(s), openvino 2026.4.1" in readme
 
 
 # -- files that were replaced ---------------------------------------------------------------------

@@ -31,6 +31,16 @@ def test_provider_names():
         ONNX_RUNTIME.resolve("tpu")
 
 
+def test_a_provider_that_is_not_there_is_told_from_one_that_leaves_nodes_to_the_cpu(model_data):
+    with pytest.raises(ProviderError, match=r"no execution provider 'openvino'.*wheel onnxruntime-openvino"):
+        ONNX_RUNTIME.resolve("openvino")
+    with pytest.raises(ProviderError, match=r"no execution provider 'xnnpack' .*--use_xnnpack"):
+        ONNX_RUNTIME.resolve("xnnpack")
+    if "AzureExecutionProvider" in ONNX_RUNTIME.providers():  # it is there, and takes none of these nodes
+        with pytest.raises(ProviderError, match=r"would leave .* of this model's (\d+ )?nodes to the CPU"):
+            open_session(model_data(), provider="azure")
+
+
 def test_faults_name_the_parameter():
     with pytest.raises(RecordError, match="cannot load"):
         open_session(b"not a model")
