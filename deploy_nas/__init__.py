@@ -15,8 +15,16 @@ if TYPE_CHECKING:
 
     from deploy_nas.accuracy.own import OwnPredictor
     from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
-    from deploy_nas.api.deploying import export_onnx, make_report, verify, verify_bundle
-    from deploy_nas.api.searching import explain, import_kit, make_kit, pareto, profile_device, search
+    from deploy_nas.api.deploying import export_onnx, make_demo, make_report, verify, verify_bundle
+    from deploy_nas.api.searching import (
+        explain,
+        import_kit,
+        make_kit,
+        pareto,
+        profile_device,
+        refresh_profile,
+        search,
+    )
     from deploy_nas.api.training import build, collect_accuracies, finetune, train, train_accuracy_predictor
     from deploy_nas.core.errors import DeployNASError
     from deploy_nas.core.spaces import get_space
@@ -40,10 +48,12 @@ _HOMES = {
     "import_kit": "deploy_nas.api.searching",
     "load_accuracy_predictor": "deploy_nas.accuracy.predictor",
     "load_profile": "deploy_nas.records.profile",
+    "make_demo": "deploy_nas.api.deploying",
     "make_kit": "deploy_nas.api.searching",
     "make_report": "deploy_nas.api.deploying",
     "pareto": "deploy_nas.api.searching",
     "profile_device": "deploy_nas.api.searching",
+    "refresh_profile": "deploy_nas.api.searching",
     "train": "deploy_nas.api.training",
     "train_accuracy_predictor": "deploy_nas.api.training",
     "verify": "deploy_nas.api.deploying",
@@ -66,10 +76,12 @@ __all__ = [
     "import_kit",
     "load_accuracy_predictor",
     "load_profile",
+    "make_demo",
     "make_kit",
     "make_report",
     "pareto",
     "profile_device",
+    "refresh_profile",
     "search",
     "train",
     "train_accuracy_predictor",

@@ -32,7 +32,7 @@ OwnAccuracy = OfOne | OfDicts | OfRows
 
 
 class Predicts(Protocol):
-    """What searches and reports ask of an accuracy predictor; ours, and :class:`OwnPredictor`."""
+    """The part of an accuracy predictor that searches and reports use; :class:`OwnPredictor` has it too."""
 
     @property
     def space(self) -> Space:
@@ -53,7 +53,7 @@ class Predicts(Protocol):
         """In percent."""
 
     def spread_encoded(self, encoded: IntArray) -> FloatArray:
-        """Standard deviation of an ensemble; 0 where there is none."""
+        """Standard deviation of an ensemble; 0 without one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,7 @@ from deploy_nas.records.bundle import check_bundle_output, is_bundle
 from deploy_nas.records.result import SearchRecord
 from deploy_nas.report.inline import page_inline
 from deploy_nas.workflows.bundle import bundle as make_bundle
+from deploy_nas.workflows.demo import write_demo
 from deploy_nas.workflows.export import ExportRequest, export
 from deploy_nas.workflows.given import (
     GivenArchitecture,
@@ -37,8 +38,8 @@ from deploy_nas.workflows.verify import verify as verify_models
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Report(Shown):
-    """A report that was written; notebooks show the page itself."""
+class Page(Shown):
+    """A page that was written; notebooks show it within theirs."""
 
     path: Path
 
@@ -180,7 +181,7 @@ def verify(
 ) -> Verified:
     """Measure an exported file and compare with its prediction and budget, as ``deploy-nas verify`` does.
 
-    Whether the budget was kept is in ``verification.within_budget``; a budget that is missed is no error.
+    Whether the budget was kept is in ``verification.within_budget``; missing it raises nothing.
 
     Args:
         model: the file; of a bundle, :func:`verify_bundle` measures every model.
@@ -241,6 +242,17 @@ def verify_bundle(
         return verify_models(request, update)
 
 
+def make_demo(model: GivenPath, output: GivenPath, *, force: bool = False) -> Page:
+    """Write a page that classifies pictures in a browser, as ``deploy-nas demo`` does.
+
+    Raises:
+        ProviderError: onnxruntime-web is missing.
+        InputError: a file that cannot be used.
+    """
+    write_demo(Path(model), Path(output), force=force)
+    return Page(path=Path(output))
+
+
 def make_report(
     architecture: GivenArchitecture,
     profile: GivenProfile,
@@ -254,7 +266,7 @@ def make_report(
     predictor: GivenPredictor | None = None,
     anchors: Sequence[str] = (),
     force: bool = False,
-) -> Report:
+) -> Page:
     """Write one self-contained HTML page about a subnet, as ``deploy-nas report`` does.
 
     ``architecture`` may be the result of :func:`search`, which then need not be written; arguments as options
@@ -282,7 +294,7 @@ def make_report(
         force=force,
     )
     report(request)
-    return Report(path=Path(output))
+    return Page(path=Path(output))
 
 
 def _kept(architecture: GivenArchitecture, space: GivenSpace) -> GivenArchitecture:

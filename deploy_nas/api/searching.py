@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy_nas.api.progress import Progress, shown
 from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.figures import LATENCY, MACS, MODEL_SIZE, PARAMS, PEAK_MEMORY
-from deploy_nas.core.fingerprint import CPU_PROVIDER
+from deploy_nas.core.fingerprint import ONNXRUNTIME, on_runtime
 from deploy_nas.core.precision import FP32, THIS_PROCESSOR
 from deploy_nas.core.shown import Shown
 from deploy_nas.records.profile import Profile
@@ -38,6 +38,8 @@ from deploy_nas.workflows.question import (
     predictor_for,
     predictor_source,
 )
+from deploy_nas.workflows.refresh import Refreshed
+from deploy_nas.workflows.refresh import refresh_profile as refresh
 from deploy_nas.workflows.search import Found, search_file
 
 Bounds = float | Sequence[float]
@@ -59,13 +61,16 @@ def profile_device(
     space: GivenSpace,
     output: GivenPath | None = None,
     *,
+    like: Sequence[GivenPath] = (),
     threads: int = 1,
     image_sizes: Sequence[int] | None = None,
-    provider: str = CPU_PROVIDER,
+    runtime: str = ONNXRUNTIME,
+    provider: str = "cpu",
     provider_options: Mapping[str, str] | None = None,
     precision: str = FP32,
     int8_for: str = THIS_PROCESSOR,
     quick: bool = False,
+    allow_unstable: bool = False,
     target: str | None = None,
     ssh_options: Sequence[str] = (),
     fresh: bool = False,
@@ -76,7 +81,8 @@ def profile_device(
     """Time every layer of a space on this device, or on ``target``, as ``deploy-nas profile`` does.
 
     With an ``output`` the profile is written there, and a run that was stopped goes on with the same call;
-    without one nothing is kept but the value.
+    without one nothing is kept but the value. With ``like``, profiles of other devices, a few networks are timed
+    and their tables carried over.
 
     Raises:
         InputError: an invalid space, size, provider, thread count or output; nothing is timed.
@@ -88,7 +94,7 @@ def profile_device(
             output=folder / "profile.json" if output is None else Path(output),
             threads=threads,
             image_sizes=image_sizes,
-            provider=provider,
+            provider=provider if ":" in provider else on_runtime(runtime, provider),
             provider_options=dict(provider_options or {}),
             quick=quick,
             seed=seed,
@@ -96,10 +102,23 @@ def profile_device(
             fresh=fresh,
             precision=precision,
             int8_for=int8_for,
+            like=[Path(path) for path in like],
+            allow_unstable=allow_unstable,
         )
         if target is None:
             return profile_here(request, update)
         return profile_target(request, target, ssh_options=ssh_options, progress=update)
+
+
+def refresh_profile(
+    profile: GivenPath, *, allow_unstable: bool = False, progress: Progress | None = None
+) -> Refreshed:
+    """Check this device's speed in some seconds and bring its profile's file up to date.
+
+    Raises as the workflow behind ``deploy-nas profile --refresh``.
+    """
+    with shown("checking the speed", progress) as update:
+        return refresh(Path(profile), allow_unstable=allow_unstable, progress=update)
 
 
 def search(
@@ -117,6 +136,7 @@ def search(
     space: GivenSpace | None = None,
     anchors: Sequence[str] = (),
     confidence: float | None = DEFAULT_CONFIDENCE,
+    margin: str | None = None,
     image_sizes: Sequence[int] | None = None,
     population: int = int(DEFAULT_HYPER["population_size"]),
     generations: int = int(DEFAULT_HYPER["max_time_budget"]),
@@ -142,6 +162,7 @@ def search(
         space: folder of the trained supernet whose predictor is used.
         anchors: accuracies that you measured, ``"ARCH.json=TOP1"`` or a file of subnets.
         confidence: that the latency budget is kept; ``None``: rely on the prediction.
+        margin: for a device that gets slower: "slowest-seen", or percent.
         image_sizes: to search; all that were profiled unless given.
         population, generations: size of the search.
         measure_top: export and time this many of the best here.
@@ -173,6 +194,7 @@ def search(
         SearchRequest(
             budgets={},
             confidence=confidence,
+            margin=margin,
             anchors=anchors,
             figures=dict(figures or {}),
             image_sizes=image_sizes,
@@ -210,6 +232,7 @@ def pareto(
     space: GivenSpace | None = None,
     anchors: Sequence[str] = (),
     confidence: float | None = DEFAULT_CONFIDENCE,
+    margin: str | None = None,
     image_sizes: Sequence[int] | None = None,
     evaluations: int = EVALUATIONS,
     allow_unstable: bool = False,
@@ -240,6 +263,7 @@ def pareto(
         SearchRequest(
             budgets={},
             confidence=confidence,
+            margin=margin,
             anchors=anchors,
             figures=dict(figures or {}),
             image_sizes=image_sizes,
@@ -312,13 +336,16 @@ def make_kit(
     space: GivenSpace,
     output: GivenPath,
     *,
+    like: Sequence[GivenPath] = (),
     threads: int = 1,
     image_sizes: Sequence[int] | None = None,
-    provider: str = CPU_PROVIDER,
+    runtime: str = ONNXRUNTIME,
+    provider: str = "cpu",
     provider_options: Mapping[str, str] | None = None,
     precision: str = FP32,
     int8_for: str = THIS_PROCESSOR,
     quick: bool = False,
+    allow_unstable: bool = False,
     seed: int = 0,
     force: bool = False,
 ) -> Kit:
@@ -333,18 +360,26 @@ def make_kit(
         output=Path(output),
         threads=threads,
         image_sizes=image_sizes,
-        provider=provider,
+        provider=provider if ":" in provider else on_runtime(runtime, provider),
         provider_options=dict(provider_options or {}),
         quick=quick,
         seed=seed,
         force=force,
         precision=precision,
         int8_for=int8_for,
+        like=[Path(path) for path in like],
+        allow_unstable=allow_unstable,
     )
     return Kit(path=Path(output), size_bytes=write_kit(request))
 
 
-def import_kit(result: GivenPath, output: GivenPath | None = None, *, force: bool = False) -> Profile:
+def import_kit(
+    result: GivenPath,
+    output: GivenPath | None = None,
+    *,
+    like: Sequence[GivenPath] = (),
+    force: bool = False,
+) -> Profile:
     """The profile of a kit's result, written if there is an ``output``, as ``deploy-nas kit import`` does.
 
     Raises:
@@ -352,4 +387,4 @@ def import_kit(result: GivenPath, output: GivenPath | None = None, *, force: boo
     """
     with temporary_folder() as folder:
         path = folder / "profile.json" if output is None else Path(output)
-        return import_result(Path(result), path, force=force)
+        return import_result(Path(result), path, like=[Path(prior) for prior in like], force=force)

@@ -41,7 +41,7 @@ class Shown:
         raise NotImplementedError
 
     def _details(self) -> str:
-        """What notebooks show below that, as HTML; empty for nothing."""
+        """HTML that notebooks show below that; empty for nothing."""
         return ""
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What notebooks show of results: a line, a table, the front as a picture, and a report within the page."""
+"""Results in notebooks: a line, a table, the front as a picture, and a report within the page."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def architecture_given(given: GivenArchitecture, space: GivenSpace | None = None
         space: of a dict that does not say it itself.
 
     Raises:
-        ArchitectureError: a dict that names no space, or is none of its space's architectures.
+        ArchitectureError: a dict that names no space, or does not fit it.
         RecordError, MismatchError, UnknownSpaceError: see :func:`load_architecture`.
     """
     if isinstance(given, ArchitectureRecord):

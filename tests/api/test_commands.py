@@ -23,11 +23,13 @@ COMMANDS = {
     "accuracy train": "train_accuracy_predictor",
     "kit make": "make_kit",
     "kit import": "import_kit",
+    "demo": "make_demo",
 }
 # Commands whose answer is a value's own, or that are about the terminal.
 VALUES = {
     "spaces": "get_space",
     "profiles": "load_profile",
+    "kit serve": "profile_device with a target `page://HOST:PORT`",
     "import": "an architecture file, which every function takes",
     "quickstart": "a demonstration",
     "doctor": "about the installation",
@@ -35,8 +37,11 @@ VALUES = {
 # What the functions say in another way: options by the keyword that they are, or None where a value says it.
 OTHERWISE = {
     "pareto": {"pick": None, "pick_output": None, "from": None},  # ParetoFront.pick
+    "profile": {"refresh": None},  # refresh_profile
     "export": {"output": "path", "dynamic_batch": "batch"},
 }
+# Functions for what an argument makes of a command.
+BESIDES = {"verify_bundle", "refresh_profile"}
 # Keywords that no option has: values that a command line cannot give.
 ALSO = {"progress", "log", "figures", "budgets", "predicted", "profile_id"}
 
@@ -52,7 +57,7 @@ def keywords(name):
     """The options of a command as the keywords they should be."""
     otherwise, found = OTHERWISE.get(name, {}), set()
     for option in command(name).params:
-        if not isinstance(option, click.Option) or option.name == "as_json":
+        if not isinstance(option, click.Option) or option.name in ("as_json", "quiet", "verbose"):
             continue
         word = max(option.opts, key=len).removeprefix("--").removeprefix("no-").replace("-", "_")
         found.add(otherwise.get(word, word))
@@ -67,7 +72,7 @@ def test_every_command_has_its_function_and_the_reverse():
         names |= {f"{name} {n}" for n in below.commands} if group else {name}
     assert names == {*COMMANDS, *VALUES}
     functions = {n for n in deploy_nas.__all__ if n[0].islower() and not n.startswith(("get_", "load_"))}
-    assert functions == {*COMMANDS.values(), "verify_bundle"}
+    assert functions == {*COMMANDS.values(), *BESIDES}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
