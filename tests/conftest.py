@@ -21,7 +21,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: every worker has a core, its processes too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Looking through all that torch and pytest hold, again and again, takes a fifth of the suite's time.
+# Looking through all that torch and pytest hold, again and again, takes a tenth of the suite's time.
 gc.set_threshold(200_000, 20, 100)
 
 WHOLLY_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
@@ -370,7 +370,7 @@ def made_kit(tmp_path_factory, quick_settings, **networks) -> Path:
     request = ProfileRequest(space="ofa-mbv3-cifar10", output=path, image_sizes=[24], quick=True)
     with (
         mock.patch.object(workflow, "settings_for", lambda asked: replace(settings(asked), **quick_settings)),
-        mock.patch.object(workflow, "plan_for", lambda asked: replace(plan(asked), **networks)),
+        mock.patch.object(workflow, "plan_for", lambda *asked: replace(plan(*asked), **networks)),
     ):
         path.write_bytes(workflow.kit_for(request)[1])
     return path

@@ -59,7 +59,9 @@ install() {
   if [ "$torch" != index ] && command -v uv >/dev/null; then
     say "Installing deploy-nas into $venv with uv. This is needed once. It downloads about 0.4 GB; where a GPU is" \
       "found, about 3 GB, for CUDA."
-    if uv pip install --quiet --python "$venv/bin/python" --torch-backend "$torch" --editable "$1"; then return; fi
+    # Where Python may not keep what it compiled, every command would compile torch: 15 s.
+    if uv pip install --quiet --python "$venv/bin/python" --torch-backend "$torch" \
+      ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --editable "$1"; then return; fi
     if [ "$torch" != auto ]; then return 1; fi
     say "uv could not: the reason is above. Going on with pip."
   elif [ "$torch" != index ] && [ "$torch" != auto ]; then
@@ -71,8 +73,7 @@ install() {
   else
     say "Installing deploy-nas into $venv. This is needed once, and downloads about 0.4 GB."
   fi
-  # Python compiles what is imported; pip would compile all of torch, most of which never is.
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable "$1"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$1"
 }
 
 set_up() {

@@ -51,33 +51,25 @@ def test_the_same_request_again_trains_nothing_and_another_is_refused(trained, c
         train(request_for(coloured, trained, epochs=2))
 
 
-@pytest.fixture(scope="module")
-def briefly(coloured, request_for, tmp_path_factory):
-    """A supernet of one epoch."""
-    folder = tmp_path_factory.mktemp("briefly") / "supernet"
-    train(request_for(coloured, folder, epochs=1))
-    return folder
-
-
-def test_the_same_seed_gives_the_same_weights(briefly, coloured, tmp_path, request_for):
-    train(request_for(coloured, tmp_path / "again", epochs=1))
+def test_the_same_seed_gives_the_same_weights(trained, coloured, tmp_path, request_for):
+    train(request_for(coloured, tmp_path / "again"))
     again = load_supernet_record(tmp_path / "again")
-    assert again.weights_sha256 == load_supernet_record(briefly).weights_sha256
-    train(request_for(coloured, tmp_path / "again", epochs=1, seed=1, force=True))
+    assert again.weights_sha256 == load_supernet_record(trained).weights_sha256
+    train(request_for(coloured, tmp_path / "again", seed=1, force=True))
     assert load_supernet_record(tmp_path / "again").weights_sha256 != again.weights_sha256
 
 
-def test_a_stopped_training_goes_on(briefly, coloured, tmp_path, request_for):
+def test_a_stopped_training_goes_on(trained, coloured, tmp_path, request_for):
     def stop(what, done, total, left_s):
-        if done == 4:
+        if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(request_for(coloured, tmp_path / "s", epochs=1), progress=stop)
+        train(request_for(coloured, tmp_path / "s"), progress=stop)
     said = []
-    train(request_for(coloured, tmp_path / "s", epochs=1), said.append)
-    assert any(line.startswith("resumed at step 4") for line in said)
-    ends = [load_supernet_record(folder).weights_sha256 for folder in (briefly, tmp_path / "s")]
+    train(request_for(coloured, tmp_path / "s"), said.append)
+    assert any(line.startswith("resumed at step 7") for line in said)
+    ends = [load_supernet_record(folder).weights_sha256 for folder in (trained, tmp_path / "s")]
     assert ends[0] == ends[1]
 
 
