@@ -81,8 +81,8 @@ def profile_device(
     """Time every layer of a space on this device, or on ``target``, as ``deploy-nas profile`` does.
 
     With an ``output`` the profile is written there, and a run that was stopped goes on with the same call;
-    without one nothing is kept but the value. With ``like``, profiles of other devices, a few networks are timed
-    and their tables carried over.
+    without one nothing is kept but the value. With ``like``, profiles of other devices, a few networks are
+    timed and their tables carried over.
 
     Raises:
         InputError: an invalid space, size, provider, thread count or output; nothing is timed.
