@@ -1,7 +1,6 @@
 """The notebook runs from its first cell to its last, and the code of the guide's chapter on Python too."""
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch, quick_settings):
     hurry = HURRY.replace("{changes}", repr(quick_settings))
     notebook.cells.insert(0, nbformat.v4.new_code_cell(hurry))
     run = preprocessors.ExecutePreprocessor(timeout=300, kernel_name="python3")
-    begun = time.monotonic()
     run.preprocess(notebook, {"metadata": {"path": str(tmp_path)}})
-    print(f"{time.monotonic() - begun:.1f} s")
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     rich = [output.data["text/html"] for output in shown if "text/html" in output.get("data", {})]
     for part in ("<svg", "<table", "iframe"):
