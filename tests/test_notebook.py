@@ -19,9 +19,11 @@ from deploy_nas.records import profile as records
 from deploy_nas.workflows import profile as workflow
 
 conditions.LEAST_BUSY, conditions.MOST_SPREAD_PERCENT, cores._SAMPLE_S = 0.0, float("inf"), 0.0
-records.MOST_MEAN_ERROR_PERCENT, records.LEAST_WITHIN_10_PERCENT = float("inf"), 0.0
+records.Profile.faults = ()
 whole = workflow.settings_for
 workflow.settings_for = lambda request: replace(whole(request), **{changes})
+plan = workflow.plan_for
+workflow.plan_for = lambda *of: replace(plan(*of), fit_per_size=6, validation_per_size=4)
 """
 
 
