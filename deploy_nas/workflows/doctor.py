@@ -17,6 +17,14 @@ from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
 
+_IN_PLACE_OF = {
+    ONNXRUNTIME: [
+        f"onnxruntime-{build}"
+        for build in ("openvino", "gpu", "directml", "qnn", "rocm", "migraphx", "training", "silicon")
+    ]
+}
+"""Packages with the same module as another."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -32,6 +40,14 @@ def _version(package: str, advice: str) -> Finding:
         return Finding(what=package, value=importlib.metadata.version(package), advice=OK)
     except importlib.metadata.PackageNotFoundError:
         return Finding(what=package, value="missing", advice=advice)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _runtime(runtime: Runtime) -> list[Finding]:
@@ -50,7 +66,7 @@ def _runtime(runtime: Runtime) -> list[Finding]:
             Finding(what=runtime.name, value="missing", advice=str(error)),
             Finding(what=of, value="none", advice=str(error)),
         ]
-    packages = sorted(set(importlib.metadata.packages_distributions().get(runtime.name, [])))
+    packages = [name for name in (runtime.name, *_IN_PLACE_OF.get(runtime.name, ())) if _is_installed(name)]
     advice = OK
     if len(packages) > 1:
         advice = f"{' and '.join(packages)} overwrite each other: uninstall them, then install one"

@@ -102,10 +102,10 @@ def test_a_broken_runtime_is_a_finding(machine, monkeypatch):
 
 def test_a_runtime_is_named_by_the_package_that_has_its_module(machine, monkeypatch):
     """pip calls onnxruntime missing where onnxruntime-openvino is in its place."""
-    has = {"onnxruntime": ["onnxruntime-openvino"]}
-    monkeypatch.setattr(doctor.importlib.metadata, "packages_distributions", lambda: has)
+    has = ["onnxruntime-openvino"]
+    monkeypatch.setattr(doctor, "_is_installed", lambda package: package in has)
     assert found()["onnxruntime"].value == f"{onnxruntime.__version__} (onnxruntime-openvino)"
-    has["onnxruntime"].append("onnxruntime")
+    has.append("onnxruntime")
     assert "onnxruntime and onnxruntime-openvino overwrite each other" in found()["onnxruntime"].advice
 
 
