@@ -10,13 +10,15 @@ from deploy_nas.records.profile import save_profile
 GUIDE = Path(__file__).resolve().parents[1] / "docs/guide"
 NOTEBOOK = GUIDE / "from-profile-to-file.ipynb"
 
-# A profile of seconds, whose times are of no use and are not judged.
+# A profile of seconds, whose times are of no use and are not judged, and a predictor that learnt little.
 HURRY = """
 from dataclasses import replace
+from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.core import conditions
 from deploy_nas.device import cores
 from deploy_nas.records import profile as records
 from deploy_nas.workflows import profile as workflow
+from deploy_nas.workflows import train
 
 conditions.LEAST_BUSY, conditions.MOST_SPREAD_PERCENT, cores._SAMPLE_S = 0.0, float("inf"), 0.0
 records.Profile.faults = ()
@@ -24,6 +26,8 @@ whole = workflow.settings_for
 workflow.settings_for = lambda request: replace(whole(request), **{changes})
 plan = workflow.plan_for
 workflow.plan_for = lambda *of: replace(plan(*of), fit_per_size=6, validation_per_size=4)
+settings, fit = train.PredictorSettings, FitSettings(hidden=(16, 16), taught=100, epochs=2)
+train.PredictorSettings = lambda **how: settings(**{**how, "fit": fit})
 """
 
 
