@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from pathlib import Path
@@ -19,6 +21,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: every worker has a core, its processes too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Looking through all that torch and pytest hold, again and again, takes a tenth of the suite's time.
+gc.set_threshold(200_000, 20, 100)
 
 WHOLLY_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 
@@ -138,6 +142,7 @@ def made_profile():
         ]
         common = {"spread_percent": 1.0, "runs": 50, "stable": True}
         errors = np.linspace(-0.02, 0.02, 40)
+        smallest = tuple(int(c) for c in space.encode([space.smallest(sizes[0])])[0])
         return Profile(
             space=space,
             image_sizes=sizes,
@@ -165,7 +170,7 @@ def made_profile():
             pairs=tuple(
                 Pair(
                     image_size=sizes[0],
-                    choices=(0,),
+                    choices=smallest,
                     predicted_ms=1.0,
                     measured_ms=round(1.0 + float(e), 6),
                     moments_ms=(round(1.0 + float(e), 6),),
@@ -332,7 +337,7 @@ SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, bare_python):
     if shutil.which("sshd", path=SBIN) is None or shutil.which("ssh") is None:
-        pytest.skip("no OpenSSH server on this machine")
+        pytest.skip("no OpenSSH server here: apt-get install openssh-server openssh-client")
     if os.geteuid() != 0 and not os.access("/run/sshd", os.F_OK):
         pytest.skip("this OpenSSH server wants root")
     started = Server(tmp_path_factory.mktemp("ssh"), bare_python)
@@ -343,7 +348,17 @@ def server(tmp_path_factory, bare_python):
 
 @pytest.fixture(scope="session")
 def kit(tmp_path_factory, quick_settings) -> Path:
-    """A profile's kit made quick: one burst of five runs a unit."""
+    """A profile's kit made quick: a few runs of every unit, and few networks."""
+    return made_kit(tmp_path_factory, quick_settings, fit_per_size=6, validation_per_size=3)
+
+
+@pytest.fixture(scope="session")
+def quick_kit(tmp_path_factory, quick_settings) -> Path:
+    """A kit with all networks of a quick profile."""
+    return made_kit(tmp_path_factory, quick_settings)
+
+
+def made_kit(tmp_path_factory, quick_settings, **networks) -> Path:
     from dataclasses import replace
     from unittest import mock
 
@@ -351,8 +366,35 @@ def kit(tmp_path_factory, quick_settings) -> Path:
     from deploy_nas.workflows.profile import ProfileRequest
 
     path = tmp_path_factory.mktemp("kit") / "kit.pyz"
-    whole = workflow.settings_for
+    settings, plan = workflow.settings_for, workflow.plan_for
     request = ProfileRequest(space="ofa-mbv3-cifar10", output=path, image_sizes=[24], quick=True)
-    with mock.patch.object(workflow, "settings_for", lambda asked: replace(whole(asked), **quick_settings)):
+    with (
+        mock.patch.object(workflow, "settings_for", lambda asked: replace(settings(asked), **quick_settings)),
+        mock.patch.object(workflow, "plan_for", lambda *asked: replace(plan(*asked), **networks)),
+    ):
         path.write_bytes(workflow.kit_for(request)[1])
     return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium of the system; the test says so and skips where there is none."""
+    chromium = next(
+        (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), ""
+    )
+    chromedriver = shutil.which("chromedriver")
+    if not chromium or chromedriver is None:
+        pytest.skip("no Chromium with chromedriver here: apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (the dev extra)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"):
+            options.add_argument(f"--{flag}")
+        for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
+            options.add_argument(f"--{flag}")
+        options.add_argument(f"--user-data-dir={home}")
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+        yield driver
+        driver.quit()

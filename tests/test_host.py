@@ -114,7 +114,6 @@ def state() -> dict[str, object]:
 
     mask = os.umask(0)
     os.umask(mask)
-    matplotlib = sys.modules.get("matplotlib")
     return {
         "denormal numbers are flushed": float("1e-310") == float("2e-310"),
         "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -123,7 +122,6 @@ def state() -> dict[str, object]:
         "torch generator": torch.get_rng_state().numpy().tobytes(),
         "numpy errors": np.geterr(),
         "numpy print options": np.get_printoptions(),
-        "rcParams": matplotlib and {key: repr(value) for key, value in dict.items(matplotlib.rcParams)},
         "torch dtype": torch.get_default_dtype(),
         "torch device": torch.get_default_device(),
         "torch threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
@@ -212,14 +210,6 @@ def strict() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def styled() -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context({"text.usetex": True, "figure.dpi": 300, "font.size": 30}):
-        yield
-
-
-@contextlib.contextmanager
 def elsewhere() -> Iterator[None]:
     """Another folder, which no longer is."""
     before, gone = Path.cwd(), Path("gone")
@@ -235,7 +225,7 @@ def elsewhere() -> Iterator[None]:
 
 ODD = {
     "precisions": (double_precision, other_device, rough_products, flushing, without_gradients),
-    "strictness": (strict, styled, elsewhere, inference),
+    "strictness": (strict, elsewhere, inference),
 }
 
 
@@ -249,12 +239,11 @@ def folder(tmp_path_factory, made_profile) -> Path:
 @pytest.fixture(scope="module")
 def fresh(folder) -> dict[str, dict[str, object]]:
     """What a fresh process with a notebook's environment said: the answers, and what each call changed."""
-    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "OMP_NUM_THREADS": "1"}
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     done = subprocess.run(
         [sys.executable, __file__, folder],
         cwd=folder,
-        env={**os.environ, **backend, "PYTHONPATH": paths},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
         capture_output=True,
         text=True,
     )

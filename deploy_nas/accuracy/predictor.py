@@ -18,11 +18,13 @@ from deploy_nas.accuracy.making import Making
 from deploy_nas.accuracy.published import Published, published_for, read_published
 from deploy_nas.adapters.mlp import MLP, read_mlp, write_mlp
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.fields import Fields, check_format
 from deploy_nas.core.notices import notice
 from deploy_nas.core.predicted import Unit
 from deploy_nas.core.resources import Resource
 from deploy_nas.core.seals import UNSEALED
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space, known_spaces
 from deploy_nas.records.files import read_bytes, write_atomic
@@ -37,8 +39,8 @@ VERSION = 1
 PRETRAINED, EMBEDDED = "pretrained", "embedded"
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccuracyPredictor:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AccuracyPredictor(Shown):
     """Predicts the top-1 of a space's architectures, with OFA's interface.
 
     Args:
@@ -58,6 +60,11 @@ class AccuracyPredictor:
     note: str = ""
     about: Making = field(default_factory=Making)
     seed: int = 0
+
+    def _summary(self) -> str:
+        held_out = self.about.held_out
+        judged = "" if held_out is None else f", mean error {held_out.mae_points:.2f} points"
+        return f"{self.space.id}, in {self.unit}{judged}" + (f" ({self.note})" if self.note else "")
 
     def predict_acc(self, architectures: Sequence[Mapping[str, object]]) -> FloatArray:
         """Top-1 in ``unit`` of dicts in OFA's keys, float64 ``[n]`` (items have ``.item()``).
@@ -142,6 +149,7 @@ def load_accuracy_predictor(space: Space | str, source: str | Path, *, seed: int
         return _embedded(space, seed)
     if source == PRETRAINED:
         published, layout = published_for(space)
+        require_supernets()
         from deploy_nas.adapters.downloads import fetch
 
         path = fetch(

@@ -14,6 +14,7 @@ import numpy as np
 from deploy_nas.accuracy.encoding import FeatureLayout, resnet_columns, tutorial_layout
 from deploy_nas.adapters.mlp import MLP, Dense
 from deploy_nas.core.errors import MismatchError, WeightsError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import known_spaces
 from deploy_nas.records.zips import holds_bomb
@@ -107,6 +108,7 @@ def read_published(published: Published, layout: FeatureLayout, data: bytes, sub
     Raises:
         WeightsError: hostile, truncated, or of another net (names the first key that does not fit).
     """
+    require_supernets()
     import torch
 
     if holds_bomb(data):

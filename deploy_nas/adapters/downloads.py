@@ -16,6 +16,8 @@ Progress = Callable[[int, int], None]
 
 CACHE_VARIABLE = "DEPLOY_NAS_CACHE"
 
+_log = logging.getLogger(__name__)
+
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = 30.0
 
@@ -55,7 +57,9 @@ def fetch(
     target = folder / filename
     try:
         if target.is_file() and _fault(target, sha256, git_blob_id) is None:
+            _log.info("%s: from the cache, %s", filename, target)
             return target
+        _log.info("%s: downloading %s to %s", filename, url, folder)
         folder.mkdir(parents=True, exist_ok=True)
         # Downloaded beside its place and moved once verified: the cache holds only complete, correct files.
         with temporary_folder(folder) as part:

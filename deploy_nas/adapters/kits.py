@@ -54,6 +54,7 @@ _PROGRAM_FILES = (
     "measure",
     "openvino",
     "program",
+    "releases",
     "run",
     "runner",
     "runtime",

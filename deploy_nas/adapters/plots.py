@@ -1,21 +1,20 @@
-"""Plots written to files. The only importer of matplotlib, which is loaded on first use."""
+"""The one plot that is a file of its own, an SVG: measured against predicted top-1."""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from types import ModuleType
 
-from deploy_nas.core.errors import OptionError, OutputError
+import numpy as np
+
+from deploy_nas.core.errors import OptionError
 from deploy_nas.records.files import write_atomic
 
-FORMATS = ("svg", "png")
 _COLOURS = ("#1f6fb2", "#c03030", "#e0a030", "#2a8a57")
+_WIDTH, _SIDE, _LEFT, _TOP = 560, 440, 84, 44  # of picture and axes, and where the axes begin, px
+_STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,74 +32,92 @@ def plot_predictions(groups: Sequence[Scatter], path: Path, *, title: str, force
 
     Args:
         groups: each is drawn in its own colour; error bars extend two spreads to each side.
-        path: ends in .svg or .png; the same values give the same bytes.
+        path: ends in .svg; the same values give the same bytes.
         title: printed above the plot.
         force: replace an existing file.
 
     Raises:
         OptionError: the path ends in something else.
-        OutputError: it cannot be drawn or written, or exists and ``force`` is not set.
+        OutputError: it cannot be written, or exists and ``force`` is not set.
     """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise OptionError(f"must end in .{' or .'.join(FORMATS)}", subject=str(path))
-    try:
-        drawn = _drawn(groups, kind, title)
-    except Exception as error:  # matplotlib raises what it likes, on import too
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise OutputError(f"could not be drawn ({line})", subject=str(path)) from error
-    write_atomic(path, drawn, force=force)
+    if path.suffix.lower() != ".svg":
+        raise OptionError("must end in .svg", subject=str(path))
+    write_atomic(path, _drawn(groups, title).encode(), force=force)
 
 
-def _drawn(groups: Sequence[Scatter], kind: str, title: str) -> bytes:
-    """The picture's bytes, in matplotlib's own style: a user's may need LaTeX, or other fonts."""
-    mpl = _matplotlib()
-    from matplotlib.figure import Figure
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Axes:
+    """Both axes go from ``low`` to ``high``."""
 
-    ours = {"svg.hashsalt": "deploy-nas", "svg.fonttype": "none"}
-    usual = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
-    with mpl.rc_context({**usual, **ours}):
-        figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-        axes = figure.add_subplot()
-        values = [v for g in groups for v in (*g.predicted, *g.measured)]
-        low, high = min(values), max(values)
-        margin = 0.04 * (high - low) or 1.0
-        ends = (low - margin, high + margin)
-        axes.plot(ends, ends, color="#9aa5ae", lw=1, zorder=0)
-        for group, colour in zip(groups, _COLOURS, strict=False):
-            if group.spread is not None and any(group.spread):
-                axes.errorbar(
-                    group.predicted,
-                    group.measured,
-                    xerr=[2 * s for s in group.spread],
-                    fmt="none",
-                    ecolor=colour,
-                    elinewidth=0.6,
-                    alpha=0.35,
-                )
-            axes.scatter(
-                group.predicted, group.measured, s=12, color=colour, alpha=0.75, lw=0, label=group.label
-            )
-        axes.set(xlim=ends, ylim=ends, aspect="equal", title=title)
-        axes.set(xlabel="predicted top-1, %", ylabel="measured top-1, %")
-        figure.legend(frameon=False, loc="outside lower center", fontsize=9)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    return file.getvalue()
+    low: float
+    high: float
+
+    def across(self, value: float) -> str:
+        return f"{_LEFT + _SIDE * (value - self.low) / (self.high - self.low):.1f}"
+
+    def up(self, value: float) -> str:
+        return f"{_TOP + _SIDE * (self.high - value) / (self.high - self.low):.1f}"
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """About five round values, and how they are written."""
+        rough = (self.high - self.low) / 5
+        unit = 10.0 ** np.floor(np.log10(rough))
+        step = next(unit * s for s in _STEPS if unit * s >= rough)
+        values = np.arange(np.ceil(self.low / step), np.floor(self.high / step) + 1) * step
+        places = max(0, -int(np.floor(np.log10(step))))
+        return [(float(v), f"{v:.{places}f}") for v in values]
 
 
-def _matplotlib() -> ModuleType:
-    """matplotlib, imported without ``MPLBACKEND``: a notebook's is unknown elsewhere, and ends the import."""
-    named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
-    try:
-        import matplotlib as mpl
-    finally:
-        if named is not None:
-            os.environ["MPLBACKEND"] = named
-    if named is not None:
-        with suppress(ValueError):  # the import would have raised it
-            mpl.rcParams["backend"] = named
-    module: ModuleType = mpl
-    return module
+def _drawn(groups: Sequence[Scatter], title: str) -> str:
+    values = [v for g in groups for v in (*g.predicted, *g.measured)]
+    low, high = min(values), max(values)
+    margin = 0.04 * (high - low) or 1.0
+    axes = _Axes(low=low - margin, high=high + margin)
+    bottom, right, middle = _TOP + _SIDE, _LEFT + _SIDE, _LEFT + _SIDE / 2
+    height = bottom + 64 + 20 * len(groups)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
+        f'height="{height}" font-family="sans-serif" font-size="12" fill="#222">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        f'<text x="{middle}" y="26" text-anchor="middle" font-size="15">{escape(title)}</text>',
+        f'<path d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none" stroke="#222"/>',
+        f'<path d="M{_LEFT} {bottom}L{right} {_TOP}" stroke="#9aa5ae"/>',
+    ]
+    for value, text in axes.ticks():
+        x, up = axes.across(value), axes.up(value)
+        lines += [
+            f'<path d="M{x} {bottom}v5M{_LEFT} {up}h-5" stroke="#222"/>',
+            f'<text x="{x}" y="{bottom + 19}" text-anchor="middle">{text}</text>',
+            f'<text x="{_LEFT - 9}" y="{up}" dy="4" text-anchor="end">{text}</text>',
+        ]
+    lines += [
+        f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">predicted top-1, %</text>',
+        f'<text transform="translate(24 {_TOP + _SIDE / 2}) rotate(-90)" text-anchor="middle">'
+        "measured top-1, %</text>",
+    ]
+    for n, (group, colour) in enumerate(zip(groups, _COLOURS, strict=False)):
+        lines += _points(group, colour, axes)
+        y = bottom + 64 + 20 * n
+        lines.append(f'<circle cx="{_LEFT}" cy="{y - 4}" r="4" fill="{colour}"/>')
+        lines.append(f'<text x="{_LEFT + 12}" y="{y}">{escape(group.label)}</text>')
+    return "\n".join([*lines, "</svg>\n"])
+
+
+def _points(group: Scatter, colour: str, axes: _Axes) -> list[str]:
+    """A group's error bars, and its points over them."""
+    spreads = group.spread or [0.0] * len(group.predicted)
+    bars = [
+        f"M{axes.across(p - 2 * s)} {axes.up(m)}H{axes.across(p + 2 * s)}"
+        for p, m, s in zip(group.predicted, group.measured, spreads, strict=True)
+        if s
+    ]
+    drawn = [f'<path d="{"".join(bars)}" stroke="{colour}" stroke-opacity="0.35"/>'] if bars else []
+    return [
+        *drawn,
+        f'<g fill="{colour}" fill-opacity="0.75">',
+        *(
+            f'<circle cx="{axes.across(p)}" cy="{axes.up(m)}" r="2.5"/>'
+            for p, m in zip(group.predicted, group.measured, strict=True)
+        ),
+        "</g>",
+    ]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy_nas.cli import numbers, show
+from deploy_nas.cli.conventions import Group
 
 if TYPE_CHECKING:
     from deploy_nas.accuracy.collect import Progress
     from deploy_nas.accuracy.heldout import HeldOut
 
 
-@click.group("accuracy")
+@click.group("accuracy", cls=Group)
 def command() -> None:
     """Make an accuracy predictor for your own supernet and images."""
 
@@ -26,7 +27,12 @@ def command() -> None:
     "--images", required=True, type=click.Path(path_type=Path), help="Folder or zip of class folders."
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("subnets.jsonl"), show_default=True
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("subnets.jsonl"),
+    show_default=True,
+    help="File of measured subnets.",
 )
 @click.option("--weights", metavar="PATH|pretrained", help="Supernet weights  [the embedded space: its own]")
 @click.option(
@@ -45,7 +51,7 @@ def command() -> None:
 )
 @show.seed_option("Seed for drawing the subnets.")
 @click.option("--workers", type=numbers.WORKERS, help="Processes  [one per core]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def collect(
     space: str,
     images: Path,
@@ -108,14 +114,20 @@ def collect(
     if high < 2 * done.chance_percent:
         show.say(
             f"note: guessing would score {done.chance_percent:.1f}%; are the class folders, numbers by "
-            "value and other names alphabetically, in the order the supernet was trained on?"
+            "value and other names alphabetically, in the order the supernet was trained on?",
+            err=True,
         )
 
 
 @command.command("train")
 @click.argument("subnets", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("accuracy.onnx"), show_default=True
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("accuracy.onnx"),
+    show_default=True,
+    help="Accuracy predictor.",
 )
 @click.option(
     "--ensemble",
@@ -127,14 +139,14 @@ def collect(
 @click.option("--held-out", default=0.2, show_default=True, help="Share of the subnets held out for judging.")
 @click.option(
     "--plot",
-    type=click.Choice(["svg", "png", "none"]),
+    type=click.Choice(["svg", "none"]),
     default="svg",
     show_default=True,
     help="Calibration plot beside the output.",
 )
 @show.seed_option("Seed of the fit.")
 @click.option("--force", is_flag=True, help="Replace the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def train(
     subnets: Path,
     output: Path,

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @train.training_options
 @show.seed_option("Seed of everything random.")
 @click.option("--force", is_flag=True, help="Replace a supernet of another training in the folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     images: Path,
     output: Path,

@@ -19,6 +19,7 @@ import click
 
 from deploy_nas.cli.show import one_line, plain
 from deploy_nas.cli.wording import in_options
+from deploy_nas.core import extras
 from deploy_nas.core.errors import DeployNASError
 
 DONE, BAD_INPUT, FAULT, NO_OUTPUT, STOPPED, PIPE_CLOSED = 0, 2, 70, 74, 130, 141
@@ -77,6 +78,8 @@ def _code_of(work: Callable[[], object]) -> int:
         subject = f"{error.filename}: " if error.filename else ""
         return _said(BAD_INPUT, f"{subject}{error.strerror or error}")
     except ImportError as error:
+        if (of_extra := extras.missing(error)) is not None:
+            return _said(of_extra.exit_code, str(of_extra))
         if (name := _foreign_package(error)) is None:
             return _fault(error)
         return _said(

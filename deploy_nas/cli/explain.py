@@ -27,7 +27,7 @@ from deploy_nas.cli import numbers, show
     help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
 )
 @click.option("--swaps", default=10, show_default=True, type=numbers.SWAPS, help="Swaps to list.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     architecture: Path,
     profile: Path,

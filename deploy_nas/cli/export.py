@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 @show.unstable_option("Certify, and judge INT8 by, figures measured on an unstable machine too.")
 @show.seed_option("Seed of random weights.")
 @click.option("--force", is_flag=True, help="Replace the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     architecture: Path,
     output: Path | None,

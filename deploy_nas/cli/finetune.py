@@ -24,7 +24,11 @@ from deploy_nas.training.memory import yield_cores
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Weights  [ARCHITECTURE.tuned.safetensors]"
 )
-@click.option("--validation", type=click.Path(path_type=Path), help="As in train.")
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    help="Images to judge by  [15% of each class are held out]",
+)
 @click.option(
     "--epochs", type=numbers.EPOCHS, default=4.0, show_default=True, help="How often each image is seen."
 )
@@ -37,7 +41,7 @@ from deploy_nas.training.memory import yield_cores
 )
 @show.seed_option("Seed of everything random.")
 @click.option("--force", is_flag=True, help="Replace the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     architecture: Path,
     images: Path,

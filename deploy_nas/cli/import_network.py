@@ -20,7 +20,7 @@ from deploy_nas.cli import numbers, show
 )
 @click.option("--space", metavar="ID|FOLDER", help="Search space to look in  [all of them]")
 @click.option("--force", is_flag=True, help="Replace the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print the architecture as JSON.")
+@show.json_option()
 def command(
     net_config: Path,
     output: Path | None,

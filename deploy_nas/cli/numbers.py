@@ -33,6 +33,7 @@ class Real(click.FloatRange):
 THREADS = click.IntRange(1, 1024)
 WORKERS = click.IntRange(1, 1024)
 SEED = click.IntRange(0, 2**32 - 1)
+PORT = click.IntRange(0, 65_535)
 SIDE = click.IntRange(1, 4096)  # of an image, pixels
 IMAGES = click.IntRange(1, 10_000_000)
 BATCH = click.IntRange(2, 65_536)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     metavar="P|none",
     help="Confidence of the latency bounds.",
 )
-@click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
+@click.option("--image-sizes", metavar="PX,PX", help="Image sizes to search  [all that were profiled]")
 @click.option(
     "--evaluations", type=numbers.EVALUATIONS, default=100_000, show_default=True, help="Subnets to evaluate."
 )
@@ -43,12 +43,18 @@ if TYPE_CHECKING:
     metavar="MS|knee",
     help="Also write one architecture of the front: the best within MS, or the knee.",
 )
-@click.option("--pick-output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
+@click.option(
+    "--pick-output",
+    type=click.Path(path_type=Path),
+    default=Path("best.json"),
+    show_default=True,
+    help="Architecture file of --pick.",
+)
 @click.option(
     "--from", "given", type=click.Path(path_type=Path), help="Pick from this front instead of searching."
 )
 @click.option("--force", is_flag=True, help="Replace the outputs.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     ctx: click.Context,
     output: Path | None,

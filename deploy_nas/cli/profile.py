@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,15 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--space",
-            required=True,
             metavar="ID|FOLDER",
-            help="Search space; `deploy-nas spaces` lists them.",
+            help="Search space; `deploy-nas spaces` lists them  [with --like: that profile's]",
+        ),
+        click.option(
+            "--like",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Time 20 networks only, and carry this profile's table over; may be repeated.",
         ),
         click.option(
             "--threads",
@@ -31,7 +36,11 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Intra-op threads, pinned to the device's cores.",
         ),
-        click.option("--image-sizes", metavar="N,N", help="Image sizes to profile  [the space's list]"),
+        click.option(
+            "--image-sizes",
+            metavar="PX,PX",
+            help="Image sizes to profile  [the space's list; with --like: that profile's]",
+        ),
         click.option(
             "--runtime",
             type=click.Choice(["onnxruntime", "openvino"]),
@@ -69,6 +78,7 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--quick", is_flag=True, help="Fewer networks: about a third of the time, less precise."
         ),
         show.seed_option("Seed for drawing and ordering the networks."),
+        show.unstable_option("With --like: use a profile of an unstable machine."),
         click.option("--force", is_flag=True, help="Replace the output."),
     ]
     for option in reversed(options):
@@ -78,7 +88,9 @@ def timing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def request_of(
     *,
-    output: Path,
+    output: Path | None,
+    space: str | None,
+    like: tuple[Path, ...],
     image_sizes: str | None,
     runtime: str,
     provider: str,
@@ -87,14 +99,28 @@ def request_of(
     int8_for: str,
     **others: Any,
 ) -> ProfileRequest:
-    """The options of :func:`timing_options` as a request; raises :class:`click.UsageError`."""
+    """The options of :func:`timing_options` as a request; raises :class:`click.UsageError`.
+
+    Without an ``output``, it is named after the space, the threads, the precision and the runtime.
+    """
     from deploy_nas.core.fingerprint import on_runtime
     from deploy_nas.workflows.profile import ProfileRequest
 
+    if space is None and like:
+        from deploy_nas.records.profile import load_profile
+
+        space = load_profile(like[0]).space.id
+    if space is None:
+        raise click.UsageError("Missing option '--space'.")
+
     if int8_for != "auto" and precision != "int8":
         raise click.UsageError("--int8-for needs --precision int8")
+    named = "" if precision == "fp32" else f"-{precision}"
+    named += "" if runtime == "onnxruntime" else f"-{runtime}"
     return ProfileRequest(
-        output=output,
+        space=space,
+        like=like,
+        output=output or Path(f"{space}-{others['threads']}t{named}.profile.json"),
         image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
         provider=provider if ":" in provider else on_runtime(runtime, provider),
         provider_options=show.key_values(provider_option, "--provider-option"),
@@ -108,12 +134,19 @@ def request_of(
 @timing_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
 @show.target_options("time")
+@click.option(
+    "--refresh",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instead: check this device's speed in some seconds, and bring its profile up to date.",
+)
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming a stopped run.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     output: Path | None,
     target: str | None,
     ssh_option: tuple[str, ...],
+    refresh: Path | None,
     fresh: bool,
     as_json: bool,
     **timing: Any,
@@ -122,14 +155,16 @@ def command(
 
     Ctrl-C keeps the timings made so far; the same command resumes the run.
     """
+    if refresh is not None:
+        _refresh(refresh, target, timing, as_json=as_json, fresh=fresh, output=output)
+        return
+    from deploy_nas.cli.profiles import figures
+    from deploy_nas.records.profile_lines import profile_lines
     from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile import journal_path, profile_device
 
-    space = timing["space"]
-    named = "" if timing["precision"] == "fp32" else f"-{timing['precision']}"
-    named += "" if timing["runtime"] == "onnxruntime" else f"-{timing['runtime']}"
-    path = output or Path(f"{space}-{timing['threads']}t{named}.profile.json")
-    request = request_of(output=path, fresh=fresh, **timing)
+    request = request_of(output=output, fresh=fresh, **timing)
+    space, path = request.space, request.output
     try:
         with show.progress(f"profiling {space}", quiet=as_json) as update:
             if target is None:
@@ -141,14 +176,46 @@ def command(
         show.say(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
     if as_json:
-        figures = {
-            "validation": {} if profile.validation is None else profile.validation.to_json(),
-            "noise": asdict(profile.noise),
-            "duration_s": profile.duration_s,
-        }
-        show.emit_json({"path": str(path), "id": profile.id, "stable": profile.stable, **figures})
+        show.emit_json({"path": str(path), **figures(profile)})
         return
-    from deploy_nas.cli.profiles import summary
-
-    show.say(summary(profile))
+    show.say(profile_lines(profile))
     show.say(f"wrote {path}")
+
+
+def _refresh(
+    path: Path,
+    target: str | None,
+    timing: Mapping[str, Any],
+    *,
+    as_json: bool,
+    fresh: bool,
+    output: Path | None,
+) -> None:
+    """Check the speed of a profile's device, which is this one, and say how it changed."""
+    if target is not None or timing["space"] or timing["like"] or fresh or output is not None:
+        raise click.UsageError("--refresh checks this device and writes its profile in place: give it alone")
+    from deploy_nas.workflows.refresh import refresh_profile
+
+    with show.progress("checking the speed", quiet=as_json) as update:
+        found = refresh_profile(path, allow_unstable=timing["allow_unstable"], progress=update)
+    profile, speed = found.profile, found.speed
+    if as_json:
+        show.emit_json(
+            {
+                "path": str(path),
+                "id": profile.id,
+                "factor": speed.factor,
+                "before": found.before,
+                "fastest": min(profile.factors),
+                "slowest": max(profile.factors),
+                "checks": len(profile.speeds),
+                "sentinel_ms": speed.sentinel_ms,
+            }
+        )
+        return
+    from deploy_nas.records.profile_lines import speed_line
+
+    change = 100 * (speed.factor / found.before - 1)
+    more = "more" if change >= 0 else "less"
+    show.say(f"networks take {abs(change):.1f}% {more} time than {path} said; now it says what they take")
+    show.say(speed_line(profile))

@@ -24,8 +24,15 @@ from deploy_nas.core.reader import shell_quoted
 @click.option("--quick", is_flag=True, help="Profile fewer networks: quicker, less precise.")
 @show.seed_option("Seed of the profile's order and of the search.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier run.")
+@show.json_option()
 def command(
-    output: Path, max_latency_ms: float | None, threads: int, quick: bool, seed: int, force: bool
+    output: Path,
+    max_latency_ms: float | None,
+    threads: int,
+    quick: bool,
+    seed: int,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Profile, search, export and verify with the embedded supernet.
 
@@ -33,11 +40,13 @@ def command(
 
     Exits 1 if the resulting model misses its budget.
     """
-    from deploy_nas.cli.profiles import summary
+    from deploy_nas.cli.profiles import figures
     from deploy_nas.cli.repeat import commands_to_repeat
+    from deploy_nas.cli.verify import verification_value as as_value
+    from deploy_nas.records.profile_lines import profile_lines
     from deploy_nas.workflows.quickstart import quickstart
 
-    with show.progress("profiling this machine") as update:
+    with show.progress("profiling this machine", quiet=as_json) as update:
         done = quickstart(
             output,
             max_latency_ms=max_latency_ms,
@@ -50,7 +59,19 @@ def command(
             commands=commands_to_repeat,
         )
     predicted, verified = done.record.predicted, done.verification
-    show.say(summary(done.profile))
+    if as_json:
+        show.emit_json(
+            {
+                "folder": str(done.folder),
+                "profile": figures(done.profile),
+                **done.record.to_json(),
+                "verification": as_value(verified),
+                "model": done.report.to_json(),
+                "stages_s": done.stages_s,
+            }
+        )
+        raise SystemExit(1 if verified.within_budget is False else 0)
+    show.say(profile_lines(done.profile))
     show.say()
     row = [
         predicted.budget_ms,

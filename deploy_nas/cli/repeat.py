@@ -57,9 +57,13 @@ def commands_to_repeat(
 
 def _profile_command(profile: Profile, quoted: Mapping[str, str]) -> str:
     sizes = ",".join(map(str, profile.image_sizes))
+    origins = () if profile.carried is None else profile.carried.priors
+    like = "".join(
+        f" --like {prior.profile}.profile.json" for prior in origins
+    )  # no file is known, but the id
     return (
         f"deploy-nas profile --space {profile.space.id} --threads {profile.fingerprint.threads} "
-        f"--image-sizes {sizes}{_device_options(profile.fingerprint)} -o {quoted['profile']}"
+        f"--image-sizes {sizes}{_device_options(profile.fingerprint)}{like} -o {quoted['profile']}"
     )
 
 
@@ -106,6 +110,8 @@ def _question_options(said: Predicted, asked: Asked, profile: Profile) -> list[s
     words += [f"{f.option} {asked.budgets[f.name]:g}" for f in ANALYTICAL if f.name in asked.budgets]
     if asked != Asked() and asked.confidence != DEFAULT_CONFIDENCE:
         words.append(f"--confidence {'none' if asked.confidence is None else format(asked.confidence, 'g')}")
+    if asked.margin is not None:
+        words.append(f"--margin {shlex.quote(asked.margin)}")
     sizes = profile.image_sizes if asked.image_sizes is None else asked.image_sizes
     if sorted(sizes) != sorted(profile.image_sizes):
         words.append(f"--image-sizes {','.join(map(str, sizes))}")

@@ -31,8 +31,15 @@ from deploy_nas.cli import show
     metavar="PATH|pretrained|embedded",
     help="Accuracy predictor  [the search's, or the space's]",
 )
-@click.option("--anchor", "anchors", multiple=True, metavar="ARCH.json=TOP1|FILE", help="As in search.")
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="ARCH.json=TOP1|FILE",
+    help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
+)
 @click.option("--force", is_flag=True, help="Replace the output.")
+@show.json_option()
 def command(
     architecture: Path,
     profile: Path,
@@ -45,6 +52,7 @@ def command(
     predictor: str | None,
     anchors: tuple[str, ...],
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write one self-contained HTML page about ARCHITECTURE.
 
@@ -80,6 +88,9 @@ def command(
         paths["space"] = Path(space)
     if images is not None:
         paths["images"] = images
-    with show.status("gathering figures"):
+    with show.status("gathering figures", quiet=as_json):
         report(request, commands_to_repeat(paths))
+    if as_json:
+        show.emit_json({"path": str(path), "size_bytes": path.stat().st_size})
+        return
     show.say(f"wrote {path}")

@@ -45,6 +45,12 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="ARCH.json=TOP1|FILE",
             help="Re-base the predictor on accuracies you measured, in percent; may be repeated.",
         ),
+        click.option(
+            "--margin",
+            metavar="slowest-seen|PERCENT",
+            help="Keep budgets when the device is slower: as slow as its profile has seen it, or by so much  "
+            "[what its speed changed by between checks]",
+        ),
         show.unstable_option("Use a profile, or measurements, of an unstable machine."),
     ]
     for option in reversed(options):
@@ -119,7 +125,14 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
 
 @click.command("search")
 @question_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("best.json"), show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("best.json"),
+    show_default=True,
+    help="Architecture file.",
+)
 @click.option(
     LATENCY.option,
     type=float,
@@ -133,7 +146,7 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
     metavar="P|none",
     help="Confidence that the latency budget is kept.",
 )
-@click.option("--image-sizes", metavar="N,N", help="Image sizes to search  [all that were profiled]")
+@click.option("--image-sizes", metavar="PX,PX", help="Image sizes to search  [all that were profiled]")
 @click.option(
     "--population", type=numbers.POPULATION, default=1000, show_default=True, help="Children per generation."
 )
@@ -145,11 +158,13 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
     help="Export and time the N best here; choose the most accurate that meets the budget.",
 )
 @click.option(
-    "--weights", help="Weights for --measure-top, as in export  [random: timing does not depend on them]"
+    "--weights",
+    metavar="PATH|pretrained|random",
+    help="Weights for --measure-top, as in export  [random: timing does not depend on them]",
 )
 @show.seed_option("The same seed gives the same subnet.")
 @click.option("--force", is_flag=True, help="Replace the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     output: Path,
     image_sizes: str | None,

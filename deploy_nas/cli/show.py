@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from deploy_nas.adapters.images import ReadingReport
 
 
+QUIET = "deploy_nas.quiet"
+_log = logging.getLogger(__name__)
+
+
+def hushed() -> bool:
+    """Whether the command that runs was called with ``-q``."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(QUIET))
+
+
 def plain(text: object) -> str:
     """A text that a terminal shows as it is: control characters are written out, as in ``\\x1b``.
 
@@ -32,8 +43,13 @@ def one_line(text: object) -> str:
     return " ".join(line.strip() for line in plain(text).split("\n")).strip()
 
 
-def say(text: object = "", *, err: bool = False) -> None:
-    """Print a plain text to standard output or standard error: all that commands print goes through here."""
+def say(text: object = "", *, err: bool = False, warning: bool = False) -> None:
+    """Print a plain text to standard output or standard error: all that commands print goes through here.
+
+    With ``-q``, standard error takes warnings only.
+    """
+    if err and not warning and hushed():
+        return
     click.echo(plain(text), err=err)
 
 
@@ -44,6 +60,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[..., None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    quiet = quiet or hushed()
     if quiet or not console.is_terminal:
         if quiet:
             yield lambda *_: None
@@ -74,6 +91,7 @@ def timed_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int, 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
+    quiet = quiet or hushed()
     if quiet or not console.is_terminal:
         yield (lambda *_: None) if quiet else _TimedLines()
         return
@@ -202,6 +220,11 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_suffix(suffix)
 
 
+def json_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
 def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--seed``."""
     return click.option("--seed", type=numbers.SEED, default=0, show_default=True, help=help)
@@ -243,7 +266,8 @@ def target_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., An
     target = click.option(
         "--target",
         metavar="ADDRESS",
-        help=f"Device to {does} on: here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)  "
+        help=f"Device to {does} on: here, ssh://USER@HOST, browser (Chromium of this machine), "
+        "page://HOST:PORT (a page to open in any browser), or the path of a kit to carry by hand (*.pyz)  "
         "[this process]",
     )
     ssh_option = click.option(
@@ -283,8 +307,8 @@ def status(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]
     from rich.markup import escape
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda step: None
+    if quiet or hushed() or not console.is_terminal:
+        yield lambda step: _log.info("%s: %s", title, one_line(step))
         return
     with console.status(title) as line:
         yield lambda step: line.update(escape(one_line(f"{title}: {step}")))

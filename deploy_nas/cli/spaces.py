@@ -8,7 +8,7 @@ from deploy_nas.cli import show
 
 
 @click.command("spaces")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@show.json_option()
 def command(as_json: bool) -> None:
     """List the search spaces."""
     from deploy_nas.core.errors import UnknownSpaceError

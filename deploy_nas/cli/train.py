@@ -29,7 +29,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--weights",
-            metavar="pretrained|embedded|random|PATH",
+            metavar="PATH|pretrained|embedded|random",
             help="Weights to start from  [the space's own]",
         ),
         click.option(
@@ -95,7 +95,7 @@ def request_of(
 @training_options
 @show.seed_option("Seed of everything random.")
 @click.option("--force", is_flag=True, help="Replace a supernet that the folder holds.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Train a supernet on your images.
 

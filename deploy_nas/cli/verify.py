@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     metavar="MS",
     help="Measure at this pace too, a run every so many ms, as for the pictures of a camera.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@show.json_option()
 def command(
     model: Path,
     profile: Path | None,
@@ -86,8 +86,24 @@ def command(
 
 def as_value(result: Verified) -> dict[str, object]:
     """The JSON value of a result, for ``--json``."""
-    v = result.verification
-    value: dict[str, object] = {
+    value = verification_value(result.verification)
+    if result.logits_apart is not None:
+        value["logits_apart"] = result.logits_apart
+    if result.device is not None:
+        value["device"] = str(result.device)
+    if result.top1 is not None:
+        value["top1"] = {
+            "right": result.top1.top1.right,
+            **result.top1.top1.to_json(),
+            "predicted_percent": result.top1.predicted_percent,
+            "skipped": list(result.top1.report.skipped),
+        }
+    return value
+
+
+def verification_value(v: Verification) -> dict[str, object]:
+    """A verification as a JSON value."""
+    return {
         "measured": v.measured.to_json(),
         "stable": not v.faults,
         "predicted_ms": v.predicted_ms,
@@ -101,18 +117,6 @@ def as_value(result: Verified) -> dict[str, object]:
         "within_budget": v.within_budget,
         "error_percent": v.error_percent,
     }
-    if result.logits_apart is not None:
-        value["logits_apart"] = result.logits_apart
-    if result.device is not None:
-        value["device"] = str(result.device)
-    if result.top1 is not None:
-        value["top1"] = {
-            "right": result.top1.top1.right,
-            **result.top1.top1.to_json(),
-            "predicted_percent": result.top1.predicted_percent,
-            "skipped": list(result.top1.report.skipped),
-        }
-    return value
 
 
 def describe_top1(found: MeasuredTop1, where: str = "") -> str:

@@ -23,6 +23,8 @@ class Conditions:
         spread_percent: how far the median burst lies above the fastest tenth.
         quota_cores: processor time that this process' cgroups may use, in cores; ``None``: no quota.
         speed: of the device, relative to its speed when profiled (1.0: the same).
+        clock_ms: steps of the clock that timed the runs, where it is coarse, as in a browser.
+        emulator: that the runs happened in, whose times are no device's.
     """
 
     threads: int = 1
@@ -31,6 +33,8 @@ class Conditions:
     spread_percent: float | None = None
     quota_cores: float | None = None
     speed: float | None = None
+    clock_ms: float | None = None
+    emulator: str | None = None
 
     @property
     def _short_of_quota(self) -> bool:
@@ -53,6 +57,8 @@ class Conditions:
     def faults(self) -> tuple[str, ...]:
         """A sentence for each thing that is wrong; empty: the measurement can be relied on."""
         found = []
+        if self.emulator is not None:
+            found.append(f"the times are those of an emulator ({self.emulator}), and of no device")
         if self._short_of_quota:
             had = "" if self.busy is None else f": runs had it {100 * self.busy:.0f}% of the time"
             threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
@@ -88,6 +94,8 @@ class Conditions:
             "spread_percent": self.spread_percent,
             "quota_cores": self.quota_cores,
             "speed": self.speed,
+            "clock_ms": self.clock_ms,
+            "emulator": self.emulator,
             "faults": list(self.faults),
         }
         return {key: held for key, held in value.items() if held is not None}
@@ -102,4 +110,6 @@ class Conditions:
             spread_percent=fields.optional_number("spread_percent"),
             quota_cores=fields.optional_number("quota_cores", positive=True),
             speed=fields.optional_number("speed", positive=True),
+            clock_ms=fields.optional_number("clock_ms", positive=True),
+            emulator=fields.optional_text("emulator"),
         )

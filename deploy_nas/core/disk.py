@@ -37,13 +37,14 @@ def write_whole(path: Path, data: bytes, *, replace: bool = False) -> None:
     sweep(path.parent)
     part: Path | None = None
     try:
-        mode = _mode(path, 0o666)
-        descriptor, part = _open_part(path.parent)
+        mode = _mode(path)
+        descriptor, part = _open_part(path.parent, 0o666 if mode is None else 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            part.chmod(mode)
+            if mode is not None:
+                part.chmod(mode)
             if os.name == "nt":  # where an open file cannot be moved
                 file.close()
             if replace:
@@ -93,7 +94,8 @@ def put_folder(new: Path, path: Path, *, replace: bool = False) -> None:
         FileExistsError: the place is taken.
         OSError: it cannot be moved; both stay as they were.
     """
-    new.chmod(_mode(path, 0o777))
+    mode = _mode(path)
+    new.chmod(_mode_of_new_folders(new) if mode is None else mode)
     try:
         new.rename(path)
     except OSError:
@@ -175,11 +177,11 @@ def _opened(path: Path) -> int | None:
         return None
 
 
-def _open_part(folder: Path) -> tuple[int, Path]:
-    """A new, empty, locked file under a temporary name."""
+def _open_part(folder: Path, mode: int) -> tuple[int, Path]:
+    """A new, empty, locked file under a temporary name, with permissions as the user's mask leaves them."""
     while True:
         path = folder / _PART.format(secrets.token_hex(8))
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
         hold(descriptor)
         if path.exists():  # else another process took it for one that was left, before it was locked
             return descriptor, path
@@ -211,13 +213,21 @@ def _put_new(part: Path, path: Path) -> None:
         part.replace(path)
 
 
-def _mode(path: Path, new: int) -> int:
-    """The permissions of what is there; else ``new`` as the user's mask has it."""
-    with contextlib.suppress(OSError):
+def _mode(path: Path) -> int | None:
+    """The permissions of what is there; ``None`` if nothing is."""
+    try:
         return stat.S_IMODE(path.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return new & ~umask
+    except OSError:
+        return None
+
+
+def _mode_of_new_folders(within: Path) -> int:
+    """The permissions that the user's mask leaves new folders: one is made, since asking changes the mask."""
+    probe = within / _PART.format(secrets.token_hex(8))
+    probe.mkdir()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.rmdir()
+    return mode
 
 
 def exists_already(path: Path) -> OutputError:

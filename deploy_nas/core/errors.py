@@ -16,6 +16,7 @@
     │   ├── OutputError             a file that cannot be written, or exists already
     │   ├── WeightsError            a checkpoint that does not fit its supernet
     │   ├── ImagesError             a set of images that cannot be used
+    │   ├── MissingPackageError     a package of an extra is not installed
     │   ├── ProviderError           a missing execution provider or runtime
     │   ├── DownloadError           a download that failed, or whose content is wrong
     │   └── TargetError             a device that cannot be reached or used
@@ -117,6 +118,10 @@ class WeightsError(InputError):
 
 class ImagesError(InputError):
     """A set of images that cannot be used."""
+
+
+class MissingPackageError(InputError):
+    """A package that only some tasks need is not installed."""
 
 
 class ProviderError(InputError):

@@ -27,6 +27,7 @@ IDENTITY = (
     "provider_options",
     "precision",
     "core_kind",
+    "browser",
 )
 """Fields that must agree before latencies measured under two fingerprints are compared."""
 
@@ -56,6 +57,10 @@ _ACCELERATORS = frozenset(
 )
 
 
+# Execution providers of a browser, which tells nobody its processor time.
+BROWSER_PROVIDERS = frozenset({"wasm", "webgpu"})
+
+
 def runtime_name(provider: str) -> str:
     """The runtime that a provider belongs to: a provider's name says which runtime runs a model.
 
@@ -76,10 +81,10 @@ def is_cpu(provider: str) -> bool:
 
 
 def processor_waits(provider: str) -> bool:
-    """True if an execution provider works on another device while the processor waits."""
+    """True if the processor's share tells nothing: the provider works elsewhere, or the share is unknown."""
     if runtime_name(provider) == OPENVINO:
         return provider.partition(":")[2].partition(".")[0] in ("GPU", "NPU")
-    return provider in _ACCELERATORS
+    return provider in _ACCELERATORS or provider in BROWSER_PROVIDERS
 
 
 def version_to_json(runtime: str, version: str) -> dict[str, object]:
@@ -152,6 +157,7 @@ class Fingerprint:
         graphs: digest of the form of the graphs timed (``adapters.graphs.graph_form``).
         core_kind: on processors with cores of several kinds, the kind timed on, "fast" or "slow"; ``None``:
             all cores are alike, or unknown.
+        browser: name and main version of the browser timed in; ``None``: none.
     """
 
     cpu: str
@@ -170,6 +176,7 @@ class Fingerprint:
     build: str | None = None
     graphs: str | None = None
     core_kind: str | None = None
+    browser: str | None = None
 
     def differences(
         self, found: Fingerprint, names: Iterable[str] = IDENTITY, *, where: str = "here"
@@ -197,7 +204,8 @@ class Fingerprint:
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"{self.cpu}, {threads}, {self.provider}, {self.runtime} {self.runtime_version}"
+        browser = "" if self.browser is None else f", {self.browser}"
+        return f"{self.cpu}, {threads}, {self.provider}, {self.runtime} {self.runtime_version}{browser}"
 
     def to_json(self) -> dict[str, object]:
         """The object in files, where the version of ONNX Runtime has the key ``onnxruntime``."""
@@ -217,6 +225,7 @@ class Fingerprint:
             "governor": self.governor,
             "graphs": self.graphs,
             "core_kind": self.core_kind,
+            "browser": self.browser,
         }
         return {key: held for key, held in value.items() if held is not None}
 
@@ -242,6 +251,7 @@ class Fingerprint:
             governor=fields.text("governor"),
             graphs=fields.optional_text("graphs"),
             core_kind=fields.optional_text("core_kind"),
+            browser=fields.optional_text("browser"),
         )
 
 

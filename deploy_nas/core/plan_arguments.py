@@ -26,6 +26,7 @@ class PlanArguments:
         seed: draws the networks.
         precision: of the networks.
         activations: number format of INT8's activations.
+        only: ids of the networks to time; empty: all, and every layer alone.
     """
 
     space: str
@@ -36,6 +37,7 @@ class PlanArguments:
     seed: int
     precision: str = FP32
     activations: str = "uint8"
+    only: tuple[str, ...] = ()
 
     def to_json(self) -> Mapping[str, object]:
         """The object in files."""
@@ -48,6 +50,7 @@ class PlanArguments:
             "seed": self.seed,
             "precision": self.precision,
             "activations": self.activations,
+            **({"only": list(self.only)} if self.only else {}),
         }
 
     @classmethod
@@ -69,4 +72,5 @@ class PlanArguments:
             seed=fields.integer("seed", 0),
             precision=fields.optional_text("precision") or FP32,
             activations=fields.optional_text("activations") or "uint8",
+            only=tuple(fields.texts("only")) if fields.holds("only") else (),
         )

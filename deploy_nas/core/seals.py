@@ -117,6 +117,11 @@ def tell_faults(faults: Sequence[str], subject: str) -> None:
         notice(f"{'; '.join(faults[:_SHOWN])}{more}", subject=subject)
 
 
+def lines_of(content: bytes) -> list[bytes]:
+    """The lines of a file as its writer ended them; other characters that end lines are damage within one."""
+    return content.split(b"\n")
+
+
 def read_lines(lines: Sequence[bytes], subject: str, *, all_sealed: bool) -> Lines:
     """Objects from lines, of which a damaged or doubled one is left out.
 

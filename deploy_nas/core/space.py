@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.errors import ArchitectureError
 from deploy_nas.core.layers import Layer
+from deploy_nas.core.of_space import OfSpace
 from deploy_nas.core.resources import Download, OwnFile, Resource
+from deploy_nas.core.shown import Shown
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -69,8 +71,8 @@ class Slot:
     build: LayerBuilder
 
 
-@dataclass(frozen=True, kw_only=True)
-class Space:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Space(Shown):
     """A search space.
 
     Args:
@@ -107,6 +109,9 @@ class Space:
     published_weights: Download | None = None
     published_predictor: bool = False
     base: Space | None = None
+
+    def _summary(self) -> str:
+        return f"{self.id}, {self.summary}, image sizes {', '.join(map(str, self.image_sizes))}"
 
     # -- shape ---------------------------------------------------------------------------------
 
@@ -196,10 +201,10 @@ class Space:
         raise ArchitectureError(f"must be one of {list(choices)}, is {found}", subject=name)
 
     def decode(self, encoded: IntArray) -> list[Architecture]:
-        """int64 ``[n, 1 + genes]`` to dicts of plain ints and lists."""
+        """int64 ``[n, 1 + genes]`` to dicts of plain ints and lists, which know their space."""
         result: list[Architecture] = []
         for row in np.atleast_2d(encoded):
-            architecture: Architecture = {}
+            architecture: Architecture = OfSpace((), self)
             for key, columns in self.gene_columns.items():
                 values = [self.genes[c - 1].choices[int(row[c])] for c in columns]
                 architecture[key] = values[0] if key in self._plain_keys else values

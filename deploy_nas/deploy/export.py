@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import downloads, graphs, images, supernets
 from deploy_nas.core.errors import ArchitectureError, CheckFailedError, ImagesError, OptionError, RecordError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.floats import usual_floats
 from deploy_nas.core.precision import FP32
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.seals import DIGEST, check_seal
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import default_weights, load_subnet
@@ -30,6 +32,9 @@ from deploy_nas.records.model import UNTRAINED, ModelMetadata, Preprocessing, Pr
 
 if TYPE_CHECKING:
     import torch
+
+    from deploy_nas.deploy.quantize import QuantizeReport
+    from deploy_nas.records.bundle import Manifest
 
 TOLERANCE = 1e-4
 """Largest difference allowed between the file's logits and ofa's; relative if the largest logit exceeds 1."""
@@ -49,8 +54,8 @@ class Images(Protocol):
         """Images, uint8 ``[n, 3, height, width]``."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExportReport:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ExportReport(Shown):
     """The file that was written.
 
     Args:
@@ -65,6 +70,8 @@ class ExportReport:
         max_difference: largest absolute difference of a logit, onnxruntime against ofa's subnet.
         allowed_difference: the largest allowed.
         readings: how its images were read.
+        int8: the INT8 file beside it; ``None`` where none was asked for.
+        bundle: of both; ``None`` where none was asked for.
     """
 
     path: Path
@@ -80,6 +87,11 @@ class ExportReport:
     max_difference: float
     allowed_difference: float
     readings: tuple[images.ReadingReport, ...] = ()
+    int8: QuantizeReport | None = None
+    bundle: Manifest | None = None
+
+    def _summary(self) -> str:
+        return f"{self.path}, {self.million_macs:.1f} million MACs, {self.size_bytes / 1e6:.2f} MB"
 
     @property
     def warning(self) -> str | None:
@@ -90,8 +102,10 @@ class ExportReport:
 
     def to_json(self) -> dict[str, object]:
         """The report as JSON values."""
-        fields = asdict(self) | {"path": str(self.path), "weights": self.weights.to_json()}
-        del fields["readings"]
+        fields = asdict(replace(self, int8=None, bundle=None))
+        fields |= {"path": str(self.path), "weights": self.weights.to_json()}
+        for name in ("readings", "int8", "bundle"):
+            del fields[name]
         return fields | {
             "skipped": [name for report in self.readings for name in report.skipped],
             "readings": {report.source: report.reading().to_json() for report in self.readings},
@@ -140,6 +154,7 @@ def export_onnx(
         InputError: unusable input, such as the dict of a file that was edited; raised before the slow work.
         CheckFailedError: the graph is invalid or its outputs differ; nothing is written.
     """
+    require_supernets()
     path = Path(path)
     check_output(path, force=force)
     resolved = _space(arch, space)

@@ -34,7 +34,7 @@ def sentinel_graph(profile: Profile | None, threads: int) -> SentinelGraph | Non
     layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
     scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
     graph, tensors = timed_graph(layers, on.precision, scheme.activations)
-    return SentinelGraph(graph=graph, tensors=tensors, quiet_ms=profile.sentinel_ms)
+    return SentinelGraph(graph=graph, tensors=tensors, quiet_ms=profile.quiet_ms)
 
 
 def measure_together(

@@ -16,6 +16,7 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, processor_of, scheme_for
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.export import Images
 from deploy_nas.deploy.measuring import measure_together
 from deploy_nas.deploy.model_file import ModelFile, parse_model_file
@@ -34,8 +35,8 @@ _LEAST_IMAGES, _MOST_IMAGES = 20, 500
 Log = Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QuantizeReport:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class QuantizeReport(Shown):
     """The INT8 file that was written, compared with the float file.
 
     Args:
@@ -57,6 +58,10 @@ class QuantizeReport:
     agreement_percent: float
     compared: int
     readings: tuple[images.ReadingReport, ...] = ()
+
+    def _summary(self) -> str:
+        faster = "" if self.speedup is None else f", {self.speedup:.2f} times as fast as fp32"
+        return f"{self.path}, INT8{faster}"
 
     @property
     def quantization(self) -> Quantization:

@@ -10,6 +10,7 @@ from deploy_nas.adapters.graphs import changed_graphs
 from deploy_nas.core.errors import BudgetError, MismatchError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Difference, Fingerprint
 from deploy_nas.core.measured import Measured, Top1
+from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.model_file import ModelFile
 from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.records.profile import Profile
@@ -46,8 +47,8 @@ class Promise:
         return None if self.profile is None or self.profile.imported is not None else self.profile
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verification:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Verification(Shown):
     """A measurement with its prediction. Unknown figures are ``None``.
 
     Args:
@@ -75,6 +76,14 @@ class Verification:
     certificate: Certificate | None = None
     warning: str | None = None
     logits_apart: float | None = None
+
+    def _summary(self) -> str:
+        said = (
+            ""
+            if self.budget_ms is None
+            else f", budget {self.budget_ms:.4g} ms {'kept' if self.within_budget else 'MISSED'}"
+        )
+        return f"{self.measured.latency_ms:.4g} ms{said}"
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -196,7 +205,7 @@ def compare(
         differences = (*profile.differences(same, where=where), *([] if changed is None else [changed]))
     speed = None
     if profile is not None and measured.sentinel_ms is not None and not differences:
-        speed = profile.sentinel_ms / measured.sentinel_ms
+        speed = profile.quiet_ms / measured.sentinel_ms
     if measured.conditions is not None:  # the speed of another device than the profile's tells nothing
         measured = replace(measured, conditions=measured.conditions.at_speed(speed))
     return Verification(

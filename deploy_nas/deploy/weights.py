@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import downloads, supernets
 from deploy_nas.core.errors import MismatchError, WeightsError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.notices import notice
 from deploy_nas.core.own_classes import with_classes
@@ -67,6 +68,7 @@ def load_supernet(
         MismatchError: weights that were fine-tuned for another subnet, or a supernet of another space.
         DownloadError: pretrained weights that cannot be downloaded.
     """
+    require_supernets()
     chosen = default_weights(space, weights)
     if chosen == RANDOM_WEIGHTS:
         net = supernets.build_supernet(space, seed=seed)
@@ -104,6 +106,8 @@ def load_subnet(
         try:
             provenance = _loaded(taken, space, weights, Path(weights), what="weights of this subnet alone")
         except WeightsError as own:
+            if own.message == error.message:  # of the file, whatever it is taken for
+                raise error from None
             raise WeightsError(
                 f"{error.message}; nor is it a checkpoint of this subnet alone: {own.message}",
                 subject=str(weights),
@@ -120,7 +124,8 @@ def _loaded(
     loaded = supernets.load_weights(net, space, path)
     taken = "; ".join(part for part in (what, loaded.wrapping) if part)
     if taken:
-        notice(f"took {taken}", subject=str(path))
+        other = "; to use weights that were left out, save them in a file of their own"
+        notice(f"took {taken}{other if ' left out' in taken else ''}", subject=str(path))
     return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
 
 

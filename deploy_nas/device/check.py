@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -193,7 +194,10 @@ def logits_of(model: Runnable) -> Float32Array:
 
 
 def check_models(
-    archive: zipfile.ZipFile, progress: Progress | None = None, runtime: Runtime | None = None
+    archive: zipfile.ZipFile,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] | None = None,
 ) -> CheckResult:
     """Run every model of a checking kit.
 
@@ -208,7 +212,7 @@ def check_models(
     runtime = runtime or runtime_of(plan.provider)
     provider = runtime.resolve(plan.provider)
     found: dict[str, CheckedModel] = {}
-    with machine.pinned_to(threads) as pinning:
+    with (pinned_to or machine.pinned_to)(threads) as pinning:
 
         def open_model(data: bytes, unit: Unit | None = None) -> Runnable:
             rng = np.random.default_rng(plan.settings.seed)

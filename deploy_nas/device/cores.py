@@ -69,24 +69,48 @@ def loads(root: Path = ROOT, sleep: Callable[[float], None] = time.sleep) -> dic
 
 
 def choose(
-    threads: int, allowed: Sequence[int], fast: Mapping[int, float], busy: Mapping[int, float]
+    threads: int,
+    allowed: Sequence[int],
+    fast: Mapping[int, float],
+    busy: Mapping[int, float],
+    beside: Mapping[int, Sequence[int]] | None = None,
 ) -> tuple[int, ...]:
     """The cores for so many threads, the best one last: the fast ones, of these the quiet ones.
 
-    Of cores that are alike the last ones are taken: systems serve their devices on the first.
+    Of cores that are alike the last ones are taken: systems serve their devices on the first. Two hardware
+    threads of one core are taken together only where no other core of that speed is as quiet.
+
+    Args:
+        threads: how many; at most as many as ``allowed``.
+        allowed: the cores that may be taken.
+        fast: speed of each core (:func:`speeds`).
+        busy: load of each core (:func:`loads`).
+        beside: the hardware threads that share each core (:func:`hardware_threads`).
     """
+    left, taken = list(allowed), list[int]()
 
     def rank(core: int) -> tuple[float, float, int]:
         speed = fast.get(core, 1.0)
-        return (1.0 if speed >= _ALIKE else round(speed, 1), -round(busy.get(core, 0.0), 1), core)
+        shared = any(other in taken for other in (beside or {}).get(core, ()))
+        load = busy.get(core, 0.0) + (_SIBLING if shared else 0.0)
+        return (1.0 if speed >= _ALIKE else round(speed, 1), -round(load, 1), core)
 
-    return tuple(sorted(allowed, key=rank)[-threads:])
+    for _ in range(threads):
+        taken.append(max(left, key=rank))
+        left.remove(taken[-1])
+    return tuple(reversed(taken))
+
+
+def hardware_threads(root: Path = ROOT) -> dict[int, list[int]]:
+    """The hardware threads that share each core, itself among them, as far as the system says it."""
+    return {core: _siblings(root, core) for core in _folders(root)}
 
 
 def _folders(root: Path) -> dict[int, Path]:
+    """The folders of the cores that are switched on: of others the system knows neither speed nor load."""
     found = {}
     for folder in (root / _CPUS).glob("cpu[0-9]*"):
-        if folder.name[3:].isdigit():
+        if folder.name[3:].isdigit() and number(folder / "online") != 0:
             found[int(folder.name[3:])] = folder
     return found
 

@@ -23,7 +23,7 @@ from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.locks import lock
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.reader import MOST_JSON_BYTES, json_text, read_regular, shown
-from deploy_nas.core.seals import LEFT_OUT, check_seal, read_lines, sealed, sealed_line, tell_faults
+from deploy_nas.core.seals import LEFT_OUT, check_seal, lines_of, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.timing import Burst
 
@@ -337,7 +337,7 @@ def parse_journal(data: bytes, subject: str, *, finished: bool = False) -> Journ
         finished: true if no line may be left out: what it held would not be timed again.
     """
     whole = data.rfind(b"\n") + 1
-    lines = data[:whole].splitlines()
+    lines = lines_of(data[:whole])
     try:
         header = Fields(parse_json(lines[0]), subject)
         if header.text("format") != FORMAT:

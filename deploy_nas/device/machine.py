@@ -10,17 +10,39 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fingerprint import UNKNOWN, Fingerprint
 from deploy_nas.device.cgroups import lines
-from deploy_nas.device.cores import choose, kind, loads, quota_cores, speeds
+from deploy_nas.device.cores import choose, hardware_threads, kind, loads, quota_cores, speeds
 
 _CPUINFO = Path("/proc/cpuinfo")
+_SELF = Path("/proc/self")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
+def emulator() -> str | None:
+    """Name of the emulator that this process' instructions run in, as qemu runs ARM's; ``None``: a processor.
+
+    An emulator of user programs shows a program its own path as ``/proc/self/exe``, and the kernel knows
+    better. Other emulators show the processor information of another architecture.
+    """
+    with contextlib.suppress(OSError):
+        real = (_SELF / "task" / str(os.getpid()) / "exe").readlink().name
+        if real != (_SELF / "exe").readlink().name:
+            return real.partition("-")[0] or UNKNOWN
+    keys = {line.partition(":")[0].strip() for line in lines(_CPUINFO)}
+    arm = platform.machine() in ("aarch64", "arm64") or platform.machine().startswith("armv")
+    return UNKNOWN if arm and "vendor_id" in keys and "CPU implementer" not in keys else None
+
+
 def cpu_model() -> str:
-    """The processor's name."""
+    """The processor's name; an emulated one says so."""
+    by = emulator()
+    return _cpu_name() if by is None else f"{platform.machine()} in an emulator ({by}) on {_cpu_name()}"
+
+
+def _cpu_name() -> str:
     said: dict[str, str] = {}
     for line in lines(_CPUINFO):
         key, _, value = line.partition(":")
@@ -72,6 +94,11 @@ def threads_here(threads: int) -> int:
     return min(threads, len(cores()))
 
 
+def system() -> str:
+    """Operating system and release."""
+    return f"{platform.system()} {platform.release().split('-')[0]}"
+
+
 def governor() -> str:
     """Frequency governor of the first core."""
     return "".join(lines(_GOVERNOR)).strip() or UNKNOWN
@@ -81,7 +108,7 @@ def load_average() -> float | None:
     """Runnable processes, averaged over the last minute."""
     try:
         return os.getloadavg()[0]
-    except OSError:
+    except (AttributeError, OSError):  # Windows has none
         return None
 
 
@@ -111,7 +138,7 @@ def described(
         cpu_features=tuple(cpu_features()),
         cores=os.cpu_count() or 1,
         machine=platform.machine(),
-        os=f"{platform.system()} {platform.release().split('-')[0]}",
+        os=system(),
         threads=threads,
         pinned=pinned,
         provider=provider,
@@ -153,17 +180,31 @@ def fingerprint_like(on: Fingerprint, *, threads: int | None = None) -> Fingerpr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pinning:
-    """Where threads run.
+    """Where threads run, and what times them.
 
     Args:
         pinned: whether this thread is pinned to one core.
         cores: the threads' cores, that of this thread last; empty if it is not pinned.
         quota_cores: processor time that cgroups allow this process, in cores; ``None``: no quota.
+        clock_ms: steps of the clock that times the runs; ``None``: too fine to matter.
+        emulator: that the runs happen in; ``None``: none.
     """
 
     pinned: bool
     cores: tuple[int, ...] = ()
     quota_cores: float | None = None
+    clock_ms: float | None = None
+    emulator: str | None = None
+
+    def conditions(self, threads: int) -> Conditions:
+        """The conditions of a measurement with so many threads, as far as they are known before it."""
+        return Conditions(
+            threads=threads,
+            cores=self.cores,
+            quota_cores=self.quota_cores,
+            clock_ms=self.clock_ms,
+            emulator=self.emulator,
+        )
 
     @property
     def worker_cores(self) -> tuple[int, ...]:
@@ -182,19 +223,19 @@ def pinned_to(threads: int) -> Iterator[Pinning]:
         raise OptionError(
             f"must be from 1 to the {len(cores())} cores of this device, is {threads}", subject="threads"
         )
-    quota = quota_cores()
+    quota, by = quota_cores(), emulator()
     if not hasattr(os, "sched_setaffinity"):
-        yield Pinning(pinned=False, quota_cores=quota)
+        yield Pinning(pinned=False, quota_cores=quota, emulator=by)
         return
     before = os.sched_getaffinity(0)
     busy = loads() if len(before) > threads else {}
-    chosen = choose(threads, sorted(before), speeds(), busy)
+    chosen = choose(threads, sorted(before), speeds(), busy, hardware_threads() if threads > 1 else None)
     try:
         os.sched_setaffinity(0, {chosen[-1]})
     except OSError:
-        yield Pinning(pinned=False, quota_cores=quota)
+        yield Pinning(pinned=False, quota_cores=quota, emulator=by)
         return
     try:
-        yield Pinning(pinned=True, cores=chosen, quota_cores=quota)
+        yield Pinning(pinned=True, cores=chosen, quota_cores=quota, emulator=by)
     finally:
         os.sched_setaffinity(0, before)

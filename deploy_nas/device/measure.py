@@ -27,9 +27,10 @@ _BUSY_QUANTILE = 0.1
 _FURTHER_THREAD = 0.7  # small layers keep only the first thread fully busy
 _FAST_QUANTILE = 0.1  # the very fastest may be a lucky one
 _PAUSE_S = 0.25
+_MOST, _LONGEST = 10_000, 60_000.0  # counts and times, in files, that a loop can afford
 _LONGEST_PACE_MS = 60_000.0
-_PACED_MS = 5_000.0
-_LEAST_PACED, _MOST_PACED = 20, 100
+_PACED_MS, _LONGEST_PACED_MS = 5_000.0, 60_000.0
+_LEAST_PACED, _MOST_PACED, _FEWEST_PACED = 20, 100, 5
 _SENTINEL = BurstSettings(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
 
 UNPINNED = Pinning(pinned=False)
@@ -81,18 +82,26 @@ class MeasureSettings:
     def from_json(cls, fields: Fields) -> MeasureSettings:
         """From a file's object; raises :class:`RecordError` naming the key."""
         return cls(
-            threads=fields.integer("threads", 1),
-            rounds=fields.integer("rounds", 1),
-            burst_ms=fields.number("burst_ms"),
-            least_runs=fields.integer("least_runs", 1),
-            warmup_runs=fields.integer("warmup_runs", 0),
-            warmup_ms=fields.number("warmup_ms"),
-            pause_s=fields.number("pause_s"),
+            threads=fields.integer("threads", 1, _MOST),
+            rounds=fields.integer("rounds", 1, _MOST),
+            burst_ms=_duration(fields, "burst_ms"),
+            least_runs=fields.integer("least_runs", 1, _MOST),
+            warmup_runs=fields.integer("warmup_runs", 0, _MOST),
+            warmup_ms=_duration(fields, "warmup_ms"),
+            pause_s=_duration(fields, "pause_s"),
             slow_factor=fields.number("slow_factor", positive=True),
-            wait_s=fields.number("wait_s"),
+            wait_s=_duration(fields, "wait_s"),
             seed=fields.integer("seed", 0),
-            every_ms=fields.optional_number("every_ms") or 0.0,
+            every_ms=_duration(fields, "every_ms") if fields.holds("every_ms") else 0.0,
         )
+
+
+def _duration(fields: Fields, key: str) -> float:
+    """A time that can be waited for, in the unit of its key."""
+    value = fields.number(key, most=_LONGEST)
+    if value < 0.0:
+        raise fields.wrong(key, "a number of at least 0")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +215,8 @@ def measure_models(
         sentinel: read before each burst.
         pinning: where the threads run.
         waits: the provider works on another device while the processor waits, whose share tells nothing.
-        progress: called with the bursts done, the bursts in total and "measure".
+        progress: called with the bursts done, the bursts in total and "measure"; then as
+            :func:`measure_paced` does.
         clocks: sources of time.
 
     Returns:
@@ -238,7 +248,7 @@ def measure_models(
     if watch is not None:
         beside = [*(one.sentinel_ms or 0.0 for one in taken), watch.read()]
         quiet = [max(pair) <= watch.limit_ms for pair in itertools.pairwise(beside)]
-    place = Conditions(threads=how.threads, cores=pinning.cores, quota_cores=pinning.quota_cores)
+    place = pinning.conditions(how.threads)
     quiet_ms = None if sentinel is None else sentinel.quiet_ms
     return [
         _measured(
@@ -246,7 +256,7 @@ def measure_models(
             place,
             quiet_ms,
             waits=waits,
-            paced=None if not how.every_ms else measure_paced(timer, how.every_ms),
+            paced=None if not how.every_ms else measure_paced(timer, how.every_ms, progress),
         )
         for index, timer in enumerate(timers)
     ]
@@ -260,10 +270,19 @@ def check_pace(every_ms: float, least: float = 0.0) -> None:
         )
 
 
-def measure_paced(timer: Timer, every_ms: float) -> Paced:
-    """Run at a fixed pace for some five seconds, 20 to 100 times."""
-    runs = int(min(_MOST_PACED, max(_LEAST_PACED, _PACED_MS / every_ms)))
-    return Paced.of(timer.paced(every_ms, runs), every_ms)
+def measure_paced(timer: Timer, every_ms: float, progress: Progress | None = None) -> Paced:
+    """Run at a fixed pace for some five seconds, 20 to 100 times; at slow paces for a minute, or 5 times.
+
+    ``progress`` is called with the runs done, the runs in total and "paced".
+    """
+    runs = min(_MOST_PACED, max(_LEAST_PACED, _PACED_MS / every_ms), _LONGEST_PACED_MS / every_ms)
+    count = max(_FEWEST_PACED, int(runs))
+
+    def ran(done: int) -> None:
+        if progress is not None:
+            progress(done, count, "paced")
+
+    return Paced.of(timer.paced(every_ms, count, ran), every_ms)
 
 
 def measure_model(

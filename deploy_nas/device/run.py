@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
 from deploy_nas.device import machine
@@ -32,6 +32,7 @@ def time_plan(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
     runtime: Runtime | None = None,
+    pinned_to: Callable[[int], AbstractContextManager[machine.Pinning]] | None = None,
 ) -> JournalContent:
     """Time everything that the journal at ``path`` lacks; returns its whole content.
 
@@ -47,6 +48,7 @@ def time_plan(
         progress: called with the bursts done, the bursts in total and the kind of unit.
         say: called with the result of the A/A test, before the rest is timed.
         runtime: runs the units; that of the settings' provider unless given.
+        pinned_to: gives a number of threads their cores; this machine's unless given.
 
     Raises:
         OptionError: more threads than the device has cores.
@@ -55,7 +57,7 @@ def time_plan(
     """
     runtime = runtime or runtime_of(settings.provider)
     settings = replace(settings, provider=runtime.resolve(settings.provider))
-    with machine.pinned_to(settings.threads) as pinning:
+    with (pinned_to or machine.pinned_to)(settings.threads) as pinning:
         header = JournalHeader(
             plan=plan.id,
             fingerprint=runtime.fingerprint(
@@ -68,9 +70,7 @@ def time_plan(
             settings=settings,
             created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             arguments=arguments,
-            conditions=Conditions(
-                threads=settings.threads, cores=pinning.cores, quota_cores=pinning.quota_cores
-            ),
+            conditions=pinning.conditions(settings.threads),
         )
         with Journal(path, header, wait_s=wait_s, fresh=fresh, earlier=earlier) as journal:
             Runner(

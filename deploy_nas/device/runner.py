@@ -141,7 +141,9 @@ class Runner:
         planned = {u.id for b in blocks for u in b}
         if stray := next((u for u, _ in self.journal.bursts if u not in planned), None):
             raise RecordError(
-                f"holds a unit that is not in the plan: {stray}", subject=str(self.journal.path)
+                f"holds a unit that is not in the plan: {stray}",
+                subject=str(self.journal.path),
+                hint="finish the run that it is of, or start over with `fresh`",
             )
         self._total = sum(self.rounds_of(b) * len(b) for b in blocks)
         self._done = len(self.journal.bursts)

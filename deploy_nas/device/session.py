@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -11,13 +12,14 @@ import numpy as np
 
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
-from deploy_nas.core.fingerprint import CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
+from deploy_nas.core.fingerprint import BROWSER_PROVIDERS, CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
 from deploy_nas.core.floats import float_mode_kept
+from deploy_nas.core.notices import notice
 from deploy_nas.core.tensors import TensorSpec
-from deploy_nas.device import machine
+from deploy_nas.device import machine, releases
 from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
 
-LEAST_VERSION = (1, 20)
+_log = logging.getLogger(__name__)
 
 _COMES_IN = {
     "openvino": "the wheel onnxruntime-openvino, in place of onnxruntime (OpenVINO without ONNX Runtime is "
@@ -109,6 +111,12 @@ class OnnxRuntime:
         for candidate in available:
             if asked in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):
                 return candidate
+        if provider in BROWSER_PROVIDERS:
+            raise ProviderError(
+                f"{provider!r} is an execution provider of browsers",
+                subject="provider",
+                hint="use the `target` browser",
+            )
         hint = f"available are {', '.join(available)}"
         if comes_in := _COMES_IN.get(asked.removesuffix("executionprovider")):
             hint += f"; it comes in {comes_in}"
@@ -135,6 +143,7 @@ class OnnxRuntime:
         if threads < 1:
             raise OptionError(f"must be at least 1, is {threads}", subject="threads")
         name = self.resolve(provider)
+        _log.debug("a session on %s, %d thread(s), of a model of %d bytes", name, threads, len(model))
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -184,6 +193,8 @@ class OnnxRuntime:
     ) -> Fingerprint:
         """This machine with this onnxruntime; raises :class:`ProviderError` if it is missing."""
         ort = _module()
+        if (advice := releases.advice(str(ort.__version__))) is not None:
+            notice(advice, subject="onnxruntime")
         return machine.described(
             runtime=self.name,
             runtime_version=str(ort.__version__),
@@ -229,9 +240,8 @@ def _module() -> ModuleType:
             f"onnxruntime cannot be imported ({error})", hint="install it: python3 -m pip install onnxruntime"
         ) from error
     module: ModuleType = onnxruntime
-    version = tuple(int(p) for p in module.__version__.split(".")[:2] if p.isdigit())
-    if version < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
+    if releases.numbers(module.__version__) < releases.LEAST_VERSION:
+        least = ".".join(map(str, releases.LEAST_VERSION))
         raise ProviderError(
             f"is {module.__version__}, at least {least} is needed",
             subject="onnxruntime",

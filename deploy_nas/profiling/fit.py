@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.core.layers import Layer
 from deploy_nas.core.space import FloatArray, IntArray
+from deploy_nas.profiling.regression import Problem, Spread, regress
 
 # Every layer costs at least this share of its time alone when it is inside a network.
 _LEAST_SHARE = 0.1
@@ -131,22 +132,26 @@ def _regress(
     linear = np.concatenate([counts @ features, at_size], axis=1)
     prior_sd = np.concatenate([_COEFFICIENT_SD, offset_sd])
     prior_mean = np.concatenate([_COEFFICIENT_MEAN, np.zeros(at_size.shape[1])])
-    residual = rest_ms - linear @ prior_mean
-    shared = (linear * prior_sd**2) @ linear.T
-    rows = (counts * alone_ms**2) @ counts.T
-    best = (-np.inf, 0.0, 0.0, residual)
-    for row_sd in _ROW_SD:
-        for noise_sd in _NOISE_SD:
-            covariance = shared + row_sd**2 * rows + np.diag((noise_sd * measured_ms) ** 2)
-            factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(covariance)))
-            white = np.linalg.solve(factor, residual)
-            evidence = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
-            if evidence > best[0]:
-                best = (evidence, row_sd, noise_sd, np.linalg.solve(factor.T, white))
-    _, row_sd, noise_sd, weights = best
-    linear_estimate = prior_mean + prior_sd**2 * (linear.T @ weights)
-    departure = row_sd**2 * alone_ms**2 * (counts.T @ weights)
-    coefficients = linear_estimate[: len(_COEFFICIENT_SD)]
-    row_ms = features @ coefficients + departure
-    offset = linear_estimate[len(_COEFFICIENT_SD) :]
-    return Table(row_ms=row_ms, offset_ms=offset, coefficients=coefficients, row_sd=row_sd, noise_sd=noise_sd)
+    problem = Problem(
+        linear=linear,
+        mean=prior_mean,
+        departures=counts * alone_ms,
+        times_ms=rest_ms,
+        noise_ms=measured_ms,
+    )
+    found = regress(
+        problem,
+        (
+            Spread(coefficients=prior_sd, row_sd=row_sd, noise_sd=noise_sd)
+            for row_sd in _ROW_SD
+            for noise_sd in _NOISE_SD
+        ),
+    )
+    coefficients, offset = np.split(found.coefficients, [len(_COEFFICIENT_SD)])
+    return Table(
+        row_ms=features @ coefficients + alone_ms * found.departures,
+        offset_ms=offset,
+        coefficients=coefficients,
+        row_sd=found.spread.row_sd,
+        noise_sd=found.spread.noise_sd,
+    )

@@ -39,6 +39,8 @@ class ProfilePlan:
         seed: of the random networks.
         precision: "fp32" or "int8".
         activations: number format of INT8's activations, "uint8" or "int8".
+        only: ids of the networks to time, to carry a table over; empty: everything. It leaves the ``id`` as
+            it is, so that the whole plan can go on from their times.
     """
 
     space: Space
@@ -49,6 +51,7 @@ class ProfilePlan:
     seed: int = 0
     precision: str = FP32
     activations: str = "uint8"
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -94,6 +97,7 @@ class ProfilePlan:
             seed=self.seed,
             precision=self.precision,
             activations=self.activations,
+            only=self.only,
         )
 
     # -- rows and networks ---------------------------------------------------------------------
@@ -180,8 +184,15 @@ class ProfilePlan:
 
     @cached_property
     def blocks(self) -> Sequence[Sequence[Unit]]:
-        """A/A units, then rows (eight times as many per block, since they are small), then networks."""
-        units = [self._unit(i) for i in self._layers if i != SENTINEL]
+        """A/A units, then rows (eight times as many per block, since they are small), then networks.
+
+        Raises:
+            OptionError: ``only`` names what is not a network of the plan.
+        """
+        if odd := next((i for i in self.only if i not in self._layers or not i.startswith("fit:")), None):
+            raise OptionError(f"is not a network of the plan to fit a table to: {odd[:80]!r}", subject="only")
+        timed = {*self.only, *(f"{SAME}:{i}" for i in range(AA_UNITS))} if self.only else self._layers.keys()
+        units = [self._unit(i) for i in self._layers if i != SENTINEL and i in timed]
         blocks: list[list[Unit]] = [[u for u in units if u.kind == SAME]]
         rows = [u for u in units if u.kind == "row"]
         blocks += [rows[i : i + 8 * self.block_units] for i in range(0, len(rows), 8 * self.block_units)]
@@ -215,6 +226,7 @@ def plan_of(arguments: PlanArguments) -> ProfilePlan:
         seed=arguments.seed,
         precision=arguments.precision,
         activations=arguments.activations,
+        only=arguments.only,
     )
 
 

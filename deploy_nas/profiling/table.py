@@ -150,7 +150,19 @@ def assess_noise(
         faults=tuple(faults),
         cores=conditions.cores,
         quota_cores=conditions.quota_cores,
+        clock_ms=conditions.clock_ms,
     )
+
+
+def check_timed(plan: ProfilePlan, bursts: Bursts, settings: Settings) -> None:
+    """Raise :class:`RecordError` naming a unit of the plan that was never timed."""
+    begun = {unit for unit, number in bursts if number < settings.rounds}
+    for block in plan.blocks:
+        for unit in block:
+            if unit.id not in begun:
+                raise RecordError(
+                    "was never timed", subject=unit.id, hint="run the profile again: it goes on"
+                )
 
 
 def make_profile(
@@ -168,13 +180,7 @@ def make_profile(
     Raises:
         RecordError: a unit of the plan was never timed.
     """
-    begun = {unit for unit, number in bursts if number < settings.rounds}
-    for block in plan.blocks:
-        for unit in block:
-            if unit.id not in begun:
-                raise RecordError(
-                    "was never timed", subject=unit.id, hint="run the profile again: it goes on"
-                )
+    check_timed(plan, bursts, settings)
     bursts, slow = without_slow_stretches(bursts, settings.slow_factor)
     timed, quiet_ms, local = scale_out_drift(bursts)
     layers = plan.rows

@@ -20,7 +20,7 @@ from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError
 from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.locks import lock
 from deploy_nas.core.reader import MOST_JSON_BYTES, json_text
-from deploy_nas.core.seals import check_format_sealed, read_lines, sealed, sealed_line, tell_faults
+from deploy_nas.core.seals import check_format_sealed, lines_of, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import check_output, read_bytes
@@ -130,8 +130,7 @@ class AccuracyWriter:
             raise
 
     def _begin(self) -> AccuracyData:
-        self._file.seek(0)
-        content = self._file.read()
+        content = read_bytes(self.path, MOST_JSON_BYTES)
         first = json_text(sealed(self.header.to_json())).encode() + b"\n"
         if first.startswith(content):
             self._file.truncate(0)
@@ -185,8 +184,8 @@ def _complete(content: bytes) -> bytes:
 
 def _parse(content: bytes, where: str) -> tuple[AccuracyData, int]:
     """The measured subnets, and the number of the last line."""
-    lines = content.splitlines()
-    if not lines:
+    lines = lines_of(content)
+    if not content:
         raise RecordError("is not a file of measured subnets, or is truncated", subject=where)
     header, all_sealed = _parse_header(lines[0], where)
     found = read_lines(lines[1:], where, all_sealed=all_sealed)

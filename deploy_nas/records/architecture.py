@@ -10,13 +10,14 @@ from deploy_nas.core.fields import Fields
 from deploy_nas.core.notices import notice
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.seals import UNSEALED, check_seal, sealed
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import read_json, write_json
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArchitectureRecord:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ArchitectureRecord(Shown):
     """``architecture`` in OFA's keys, and its predictions."""
 
     space: Space
@@ -31,6 +32,13 @@ class ArchitectureRecord:
     def same_network(self, other: ArchitectureRecord) -> bool:
         """True if both are the same architecture of the same space, whatever their predictions."""
         return self.space.id == other.space.id and self.architecture == other.architecture
+
+    def _summary(self) -> str:
+        said = self.predicted
+        words = [self.space.id, f"{self.image_size} px"]
+        words += [] if said.latency_ms is None else [f"{said.latency_ms:.4g} ms"]
+        words += [] if said.accuracy_percent is None else [f"top-1 {said.accuracy_percent:.2f}%"]
+        return ", ".join(words)
 
     def to_json(self) -> dict[str, object]:
         """The file's object."""

@@ -28,7 +28,7 @@ VERSION = 2
 _SEALED_SINCE = 2
 MANIFEST = "manifest.json"
 _MOST_FILES = 64
-_MOST_BYTES = 1024**3
+_MOST_BYTES = 512 * 1024**2  # of a zip, and of its files together
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NEW = ".new"  # in a folder that an earlier version was killed in
 _OWN_NAMES = re.compile(r"manifest\.json|infer\.py|README\.md|model(\.[a-z0-9]+)?\.onnx")
@@ -206,6 +206,10 @@ def write_bundle(
     }
     whole = sealed({"format": FORMAT, "version": VERSION, **manifest.to_json(), "files": described})
     text = json_text(whole, indent=1).encode() + b"\n"
+    if (size := len(text) + sum(map(len, files.values()))) > _MOST_BYTES:
+        raise OutputError(
+            f"would take {size >> 20} MiB; bundles hold up to {_MOST_BYTES >> 20} MiB", subject=str(path)
+        )
     if path.suffix.lower() == ".zip":
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -311,7 +315,7 @@ def _folder_files(path: Path) -> dict[str, bytes]:
         _check_own(entry.name, str(path))
         if len(found) == _MOST_FILES:
             raise RecordError("is not a bundle: it holds too many files", subject=str(path))
-        found[entry.name] = read_bytes(entry)
+        found[entry.name] = read_bytes(entry, _MOST_BYTES)
         if sum(map(len, found.values())) > _MOST_BYTES:
             raise RecordError("is not a bundle: it is too large", subject=str(path))
     return found
@@ -319,7 +323,7 @@ def _folder_files(path: Path) -> dict[str, bytes]:
 
 def _zip_files(path: Path) -> dict[str, bytes]:
     try:
-        packed = read_bytes(path)
+        packed = read_bytes(path, _MOST_BYTES)
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             infos = archive.infolist()
             if len(infos) > _MOST_FILES or expanded_bytes(archive) > _MOST_BYTES:

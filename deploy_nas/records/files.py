@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from deploy_nas.core.disk import exists_already, unwritable, write_whole
 from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.reader import MOST_BYTES, MOST_JSON_BYTES, json_text, read_regular
+
+_log = logging.getLogger(__name__)
 
 
 def check_output(path: Path, *, force: bool = False) -> None:
@@ -48,6 +51,7 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write the whole file, or leave the old one as it was; raises :class:`OutputError`."""
     check_output(path, force=force)
     write_whole(path, data, replace=force)
+    _log.info("wrote %s, %d bytes", path, len(data))
 
 
 def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) -> None:
@@ -57,6 +61,7 @@ def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) 
 
 def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """A regular file's content; raises :class:`RecordError` naming it, also for one that is too large."""
+    _log.debug("reading %s", path)
     try:
         return read_regular(path, most_bytes)
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from deploy_nas.core.fingerprint import Difference, Fingerprint
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import digest_of
 from deploy_nas.core.settings import Settings
+from deploy_nas.core.shown import Shown, html_lines
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.stats import rank_correlation, relative_errors, upper_ratio
 from deploy_nas.records.architecture import parse_space
 from deploy_nas.records.files import read_json, write_json
+from deploy_nas.records.profile_history import Carried, Speed
+from deploy_nas.records.profile_lines import profile_lines
 from deploy_nas.records.profile_parts import MOST_MS, Imported, Noise, Pair, Row, Validation
 
 FORMAT = "deploy-nas profile"
-VERSION = 2
+VERSION = 3  # since 3: carried-over tables, and speeds
+_IMPORTED_VERSION = 2
 _MEASURED_VERSION = 1  # the version of measured profiles, which use nothing newer
 MOST_MEAN_ERROR_PERCENT = 5.0
 LEAST_WITHIN_10_PERCENT = 80.0
@@ -29,12 +34,15 @@ LATENCY_DEFINITION = "lower quartile of single warm runs, batch 1"
 IMPORTED_DEFINITION = "as the makers of the imported table timed it"  # part of the id: keep it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Profile(Shown):
+    """A measured latency table. Prediction: ``offset_ms`` of the image size plus its rows' ``latency_ms``,
+    times the speed of the device when it was last checked.
 
     ``settings`` are those it was timed with. ``imported`` is the origin of a table that deploy-nas did not
-    measure. Such a profile is unvalidated: its errors are unknown, so it has no bound.
+    measure. Such a profile is unvalidated: its errors are unknown, so it has no bound. ``carried`` is the
+    origin of a table that few networks' times made of other tables. ``speeds`` are the checks of the device's
+    speed since it was profiled, the newest last.
     """
 
     space: Space
@@ -49,16 +57,59 @@ class Profile:
     noise: Noise
     pairs: tuple[Pair, ...]
     imported: Imported | None = None
+    carried: Carried | None = None
+    speeds: tuple[Speed, ...] = ()
 
     @cached_property
+    def sha256(self) -> str:
+        """Digest of the content without the checks of the speed, which leave a profile what it is."""
+        return digest_of(self._body())
+
+    @property
     def id(self) -> str:
-        """First 12 hex digits of the sha256 of the content."""
-        return digest_of(self._body())[:12]
+        """Its first 12 hex digits."""
+        return self.sha256[:12]
 
     @property
     def version(self) -> int:
-        """Version of the format: imported profiles need the newer one, measured profiles do not."""
-        return _MEASURED_VERSION if self.imported is None else VERSION
+        """Version of the format: the oldest that holds all of the profile."""
+        return VERSION if self.speeds else self._table_version
+
+    @property
+    def _table_version(self) -> int:
+        if self.carried is not None:
+            return VERSION
+        return _MEASURED_VERSION if self.imported is None else _IMPORTED_VERSION
+
+    # -- the device's speed --------------------------------------------------------------------
+
+    @property
+    def factor(self) -> float:
+        """How many times as long as when they were profiled networks took when last checked."""
+        return self.speeds[-1].factor if self.speeds else 1.0
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """That of each time at which the speed is known, the profile's own first."""
+        return (1.0, *(speed.factor for speed in self.speeds))
+
+    @property
+    def slowest(self) -> float:
+        """How many times as long as now networks took at the slowest time that is known; at least 1."""
+        return max(self.factors) / self.factor
+
+    @property
+    def quiet_ms(self) -> float:
+        """The sentinel's latency on the quiet device when last checked, ms."""
+        return self.speeds[-1].sentinel_ms if self.speeds else self.sentinel_ms
+
+    def _summary(self) -> str:
+        on = self.fingerprint
+        verdict = "imported" if self.imported is not None else "stable" if self.stable else "UNSTABLE"
+        return f"{self.id} of {self.space.id} on {on.cpu}, {on.threads} thread(s), {on.precision}, {verdict}"
+
+    def _details(self) -> str:
+        return html_lines(profile_lines(self))
 
     # -- prediction ----------------------------------------------------------------------------
 
@@ -68,7 +119,8 @@ class Profile:
 
     def row(self, key: str, image_size: int) -> Row:
         """The row of a layer in networks of that image size; raises ``KeyError`` if it is missing."""
-        return self._rows.get((key, None)) or self._rows[key, image_size]
+        row = self._rows.get((key, None)) or self._rows[key, image_size]
+        return replace(row, latency_ms=row.latency_ms * self.factor) if self.speeds else row
 
     @cached_property
     def _place_ms(self) -> FloatArray:
@@ -98,6 +150,7 @@ class Profile:
         """
         encoded = np.atleast_2d(encoded)
         total = self._place_ms[self.space.places(encoded)].sum(axis=1) + self._offset[encoded[:, 0]]
+        total *= self.factor
         if np.isnan(total).any():
             size = self.space.image_sizes[int(encoded[int(np.argmax(np.isnan(total))), 0])]
             raise MismatchError(
@@ -115,11 +168,21 @@ class Profile:
         result: FloatArray = total
         return result
 
-    def upper_ratio(self, confidence: float | None) -> float:
-        """Factor on a prediction that bounds the measured latency at ``confidence``; 1 for ``None``."""
+    def upper_ratio(self, confidence: float | None, margin: float | None = None) -> float:
+        """Factor on a prediction that bounds the measured latency at ``confidence``; 1 for ``None``.
+
+        Once the speed was checked, by how much it changed from one check to the next is part of the bound.
+
+        Args:
+            confidence: that the bound is kept.
+            margin: factor to use for changes of speed instead of those.
+        """
         if confidence is None or not self.pairs:
-            return 1.0
-        return upper_ratio([m / p.predicted_ms for p in self.pairs for m in p.moments_ms], confidence)
+            return margin or 1.0
+        ratios = [m / p.predicted_ms for p in self.pairs for m in p.moments_ms]
+        ratios += [r / speed.factor for speed in self.speeds for r in speed.ratios]
+        drifts = [new / old for old, new in itertools.pairwise(self.factors)] if margin is None else []
+        return upper_ratio(ratios, confidence, drifts) * (margin or 1.0)
 
     @property
     def most_confidence(self) -> float:
@@ -190,8 +253,9 @@ class Profile:
     def _body(self) -> dict[str, object]:
         return {
             "format": FORMAT,
-            "version": self.version,
+            "version": self._table_version,
             **({} if self.imported is None else {"imported": self.imported.to_json()}),
+            **({} if self.carried is None else {"carried": self.carried.to_json()}),
             "space": self.space.id,
             "image_sizes": list(self.image_sizes),
             "latency_ms": LATENCY_DEFINITION if self.imported is None else IMPORTED_DEFINITION,
@@ -211,7 +275,10 @@ class Profile:
 
     def to_json(self) -> dict[str, object]:
         """The file's object."""
-        return {**self._body(), "id": self.id}
+        value = {**self._body(), "version": self.version}
+        if self.speeds:
+            value["speeds"] = [speed.to_json() for speed in self.speeds]
+        return {**value, "id": self.id}
 
 
 def save_profile(profile: Profile, path: Path, *, force: bool = False) -> None:
@@ -268,7 +335,8 @@ def _parse(fields: Fields) -> Profile:
         raise RecordError(
             "'image_sizes' must hold at least one size, and each size once", subject=fields.where
         )
-    rows = tuple(map(Row.from_json, fields.objects("rows")))
+    carried = Carried.from_json(fields.fields("carried")) if fields.holds("carried") else None
+    rows = tuple(Row.from_json(row, timed=carried is None) for row in fields.objects("rows"))
     imported = Imported.from_json(fields.fields("imported")) if "imported" in fields.value else None
     settings = fields.fields("settings")
     _check_rows(space, indices, rows, fields.where, by_size=imported is not None)
@@ -288,6 +356,8 @@ def _parse(fields: Fields) -> Profile:
         noise=Noise.from_json(fields.fields("noise")),
         pairs=tuple(map(Pair.from_json, fields.fields("validation").objects("pairs"))),
         imported=imported,
+        carried=carried,
+        speeds=tuple(map(Speed.from_json, fields.objects("speeds"))) if fields.holds("speeds") else (),
     )
 
 

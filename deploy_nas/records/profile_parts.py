@@ -15,18 +15,20 @@ _MOST_PERCENT = 1e9
 class Row:
     """One layer's times. ``latency_ms`` is its share inside a network; the others are of the layer alone.
 
+    Where a table was carried over, no layer was timed alone: those are ``None`` then.
+
     ``image_size``: of the networks it applies to; ``None``: all. Imported tables have a time per image size.
     """
 
     key: str
     latency_ms: float
-    alone_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    spread_percent: float
-    runs: int
-    stable: bool
+    alone_ms: float | None = None
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    spread_percent: float | None = None
+    runs: int | None = None
+    stable: bool | None = None
     image_size: int | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -34,8 +36,16 @@ class Row:
         return {key: held for key, held in asdict(self).items() if held is not None}
 
     @classmethod
-    def from_json(cls, fields: Fields) -> Row:
-        """From a file's object; raises :class:`RecordError` naming the key."""
+    def from_json(cls, fields: Fields, *, timed: bool = True) -> Row:
+        """From a file's object; raises :class:`RecordError` naming the key.
+
+        Without ``timed``, from that of a table that was carried over.
+        """
+        if not timed:
+            return cls(
+                key=fields.text("key"),
+                latency_ms=fields.number("latency_ms", positive=True, most=MOST_MS),
+            )
         return cls(
             key=fields.text("key"),
             latency_ms=fields.number("latency_ms", positive=True, most=MOST_MS),
@@ -52,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A network held out of the fit: its predicted and its measured latency.
+    """A network held out of the fit that predicted it: its predicted and its measured latency.
 
     ``moments_ms`` are its latencies in each half of the run, drift included: what a single measurement may
     find.
@@ -91,7 +101,7 @@ class Noise:
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
     of the bursts' share of the processor, ``cores`` are those that the run was pinned to, and ``quota_cores``
     is the processor time that cgroups allowed it, in cores. ``faults`` are sentences, each of one thing that
-    was wrong.
+    was wrong. ``clock_ms`` are the steps of the clock, where it was coarse.
     """
 
     resolution_percent: float
@@ -101,6 +111,7 @@ class Noise:
     faults: tuple[str, ...]
     cores: tuple[int, ...] = ()
     quota_cores: float | None = None
+    clock_ms: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object in files; what older files lack is left out if it is unknown."""
@@ -112,6 +123,7 @@ class Noise:
             "faults": list(self.faults),
             **({"cores": list(self.cores)} if self.cores else {}),
             **({} if self.quota_cores is None else {"quota_cores": self.quota_cores}),
+            **({} if self.clock_ms is None else {"clock_ms": self.clock_ms}),
         }
 
     @classmethod
@@ -125,6 +137,7 @@ class Noise:
             faults=tuple(fields.texts("faults")),
             cores=tuple(fields.integers("cores")) if fields.holds("cores") else (),
             quota_cores=fields.optional_number("quota_cores", positive=True),
+            clock_ms=fields.optional_number("clock_ms", positive=True),
         )
 
 

@@ -10,6 +10,7 @@ from deploy_nas.core.errors import RecordError, VersionError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST, check_format_sealed, digest_of
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Space
 from deploy_nas.records.architecture import ArchitectureRecord, parse_architecture, parse_space
 from deploy_nas.records.files import read_json, write_atomic
@@ -68,6 +69,7 @@ class Asked:
         profiles: id of each device's profile by the name of its latency.
         budgets: upper bounds by figure.
         confidence: of the latency bounds; ``None``: the prediction itself was used.
+        margin: for a slower device, "slowest-seen" or a number of percent; ``None``: none was asked for.
         predictor: accuracy predictor as it was named; ``None``: the space's own.
         anchors: as they were named.
         image_sizes: searched; ``None`` if the file does not name them.
@@ -81,6 +83,7 @@ class Asked:
     profiles: Mapping[str, str] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
+    margin: str | None = None
     predictor: str | None = None
     anchors: tuple[str, ...] = ()
     image_sizes: tuple[int, ...] | None = None
@@ -100,6 +103,7 @@ class Asked:
             "anchors": list(self.anchors),
             "bytes_per_element": self.bytes_per_element,
             "seed": self.seed,
+            **({} if self.margin is None else {"margin": self.margin}),
         }
         if self.image_sizes is not None:
             value["image_sizes"] = list(self.image_sizes)
@@ -114,6 +118,7 @@ class Asked:
             profiles=fields.text_map("profiles") if fields.holds("profiles") else {},
             budgets=fields.number_map("budgets", positive=True) if fields.holds("budgets") else {},
             confidence=fields.optional_number("confidence"),
+            margin=fields.optional_text("margin"),
             predictor=fields.optional_text("predictor"),
             anchors=tuple(fields.texts("anchors")) if fields.holds("anchors") else (),
             image_sizes=tuple(fields.integers("image_sizes")) if fields.holds("image_sizes") else None,
@@ -125,8 +130,8 @@ class Asked:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchRecord:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SearchRecord(Shown):
     """A question and its answer.
 
     Args:
@@ -148,6 +153,9 @@ class SearchRecord:
     interrupted: bool
     candidates: Sequence[Candidate]
     sealed: bool = True
+
+    def _summary(self) -> str:
+        return f"{self.kind} of {self.space.id}, {len(self.candidates)} kept of {self.evaluations} evaluated"
 
     @property
     def timed(self) -> list[tuple[ArchitectureRecord, Timed]]:

@@ -21,6 +21,7 @@ from deploy_nas.core.measured import Top1
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.resources import OwnFile
 from deploy_nas.core.seals import check_format_sealed, sealed
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.core.spaces import get_space, space_ids
 from deploy_nas.records.files import read_json, write_json
@@ -118,8 +119,8 @@ class JudgedSubnet:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SupernetRecord:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SupernetRecord(Shown):
     """A trained supernet.
 
     Args:
@@ -147,6 +148,9 @@ class SupernetRecord:
     curve: tuple[LossPoint, ...] = ()
     subnets: tuple[JudgedSubnet, ...] = ()
     predictor_sha256: str | None = None
+
+    def _summary(self) -> str:
+        return f"{self.space.id}, trained on {self.images.training} images for {self.training_s / 60:.1f} min"
 
     def to_json(self) -> dict[str, object]:
         """The object in the file."""

@@ -74,22 +74,42 @@ def profile_facts(profile: Profile) -> list[tuple[str, str]]:
         return [*facts, ("source", source), ("rows", str(len(profile.rows)))]
     facts += [
         ("ran on", f"{on.provider}, {threads_of(profile)}{', pinned' if on.pinned else ''}"),
-        ("timed", f"{profile.created}, in {profile.duration_s:.0f} s, {len(profile.rows)} layers"),
+        ("timed", f"{profile.created}, in {profile.duration_s:.0f} s, {_timed(profile)}"),
         ("noise", f"differences under {noise.resolution_percent:.1f}% cannot be told apart"),
         ("drift", f"{noise.drift_percent:.1f}% between the slowest and the fastest stretch"),
+        *_speed(profile),
         ("verdict", "stable" if profile.stable else "; ".join(profile.faults)),
     ]
     if held_out is not None:
         mean, worst = held_out.mean_error_percent, held_out.worst_error_percent
         within = f"{held_out.within_5_percent:.0f}%; within 10%: {held_out.within_10_percent:.0f}%"
         facts += [
-            ("validated on", f"{held_out.networks} networks never used in the fit"),
+            ("validated on", f"{held_out.networks} networks never used in the fit that predicted them"),
             ("mean error", f"{mean:.2f}%, worst {worst:.2f}%"),
             ("within 5%", within),
             ("rank correlation", f"{held_out.rank_correlation:.4f}"),
             ("bound at 95%", f"{100 * (profile.upper_ratio(0.95) - 1):+.1f}% on a prediction"),
         ]
     return facts
+
+
+def _timed(profile: Profile) -> str:
+    if profile.carried is None:
+        return f"{len(profile.rows)} layers"
+    origins = ", ".join(f"{p.profile} ({p.fingerprint})" for p in profile.carried.priors)
+    return (
+        f"{profile.carried.networks} networks; its {len(profile.rows)} layers are carried over from {origins}"
+    )
+
+
+def _speed(profile: Profile) -> list[tuple[str, str]]:
+    """The last check of the speed, and the range over time; empty without any."""
+    if not profile.speeds:
+        return []
+    last, low, high = profile.speeds[-1], min(profile.factors), max(profile.factors)
+    over = f"{100 * (low - 1):+.1f}% to {100 * (high - 1):+.1f}% over time"
+    more = "more" if last.percent >= 0 else "less"
+    return [("speed", f"on {last.created}, networks took {abs(last.percent):.1f}% {more} time ({over})")]
 
 
 def warnings_about(

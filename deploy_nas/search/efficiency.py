@@ -17,9 +17,11 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, OptionError
 from deploy_nas.core.figures import LATENCY, MACS, MODEL_SIZE, PARAMS, PEAK_MEMORY, on_device
 from deploy_nas.core.layers import Layer
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.search.budgets import Figures, LazyFigures, meets, parse_budgets
+from deploy_nas.search.own import OwnFigure, check_names, own_values
 
 Price = Callable[[IntArray], FloatArray]
 """Choices by slot, int64 ``[n, slots]`` (see ``Space.places``), to a figure, float64 ``[n]``."""
@@ -102,7 +104,7 @@ class LatencyProfile(Protocol):
         """Predicted latency, float64 ``[n]``; raises ``MismatchError`` for an image size not profiled."""
 
 
-class AnalyticalEfficiencyPredictor:
+class AnalyticalEfficiencyPredictor(Shown):
     """Figures that follow from the layers alone.
 
     * ``millionMACs``: multiply-accumulates / 1e6, as OFA's ``Mbv3FLOPsModel`` counts them.
@@ -115,13 +117,20 @@ class AnalyticalEfficiencyPredictor:
     Args:
         space: a space or its id.
         bytes_per_element: of activations: 1 for int8 as in the lab, 4 for fp32.
+        figures: further figures of your own by name (:mod:`deploy_nas.search.own`).
 
     Raises:
         UnknownSpaceError: no space of that id.
-        OptionError: ``bytes_per_element`` is not a whole number of at least 1.
+        OptionError: ``bytes_per_element`` is not a whole number of at least 1, or a figure's name is taken.
     """
 
-    def __init__(self, space: Space | str, *, bytes_per_element: int = 1) -> None:
+    def __init__(
+        self,
+        space: Space | str,
+        *,
+        bytes_per_element: int = 1,
+        figures: Mapping[str, OwnFigure] | None = None,
+    ) -> None:
         if (
             isinstance(bytes_per_element, bool)
             or not isinstance(bytes_per_element, int)
@@ -132,12 +141,17 @@ class AnalyticalEfficiencyPredictor:
             )
         self.space = get_space(space) if isinstance(space, str) else space
         self.bytes_per_element = bytes_per_element
+        self.figures = dict(figures or {})
+        check_names(self.figures)
         self._prices = {name: make(self.space, bytes_per_element) for name, make in PRICING.items()}
+
+    def _summary(self) -> str:
+        return f"{self.space.id}: {', '.join(self.names)}"
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the figures, each of which may be bounded."""
-        return tuple(self._prices)
+        return (*self._prices, *self.figures)
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
@@ -165,7 +179,8 @@ class AnalyticalEfficiencyPredictor:
         def priced(price: Price) -> FloatArray:
             return price(places())
 
-        return {name: partial(priced, price) for name, price in self._prices.items()}
+        own = {name: partial(own_values, f, name, self.space, encoded) for name, f in self.figures.items()}
+        return {**{name: partial(priced, price) for name, price in self._prices.items()}, **own}
 
     def get_efficiency(self, arch: Architecture) -> Figures:
         """Figures of one architecture by name; ``figures <= constraint`` is :meth:`satisfy_constraint`.
@@ -205,6 +220,7 @@ class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
         profile: a loaded profile, or an object with its interface.
         bytes_per_element: of activations, for ``KBPeakMemory``.
         others: profiles of further devices by name; each adds a figure ``latency_ms@NAME``.
+        figures: further figures of your own by name.
 
     Raises:
         MismatchError: the profiles are of different spaces, or have no image size in common.
@@ -216,8 +232,9 @@ class MeasuredEfficiencyPredictor(AnalyticalEfficiencyPredictor):
         *,
         bytes_per_element: int = 1,
         others: Mapping[str, LatencyProfile] | None = None,
+        figures: Mapping[str, OwnFigure] | None = None,
     ) -> None:
-        super().__init__(profile.space, bytes_per_element=bytes_per_element)
+        super().__init__(profile.space, bytes_per_element=bytes_per_element, figures=figures)
         self.profile = profile
         self.others = dict(others or {})
         for name, other in self.others.items():

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 
 from deploy_nas.core.errors import OptionError
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.search.operators import Variation
 from deploy_nas.search.pool import Pool
@@ -88,8 +89,8 @@ class HyperParameters:
         return round(self.mutation_ratio * self.population_size)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SearchResult:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SearchResult(Shown):
     """The outcome of a search.
 
     Args:
@@ -117,6 +118,9 @@ class SearchResult:
     candidates: IntArray
     candidate_accuracy: FloatArray
     interrupted: bool = False
+
+    def _summary(self) -> str:
+        return f"{self.space.id}, accuracy {self.accuracy:.4g}, of {self.evaluations} evaluated"
 
 
 def evolve(

@@ -10,6 +10,7 @@ from typing import Generic
 import numpy as np
 
 from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, FloatArray, IntArray, Space
 from deploy_nas.search.budgets import infeasible
 from deploy_nas.search.evolution import HyperParameters, Progress, SearchResult, evolve
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 _TRIES, _BATCH = 40, 64
 
 
-class EvolutionSearcher(Generic[Cost]):
+class EvolutionSearcher(Shown, Generic[Cost]):
     """Evolutionary search with the interface of lab 3's ``EvolutionSearcher`` and OFA's ``EvolutionFinder``.
 
     Predictors with batch forms (``get_efficiency_batch``, an ``arch_encoder`` that knows its ``space``, and
@@ -73,6 +74,10 @@ class EvolutionSearcher(Generic[Cost]):
         self._rng = _generator(seed)
         self._set(HyperParameters().updated(hyper))
         self._batch = self._batch_forms()
+
+    def _summary(self) -> str:
+        how = "whole generations" if self._batch is not None else "one architecture at a time"
+        return f"{self.max_time_budget} generations of {self.population_size}, {how}"
 
     # -- hyper-parameters ----------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from deploy_nas.adapters.images import ReadingReport, SizedImages, load_images_a
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.adapters.pools import pool_of
 from deploy_nas.core.errors import OutputError, WeightsError
+from deploy_nas.core.extras import require_supernets
+from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.weights import load_supernet
 from deploy_nas.device import machine
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, AccuracyWriter, load_accuracy_data
@@ -48,8 +50,8 @@ class CollectRequest:
     workers: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Collected:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Collected(Shown):
     """The outcome of a run: subnets measured now, subnets in the file, and how the images were read.
 
     ``top1_percent`` is the lowest and the highest accuracy in the file; ``chance_percent`` that of guessing.
@@ -65,6 +67,10 @@ class Collected:
     promised_points: float | None
     readings: tuple[ReadingReport, ...] = ()
 
+    def _summary(self) -> str:
+        low, high = self.top1_percent
+        return f"{self.subnets} subnets on {self.images} images, top-1 {low:.2f} to {high:.2f}%"
+
 
 def collect_accuracies(
     request: CollectRequest, progress: Callable[[Progress], None] | None = None
@@ -79,6 +85,7 @@ def collect_accuracies(
         MismatchError: the file is of another space, weights or images, or the predictor of another space.
         OutputError: another run is writing the file.
     """
+    require_supernets()
     space = space_named(request.space)
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="weights")
@@ -179,13 +186,18 @@ def measure_subnets(
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fitted:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Fitted(Shown):
     """A predictor that was saved, by its held-out figures; ``plot_fault`` says why there is no plot."""
 
     figures: HeldOut
     plot: Path | None = None
     plot_fault: str = ""
+
+    def _summary(self) -> str:
+        return (
+            f"mean error {self.figures.mae_points:.2f} points on {len(self.figures.pairs)} subnets held out"
+        )
 
 
 def fit_file(
@@ -200,7 +212,7 @@ def fit_file(
 ) -> Fitted:
     """Fit a predictor to a file of measured subnets and save it.
 
-    ``plot`` names a picture of its held-out figures, .svg or .png; where that cannot be drawn, the result
+    ``plot`` names a picture of its held-out figures (.svg); where that cannot be written, the result
     says why. ``note`` is shown with every prediction.
     """
     check_output(output, force=force)

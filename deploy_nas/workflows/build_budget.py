@@ -15,6 +15,7 @@ from deploy_nas.core.errors import CheckFailedError, ProviderError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32, INT8
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.bundle import make_bundle
 from deploy_nas.deploy.evaluation import evaluate
 from deploy_nas.deploy.export import export_onnx
@@ -82,13 +83,17 @@ class BuildRequest:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Built:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Built(Shown):
     """The outcome for one budget."""
 
     folder: Path
     architecture: ArchitectureRecord
     record: BuildRecord
+
+    def _summary(self) -> str:
+        kept = {True: "kept", False: "MISSED", None: "unknown"}[self.within_budget]
+        return f"{self.folder}, budget {self.record.budget_ms:g} ms {kept}, {self.architecture._summary()}"
 
     @property
     def within_budget(self) -> bool | None:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import importlib.util
 import os
 import platform
 from dataclasses import dataclass
 
+from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import ONNXRUNTIME, OPENVINO, UNKNOWN
-from deploy_nas.device import cores, machine
+from deploy_nas.core.version import __version__
+from deploy_nas.device import cores, machine, releases
 from deploy_nas.device.openvino import OPEN_VINO
 from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
 
 OK = "ok"
-
-_IN_PLACE_OF = {
-    ONNXRUNTIME: [
-        f"onnxruntime-{build}"
-        for build in ("openvino", "gpu", "directml", "qnn", "rocm", "migraphx", "training", "silicon")
-    ]
-}
-"""Packages with the same module as another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,47 +29,48 @@ class Finding:
     advice: str
 
 
-def _version(package: str, advice: str) -> Finding:
+def _module(name: str) -> Finding:
+    """A module that everything needs, asked itself: builds of onnxruntime are installed by several names."""
     try:
-        return Finding(what=package, value=importlib.metadata.version(package), advice=OK)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(what=package, value="missing", advice=advice)
+        module = importlib.import_module(name)
+    except Exception as error:  # one that is broken raises what it likes
+        broken = not isinstance(error, ModuleNotFoundError)
+        value = f"broken ({type(error).__name__}: {error})" if broken else "missing"
+        return Finding(what=name, value=value, advice=f"install it: python3 -m pip install {name}")
+    return Finding(what=name, value=str(getattr(module, "__version__", UNKNOWN)), advice=OK)
 
 
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _of_extra(name: str) -> Finding:
+    """A module of the extra, whose import would take seconds: it is looked for only."""
+    if not extras.installed(name):
+        return Finding(what=name, value="not installed", advice=extras.ADVICE)
+    return Finding(what=name, value=extras.version(name) or UNKNOWN, advice=OK)
 
 
 def _runtime(runtime: Runtime) -> list[Finding]:
-    """A runtime's version, and the providers that it has here, as its module states them.
-
-    Several packages have the module onnxruntime, and pip would call it missing by its usual name.
-    """
+    """A runtime's build and version, and the providers that it has here, as its module states them."""
     of = "providers" if runtime.name == ONNXRUNTIME else f"{runtime.name} devices"
+    found = _module(runtime.name)
+    if found.advice != OK:
+        return [found, Finding(what=of, value="none", advice=found.advice)]
+    if runtime.name == ONNXRUNTIME:
+        found = _build(found)
     try:
-        providers = ", ".join(runtime.providers())
-        version = runtime.fingerprint(
-            threads=1, provider="", provider_options={}, precision="", pinned=False
-        ).runtime_version
+        providers = Finding(what=of, value=", ".join(runtime.providers()), advice=OK)
     except ProviderError as error:
-        return [
-            Finding(what=runtime.name, value="missing", advice=str(error)),
-            Finding(what=of, value="none", advice=str(error)),
-        ]
-    packages = [name for name in (runtime.name, *_IN_PLACE_OF.get(runtime.name, ())) if _is_installed(name)]
-    advice = OK
-    if len(packages) > 1:
-        advice = f"{' and '.join(packages)} overwrite each other: uninstall them, then install one"
-    if packages not in ([], [runtime.name]):
-        version += f" ({', '.join(packages)})"
-    return [
-        Finding(what=runtime.name, value=version, advice=advice),
-        Finding(what=of, value=providers, advice=OK),
-    ]
+        providers = Finding(what=of, value="none", advice=str(error))
+    return [found, providers]
+
+
+def _build(found: Finding) -> Finding:
+    """Of ONNX Runtime: which build it is, and whether it is a release that files are written for."""
+    builds = [name for name in extras.RUNTIMES if extras.version(name) is not None]
+    if len(builds) > 1:
+        advice = f"{' and '.join(builds)} overwrite each other's files: uninstall all, install one"
+    else:
+        advice = releases.advice(found.value) or OK
+    named = "" if builds in ([], ["onnxruntime"]) else f" ({', '.join(builds)})"
+    return Finding(what=found.what, value=found.value + named, advice=advice)
 
 
 def _openvino() -> list[Finding]:
@@ -106,10 +101,11 @@ def examine() -> list[Finding]:
     """Versions, providers, cores, telemetry, load, governor and steal."""
     findings = [
         Finding(what="python", value=platform.python_version(), advice=OK),
-        _version("deploy-nas", "install it with tools/quickstart"),
+        Finding(what="deploy-nas", value=__version__, advice=OK),
         *_runtime(ONNX_RUNTIME),
         *_openvino(),
-        *(_version(p, "reinstall deploy-nas") for p in ("onnx", "numpy", "torch", "ofa")),
+        *(_module(name) for name in ("onnx", "numpy")),
+        *(_of_extra(name) for name in ("torch", "ofa")),
     ]
     features = machine.cpu_features()
     findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))
@@ -117,7 +113,7 @@ def examine() -> list[Finding]:
         Finding(
             what="vector units",
             value=", ".join(features) or UNKNOWN,
-            advice=OK if features else "unknown",
+            advice=OK if features else "unknown, so INT8 has 7 bits: `int8_for` names the processor",
         )
     )
     findings += [_cores(), _telemetry()]

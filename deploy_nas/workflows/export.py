@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy_nas.adapters import downloads
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.precision import INT8, THIS_PROCESSOR
 from deploy_nas.core.reader import text_of
 from deploy_nas.deploy.export import ExportReport, class_names, export_onnx
 from deploy_nas.deploy.model_file import read_model
 from deploy_nas.deploy.quantize import QuantizeReport, quantize_model
-from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
+from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.files import check_output, read_bytes
 from deploy_nas.records.supernet import is_supernet, of_same_id, space_named
+from deploy_nas.workflows.given import GivenArchitecture, architecture_given
 
 _MOST_LABEL_BYTES = 16 * 1024 * 1024
 
@@ -30,14 +33,14 @@ class ExportRequest:
     ``space`` is the folder of a trained supernet, for weights and labels.
     """
 
-    architecture: Path
+    architecture: GivenArchitecture
     output: Path
     weights: str | None = None
     space: str | None = None
     calibration_images: Path | None = None
     calibration_limit: int = 2000
     keep_statistics: bool = False
-    labels: Path | None = None
+    labels: Path | Sequence[str] | None = None
     dynamic_batch: bool = False
     seed: int = 0
     force: bool = False
@@ -71,6 +74,7 @@ def export(
     log: Callable[[str], None] | None = None,
     *,
     exported: Callable[[ExportReport], None] | None = None,
+    progress: downloads.Progress | None = None,
 ) -> Exported:
     """Write one architecture file's subnet as ONNX, and in INT8 if requested.
 
@@ -81,13 +85,15 @@ def export(
         request: what to export.
         log: called with a line at each step.
         exported: called with the fp32 file's report before INT8 begins.
+        progress: called while weights are downloaded.
 
     Raises:
         InputError: unusable input; nothing is written.
         CheckFailedError: the outputs differ from ofa's, and nothing is written; or INT8 is slower or loses
             too much accuracy, and only the fp32 file is written.
     """
-    record = load_architecture(request.architecture)
+    require_supernets()
+    record = architecture_given(request.architecture)
     folder = request.space
     if folder is None and request.weights is not None and is_supernet(request.weights):
         folder = request.weights
@@ -111,6 +117,7 @@ def export(
         force=request.force,
         seed=request.seed,
         log=log,
+        progress=progress,
     )
     report = replace(report, readings=given.readings)
     if exported is not None:
@@ -151,7 +158,9 @@ def _in_space(record: ArchitectureRecord, source: str | None) -> ArchitectureRec
     return replace(record, space=of_same_id(source, record.space))
 
 
-def _labels(path: Path) -> list[str]:
+def _labels(path: Path | Sequence[str]) -> Sequence[str]:
+    if not isinstance(path, Path):
+        return path
     try:
         lines = text_of(read_bytes(path, _MOST_LABEL_BYTES)).split("\n")
     except ValueError as error:

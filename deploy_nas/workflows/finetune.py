@@ -12,15 +12,16 @@ from deploy_nas.accuracy.evaluate import SubnetEvaluator
 from deploy_nas.adapters import supernets
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.measured import Top1
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, Space
 from deploy_nas.deploy.weights import load_supernet, save_tuned
-from deploy_nas.records.architecture import load_architecture
 from deploy_nas.records.files import check_output, make_folder
 from deploy_nas.records.supernet import WORK, load_supernet_record, of_same_id
 from deploy_nas.training.loop import Trainer
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.plans import augmentation_for, balance_for, tuning
 from deploy_nas.training.progress import Step
+from deploy_nas.workflows.given import GivenArchitecture, architecture_given
 from deploy_nas.workflows.stages import Log, Progress
 from deploy_nas.workflows.training_images import TrainingImages, read_images
 
@@ -47,7 +48,7 @@ class FinetuneRequest:
         force: replace the output.
     """
 
-    architecture: Path
+    architecture: GivenArchitecture
     space: Path
     images: Path
     output: Path
@@ -60,8 +61,8 @@ class FinetuneRequest:
     force: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finetuned:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Finetuned(Shown):
     """The outcome.
 
     Args:
@@ -75,6 +76,10 @@ class Finetuned:
     training_s: float
     weights: Path | None
 
+    def _summary(self) -> str:
+        kept = "not better, nothing written" if self.weights is None else str(self.weights)
+        return f"top-1 {self.before.percent:.2f}% to {self.after.percent:.2f}%, {kept}"
+
 
 def finetune(request: FinetuneRequest, log: Log | None = None, progress: Progress | None = None) -> Finetuned:
     """Fine-tune one subnet; its weights are written only if top-1 on the validation images rose.
@@ -86,7 +91,7 @@ def finetune(request: FinetuneRequest, log: Log | None = None, progress: Progres
         ImagesError, OptionError, RecordError, OutputError: unusable input.
     """
     check_output(request.output, force=request.force)
-    record = load_architecture(request.architecture)
+    record = architecture_given(request.architecture)
     space = of_same_id(str(request.space), record.space)
     images = read_images(request.images, record.space, request.validation)
     check_same_images(request.space, images)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy_nas.adapters.kits import make_kit
-from deploy_nas.adapters.targets import FRESH, KEEP, target_of
+from deploy_nas.adapters.targets import FRESH, KEEP, BrowserTarget, target_of
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.precision import processor_of
@@ -17,18 +17,35 @@ from deploy_nas.device.journal import Bursts, parse_journal
 from deploy_nas.device.kit import split_result
 from deploy_nas.device.measure import Progress
 from deploy_nas.profiling.plan import ProfilePlan, plan_of
-from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
-from deploy_nas.records.profile import Profile, check_readable, save_profile
-from deploy_nas.workflows.profile import ProfileRequest, plan_for, settings_for
+from deploy_nas.records.profile import Profile, check_readable, load_profile, save_profile
+from deploy_nas.workflows.profile import ProfileRequest, plan_for, profile_of, settings_for
 
 
-def kit_for(request: ProfileRequest) -> tuple[ProfilePlan, bytes]:
-    """The plan and the kit for a request; the provider is checked on the device, not here."""
+def kit_for(
+    request: ProfileRequest, priors: Sequence[Profile] = (), *, slow: bool = False
+) -> tuple[ProfilePlan, bytes]:
+    """The plan and the kit for a request; the provider is checked on the device, not here.
+
+    With ``priors``, the kit times the few networks that carry their tables over. On a ``slow`` device, as a
+    browser is, networks take ten times as long: fewer and shorter bursts are as exact, and take minutes less.
+    """
     if request.threads < 1:
         raise OptionError(f"must be at least 1, is {request.threads}", subject="threads")
-    plan = plan_for(request)
-    return plan, make_kit(plan, settings_for(request))
+    plan, settings = plan_for(request, priors), settings_for(request)
+    if slow:
+        settings = replace(
+            settings,
+            rounds=4,
+            row_rounds=2,
+            passes=2,
+            extra_rounds=1,
+            burst_ms=15.0,
+            row_burst_ms=6.0,
+            least_runs=3,
+            warmup_runs=1,
+        )
+    return plan, make_kit(plan, settings)
 
 
 def write_kit(request: ProfileRequest) -> int:
@@ -40,15 +57,16 @@ def write_kit(request: ProfileRequest) -> int:
     check_output(request.output, force=request.force)
     if request.int8_for_this_processor:
         raise OptionError("must name the device's processor for an INT8 kit", subject="int8_for")
-    data = kit_for(request)[1]
+    data = kit_for(request, [load_profile(path) for path in request.like])[1]
     write_atomic(request.output, data, force=request.force)
     return len(data)
 
 
-def profile_of_result(data: bytes, subject: str) -> Profile:
-    """The profile of a kit's result.
+def profile_of_result(data: bytes, subject: str, priors: Sequence[Profile] = ()) -> Profile:
+    """The profile of a kit's result; ``priors`` are those that it carries over.
 
     Raises:
+        OptionError: ``priors`` are needed and missing, or given for a kit that timed everything.
         RecordError: cut short, with missing units, or with invalid times.
         VersionError: of a newer deploy-nas.
         MismatchError: edited, or of a kit of another deploy-nas version.
@@ -59,6 +77,14 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
         raise RecordError("is a journal of this machine, not a kit's result", subject=subject)
     _check_size(header.arguments, content.bursts, subject)
     plan = plan_of(header.arguments)
+    if plan.only and not priors:
+        raise OptionError(
+            f"is needed: the kit of {subject} timed {len(plan.only)} networks, to carry a profile over",
+            subject="like",
+            hint="name the profile that the kit was made with",
+        )
+    if priors and not plan.only:
+        raise OptionError(f"is not needed: the kit of {subject} timed a whole profile", subject="like")
     if plan.id != header.plan:
         raise MismatchError(
             "is the result of another deploy-nas version's kit", subject=subject, hint="make a new kit"
@@ -67,15 +93,7 @@ def profile_of_result(data: bytes, subject: str) -> Profile:
     if stray := next((unit for unit, _ in content.bursts if unit not in planned), None):
         raise RecordError(f"holds a unit that is not in the plan: {stray[:80]}", subject=subject)
     try:
-        return make_profile(
-            plan,
-            content.bursts,
-            fingerprint=header.fingerprint,
-            settings=header.settings,
-            created=header.created,
-            duration_s=content.duration_s,
-            conditions=header.conditions,
-        )
+        return profile_of(plan, priors, content)
     except (ArithmeticError, ValueError, LookupError) as error:  # of times that no device gives
         raise RecordError(f"no profile can be made of its times ({error})", subject=subject) from error
 
@@ -89,10 +107,11 @@ def _check_size(arguments: PlanArguments, bursts: Bursts, subject: str) -> None:
         raise RecordError(f"asks for {asked} networks, but holds times of {timed} units", subject=subject)
 
 
-def import_result(result: Path, output: Path, *, force: bool = False) -> Profile:
-    """Check a kit's result and write its profile."""
+def import_result(result: Path, output: Path, *, like: Sequence[Path] = (), force: bool = False) -> Profile:
+    """Check a kit's result and write its profile; ``like`` are the profiles that the kit carries over."""
     check_output(output, force=force)
-    profile = profile_of_result(read_bytes(result, MOST_JSON_BYTES), str(result))
+    priors = [load_profile(path) for path in like]
+    profile = profile_of_result(read_bytes(result, MOST_JSON_BYTES), str(result), priors)
     save_profile(check_readable(profile), output, force=force)
     return profile
 
@@ -123,10 +142,11 @@ def profile_target(
     if request.int8_for_this_processor:
         # Instruction sets within an architecture change the bits of a weight, but not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
-    plan, kit = kit_for(request)
+    priors = [load_profile(path) for path in request.like]
+    plan, kit = kit_for(request, priors, slow=isinstance(device, BrowserTarget))
     name = _run_name(plan.id, request)
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
-    profile = profile_of_result(data, target)
+    profile = profile_of_result(data, target, priors)
     save_profile(check_readable(profile), request.output, force=request.force)
     device.remove_kit(name)
     return profile

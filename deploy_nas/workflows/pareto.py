@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.accuracy.own import Predicts
 from deploy_nas.core.errors import BudgetError, InfeasibleBudgetError, OptionError
 from deploy_nas.core.predicted import Predicted
+from deploy_nas.core.shown import Shown
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import FRONT, Candidate, SearchRecord, load_result, save_result
+from deploy_nas.report.inline import front_picture
 from deploy_nas.search.pareto import Front, knee_of, pareto
 from deploy_nas.workflows.question import LATENCY, SearchRequest, ask, generator, predictor_for
 
@@ -27,7 +29,7 @@ Progress = Callable[[int, int, float], None]
 
 def find_front(
     profile: Profile,
-    predictor: AccuracyPredictor,
+    predictor: Predicts,
     request: SearchRequest,
     *,
     evaluations: int = EVALUATIONS,
@@ -68,19 +70,44 @@ def find_front(
 
 def front_file(
     profile: Profile,
-    output: Path,
+    output: Path | None,
     request: SearchRequest,
     *,
     evaluations: int = EVALUATIONS,
     force: bool = False,
     progress: Progress | None = None,
 ) -> SearchRecord:
-    """Find the front and write it."""
-    check_output(output, force=force)
+    """Find the front and write it; without an ``output`` it is not written."""
+    if output is not None:
+        check_output(output, force=force)
     predictor = predictor_for(profile, request.predictor, request.anchors)
     record, _ = find_front(profile, predictor, request, evaluations=evaluations, progress=progress)
-    save_result(record, output, force=force)
+    if output is not None:
+        save_result(record, output, force=force)
     return record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ParetoFront(Shown):
+    """A front: its ``record``, and picks from it."""
+
+    record: SearchRecord
+
+    @property
+    def points(self) -> list[ArchitectureRecord]:
+        """Its architectures with their predictions, the fastest first."""
+        return [candidate.record for candidate in self.record.candidates]
+
+    def pick(self, what: str | float = KNEE) -> ArchitectureRecord:
+        """The architecture at the knee, or the best within so many ms; raises as :func:`pick`."""
+        return pick(self.record, str(what))
+
+    def _summary(self) -> str:
+        ends = [f"{p.predicted.latency_ms:.4g} ms" for p in (self.points[0], self.points[-1])]
+        return f"{len(self.points)} points of {self.record.space.id}, {' to '.join(ends)}"
+
+    def _details(self) -> str:
+        return front_picture(self.points)
 
 
 def load_front(path: Path) -> SearchRecord:

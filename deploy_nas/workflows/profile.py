@@ -1,29 +1,46 @@
-"""Profile this device for one space: make a plan, time it into a journal, fit the table, write it."""
+"""Profile this device for one space: make a plan, time it into a journal, fit the table, write it.
+
+With profiles of other devices, a few networks are timed instead, and their tables carried over. The times are
+kept beside the profile for a day: a full profile begins with them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deploy_nas.core.fingerprint import CPU_PROVIDER
+from deploy_nas.core.disk import write_whole
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
+from deploy_nas.core.reader import MOST_JSON_BYTES, read_regular
 from deploy_nas.core.settings import Settings
 from deploy_nas.device import machine
 from deploy_nas.device.journal import JournalContent
 from deploy_nas.device.measure import Progress
 from deploy_nas.device.run import time_plan
+from deploy_nas.device.session import ONNX_RUNTIME
+from deploy_nas.profiling.carried import carried_profile, check_priors, plan_like
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
-from deploy_nas.records.profile import Profile, check_readable, save_profile
+from deploy_nas.records.profile import Profile, check_readable, load_profile, save_profile
 from deploy_nas.records.supernet import space_named
+
+_KEPT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
-    """A space to profile, and how to time it; ``image_sizes`` ``None`` takes the space's own list."""
+    """A space to profile, and how to time it.
+
+    ``image_sizes`` ``None`` takes the space's own list, or that of the first profile in ``like``, whose
+    tables are carried over.
+    """
 
     space: str
     output: Path
@@ -37,6 +54,8 @@ class ProfileRequest:
     fresh: bool = False
     precision: str = FP32
     int8_for: str = THIS_PROCESSOR
+    like: Sequence[Path] = ()
+    allow_unstable: bool = False
 
     @property
     def int8_for_this_processor(self) -> bool:
@@ -52,6 +71,11 @@ class ProfileRequest:
 def journal_path(output: Path) -> Path:
     """The journal that keeps the times of an unfinished run, beside the profile."""
     return output.with_name(output.name + ".journal")
+
+
+def carried_path(output: Path) -> Path:
+    """The times of a carried-over profile, which a full profile can begin with."""
+    return output.with_name(output.name + ".carried")
 
 
 def settings_for(request: ProfileRequest) -> Settings:
@@ -70,15 +94,53 @@ def settings_for(request: ProfileRequest) -> Settings:
     )
 
 
-def plan_for(request: ProfileRequest) -> ProfilePlan:
-    """The plan of a request; raises :class:`InputError` for a size that the space lacks."""
-    return make_plan(
-        space_named(request.space),
-        request.image_sizes,
+def plan_for(request: ProfileRequest, priors: Sequence[Profile] = ()) -> ProfilePlan:
+    """The plan of a request, or the part of it that is timed to carry ``priors`` over.
+
+    Raises:
+        InputError: a size that the space lacks; for priors, as ``check_priors`` raises them.
+    """
+    space, sizes = space_named(request.space), request.image_sizes
+    if sizes is None and priors and priors[0].space.id == space.id:
+        sizes = priors[0].image_sizes
+    plan = make_plan(
+        space,
+        sizes,
         quick=request.quick,
         seed=request.seed,
         precision=request.precision,
         activations=request.activations if request.precision == INT8 else "uint8",
+    )
+    if not priors:
+        return plan
+    check_priors(priors, plan, unstable=request.allow_unstable)
+    return plan_like(plan, priors)
+
+
+def profile_of(plan: ProfilePlan, priors: Sequence[Profile], timed: JournalContent) -> Profile:
+    """The profile of a finished run: of the whole plan, or of the part that carries ``priors`` over."""
+    header = timed.header
+    fingerprint, settings, created = header.fingerprint, header.settings, header.created
+    conditions, duration_s = header.conditions, timed.duration_s
+    if not plan.only:
+        return make_profile(
+            plan,
+            timed.bursts,
+            fingerprint=fingerprint,
+            settings=settings,
+            created=created,
+            duration_s=duration_s,
+            conditions=conditions,
+        )
+    return carried_profile(
+        plan,
+        priors,
+        timed.bursts,
+        fingerprint=fingerprint,
+        settings=settings,
+        created=created,
+        duration_s=duration_s,
+        conditions=conditions,
     )
 
 
@@ -91,34 +153,54 @@ def profile_device(
     is written.
 
     Raises:
-        InputError: an invalid space, size, provider, thread count or output; nothing is timed.
+        InputError: an invalid space, size, provider, thread count or output, or profiles whose tables cannot
+            be carried over; nothing is timed.
         MismatchError: the journal is of another run.
     """
     check_output(request.output, force=request.force)
-    plan = plan_for(request)
-    path = journal_path(request.output)
+    priors = [load_profile(path) for path in request.like]
+    plan = plan_for(request, priors)
+    if priors:
+        check_priors(priors, plan, _here(request), unstable=request.allow_unstable)
+    path, carried = journal_path(request.output), carried_path(request.output)
     made: list[Profile] = []
 
     def finish(timed: JournalContent) -> None:
-        profile = make_profile(
-            plan,
-            timed.bursts,
-            fingerprint=timed.header.fingerprint,
-            settings=timed.header.settings,
-            created=timed.header.created,
-            duration_s=timed.duration_s,
-            conditions=timed.header.conditions,
-        )
+        profile = profile_of(plan, priors, timed)
         save_profile(check_readable(profile), request.output, force=request.force)
         made.append(profile)
+        if priors:
+            write_whole(carried, path.read_bytes(), replace=True)
+        else:
+            carried.unlink(missing_ok=True)
 
     time_plan(
         plan,
         settings_for(request),
         path,
         fresh=request.fresh,
+        earlier=None if priors else lambda: _recent(carried),
         finish=finish,
         progress=progress,
         say=say,
     )
     return made[0]
+
+
+def _here(request: ProfileRequest) -> Fingerprint:
+    """This device as the request would time it."""
+    return ONNX_RUNTIME.fingerprint(
+        threads=request.threads,
+        provider=ONNX_RUNTIME.resolve(request.provider),
+        provider_options=request.provider_options,
+        precision=request.precision,
+        pinned=False,
+    )
+
+
+def _recent(path: Path) -> bytes | None:
+    """Times of the last day; older ones may no longer hold."""
+    with contextlib.suppress(OSError, RecordError):
+        if 0 <= time.time() - path.stat().st_mtime < _KEPT_S:
+            return read_regular(path, MOST_JSON_BYTES)
+    return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy_nas.accuracy.anchor import anchored, load_anchors
+from deploy_nas.accuracy.own import OwnAccuracy, OwnPredictor, Predicts
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
 from deploy_nas.adapters.graphs.form import changed_graphs
 from deploy_nas.core.errors import InfeasibleBudgetError, MismatchError, OptionError, UnstableDeviceError
@@ -19,14 +20,20 @@ from deploy_nas.core.predicted import Elsewhere, Predicted
 from deploy_nas.core.reader import name_text
 from deploy_nas.core.space import IntArray
 from deploy_nas.records.architecture import ArchitectureRecord
-from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import Asked
 from deploy_nas.records.supernet import is_supernet, of_same_id
 from deploy_nas.search.budgets import allow_at_least
 from deploy_nas.search.efficiency import MeasuredEfficiencyPredictor
+from deploy_nas.search.own import OwnFigure
+from deploy_nas.workflows.given import GivenProfile, profile_given
 
 LATENCY = LATENCY_FIGURE.name
+_OBJECT = "(an object of a program)"
+GivenPredictor = str | Path | AccuracyPredictor | OwnPredictor | OwnAccuracy
 DEFAULT_CONFIDENCE = 0.95
+SLOWEST_SEEN = "slowest-seen"
+_MOST_MARGIN_PERCENT = 1000.0
 # 50,000 evaluations, as many as OFA's 100 x 500: as good in all trials, twice as fast (docs/notes/search.md)
 DEFAULT_HYPER: Mapping[str, float] = {"population_size": 1000, "max_time_budget": 50}
 
@@ -47,12 +54,17 @@ class SearchRequest:
     ``budgets`` are upper bounds by figure (``latency_ms`` on the first device, ``millionMACs``,
     ``params_million``, ``KBPeakMemory``, ``model_mb``). Latency budgets are kept by each profile's bound
     at ``confidence``; with ``None``, or for a profile without validation, the prediction itself is used.
+    ``margin`` is for a device that gets slower: "slowest-seen" keeps the budgets at the slowest speed that
+    each profile has seen, a number of percent at that much below the present speed. ``None``: by how much
+    the speed changed between the profile's checks is part of its bound.
     """
 
     budgets: Mapping[str, float]
     confidence: float | None = DEFAULT_CONFIDENCE
-    predictor: str | None = None
+    margin: str | None = None
+    predictor: GivenPredictor | None = None
     anchors: Sequence[str] = ()
+    figures: Mapping[str, OwnFigure] = field(default_factory=dict)
     others: Sequence[OtherDevice] = ()
     image_sizes: Sequence[int] | None = None
     bytes_per_element: int = 1
@@ -67,7 +79,7 @@ class Question:
 
     request: SearchRequest
     profile: Profile
-    predictor: AccuracyPredictor
+    predictor: Predicts
     efficiency: MeasuredEfficiencyPredictor
     image_sizes: tuple[int, ...]
     budgets: dict[str, float]
@@ -85,7 +97,8 @@ class Question:
             profiles={name: profile.id for name, profile in self.profiles.items()},
             budgets={**request.budgets, **_elsewhere(request)},
             confidence=request.confidence,
-            predictor=request.predictor,
+            margin=request.margin,
+            predictor=_named(request.predictor),
             anchors=tuple(request.anchors),
             image_sizes=self.image_sizes,
             bytes_per_element=request.bytes_per_element,
@@ -170,14 +183,15 @@ def _elsewhere(request: SearchRequest) -> dict[str, float]:
     return {on_device(o.name): o.max_latency_ms for o in request.others if o.max_latency_ms is not None}
 
 
-def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) -> Question:
+def ask(profile: Profile, predictor: Predicts, request: SearchRequest) -> Question:
     """Check a request against its devices.
 
     Raises:
         UnstableDeviceError: an unstable profile, without ``allow_unstable``.
         MismatchError: a profile of graphs that this deploy-nas writes differently, without
             ``allow_unstable``; profiles of different spaces, or an image size that one of them lacks.
-        OptionError: a confidence outside 0 to 1, or above what a profile supports.
+        OptionError: a confidence outside 0 to 1, or above what a profile supports; a margin that cannot be or
+            needs checks of the speed that a profile lacks.
     """
     confidence = request.confidence
     if confidence is not None and not 0 < confidence < 1:
@@ -207,6 +221,7 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
         profile,
         bytes_per_element=request.bytes_per_element,
         others={o.name: o.profile for o in request.others},
+        figures=request.figures,
     )
     sizes = tuple(request.image_sizes or efficiency.image_sizes)
     for held in profiles.values():
@@ -216,7 +231,10 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
                 subject=f"profile {held.id}",
                 hint=f"it holds {', '.join(map(str, held.image_sizes))}",
             )
-    ratios = {name: max(1.0, held.upper_ratio(confidence)) for name, held in profiles.items()}
+    ratios = {
+        name: max(1.0, held.upper_ratio(confidence, margin_of(held, request.margin)))
+        for name, held in profiles.items()
+    }
     budgets = {**request.budgets, **_elsewhere(request)}
     for name, ratio in ratios.items():
         if name in budgets and math.isfinite(budgets[name]):
@@ -232,8 +250,54 @@ def ask(profile: Profile, predictor: AccuracyPredictor, request: SearchRequest) 
     )
 
 
-def predictor_for(profile: Profile, source: str | None, anchors: Sequence[str] = ()) -> AccuracyPredictor:
-    """The requested accuracy predictor, or the space's own, re-based on ``anchors``."""
+def margin_of(profile: Profile, margin: str | None) -> float | None:
+    """The factor on latencies that a margin asks for; raises :class:`OptionError` for one that cannot be."""
+    if margin is None:
+        return None
+    if margin == SLOWEST_SEEN:
+        if profile.speeds:
+            return profile.slowest
+        raise OptionError(
+            f"needs to know other speeds, but that of profile {profile.id} was never checked",
+            subject="margin",
+            hint="check it at several hours (`refresh` of `deploy-nas profile`)",
+        )
+    try:
+        percent = float(margin.removesuffix("%"))
+    except ValueError:
+        percent = math.nan
+    if not 0 <= percent <= _MOST_MARGIN_PERCENT:
+        raise OptionError(
+            f"must be {SLOWEST_SEEN} or 0 to {_MOST_MARGIN_PERCENT:g} percent, is {margin!r}",
+            subject="margin",
+        )
+    return 1.0 + percent / 100.0
+
+
+def _named(source: GivenPredictor | None) -> str | None:
+    """A predictor as result files name it."""
+    return (
+        source
+        if source is None or isinstance(source, str)
+        else str(source)
+        if isinstance(source, Path)
+        else _OBJECT
+    )
+
+
+def predictor_for(profile: Profile, source: GivenPredictor | None, anchors: Sequence[str] = ()) -> Predicts:
+    """The requested accuracy predictor, or the space's own, re-based on ``anchors``.
+
+    Raises:
+        OptionError: none is known, or it cannot be re-based: it is a program's own.
+        MismatchError: it is of another space.
+    """
+    if source == _OBJECT:
+        raise OptionError(
+            "was an object of a program, which no file holds", subject="predictor", hint="give it again"
+        )
+    if not isinstance(source, str | Path | None):
+        return _of_program(profile, source, anchors)
     if source is None and profile.space.default_predictor is None:
         raise OptionError(
             f"{profile.space.id} comes without a predictor",
@@ -244,7 +308,23 @@ def predictor_for(profile: Profile, source: str | None, anchors: Sequence[str] =
     return anchored(predictor, *load_anchors(profile.space, anchors)) if anchors else predictor
 
 
-def predictor_source(profile: Profile, predictor: str | None, space: str | None) -> str | None:
+def _of_program(
+    profile: Profile, source: OwnAccuracy | AccuracyPredictor, anchors: Sequence[str]
+) -> Predicts:
+    if not isinstance(source, AccuracyPredictor):
+        if anchors:
+            raise OptionError("re-base predictors of files, not your own", subject="anchors")
+        return source if isinstance(source, OwnPredictor) else OwnPredictor(space=profile.space, given=source)
+    if source.space.id != profile.space.id:
+        raise MismatchError(
+            f"is of space {source.space.id}, the profile of {profile.space.id}", subject="predictor"
+        )
+    return anchored(source, *load_anchors(profile.space, anchors)) if anchors else source
+
+
+def predictor_source(
+    profile: Profile, predictor: GivenPredictor | None, space: str | None
+) -> GivenPredictor | None:
     """The named predictor, or the folder ``space`` of a trained supernet, which has one.
 
     Raises:
@@ -263,7 +343,7 @@ def ends_ms(profile: Profile) -> tuple[float, float]:
 
 
 def load_devices(
-    profiles: Sequence[Path], max_latency_ms: Sequence[float]
+    profiles: Sequence[GivenProfile], max_latency_ms: Sequence[float]
 ) -> tuple[Profile, float | None, tuple[OtherDevice, ...]]:
     """The first device with its budget, and the others with theirs, in the order given.
 
@@ -278,13 +358,20 @@ def load_devices(
             hint="give one for each profile, in the same order",
         )
     budgets: list[float | None] = [*max_latency_ms] or [None] * len(profiles)
-    loaded = [load_profile(path) for path in profiles]
-    names = [name_text(path.name).removesuffix(".json").removesuffix(".profile") for path in profiles]
+    loaded = [profile_given(one) for one in profiles]
+    names = [_device_name(one) for one in profiles]
     others = [
         OtherDevice(profile=profile, name=name, max_latency_ms=budget)
         for profile, name, budget in zip(loaded[1:], names[1:], budgets[1:], strict=True)
     ]
     return loaded[0], budgets[0], tuple(others)
+
+
+def _device_name(given: GivenProfile) -> str:
+    """The name of a profile's file; of a value, its id."""
+    if isinstance(given, Profile):
+        return given.id
+    return name_text(Path(given).name).removesuffix(".json").removesuffix(".profile")
 
 
 def generator(seed: int) -> np.random.Generator:

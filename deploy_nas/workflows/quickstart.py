@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.core.errors import OutputError
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy.export import ExportReport, export_onnx
 from deploy_nas.deploy.model_file import read_model
@@ -67,6 +68,7 @@ def quickstart(
     Raises:
         OutputError: the folder cannot be made, or already holds files of a run.
     """
+    require_supernets()
     say = say or (lambda line: None)
     space = embedded_space()
     make_folder(folder)

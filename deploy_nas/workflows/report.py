@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import deploy_nas
-from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.accuracy.own import Predicts
 from deploy_nas.core.errors import MismatchError, OptionError
 from deploy_nas.core.reader import name_text
-from deploy_nas.records.architecture import ArchitectureRecord, load_architecture
+from deploy_nas.core.version import __version__
+from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.files import check_output, write_atomic
-from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import Asked, SearchRecord, load_result
 from deploy_nas.records.supernet import SupernetRecord, is_supernet, load_supernet_record
 from deploy_nas.report.evaluation import evaluation_shown
@@ -24,8 +24,15 @@ from deploy_nas.report.facts import facts_of, profile_facts, threads_of, top1_wa
 from deploy_nas.report.page import ReportData, render_report, slots_by_stage
 from deploy_nas.report.training import training_shown
 from deploy_nas.workflows.explain import explain
+from deploy_nas.workflows.given import GivenArchitecture, GivenProfile, architecture_given, profile_given
 from deploy_nas.workflows.pareto import find_front, load_front
-from deploy_nas.workflows.question import LATENCY, SearchRequest, predictor_for, predictor_source
+from deploy_nas.workflows.question import (
+    LATENCY,
+    GivenPredictor,
+    SearchRequest,
+    predictor_for,
+    predictor_source,
+)
 from deploy_nas.workflows.report_points import point_of, random_cloud, timed_before, timed_pairs
 from deploy_nas.workflows.search import result_path
 
@@ -57,14 +64,14 @@ class ReportRequest:
         force: replace the output.
     """
 
-    architecture: Path
-    profile: Path
+    architecture: GivenArchitecture
+    profile: GivenProfile
     output: Path
-    front: Path | None = None
-    result: Path | None = None
+    front: Path | SearchRecord | None = None
+    result: Path | SearchRecord | None = None
     model: Path | None = None
     images: Path | None = None
-    predictor: str | None = None
+    predictor: GivenPredictor | None = None
     anchors: Sequence[str] = ()
     space: str | None = None
     force: bool = False
@@ -88,7 +95,7 @@ class Findings:
 
     record: ArchitectureRecord
     profile: Profile
-    predictor: AccuracyPredictor
+    predictor: Predicts
     front: SearchRecord | None = None
     result: SearchRecord | None = None
     verification: Verification | None = None
@@ -115,17 +122,16 @@ def report(request: ReportRequest, commands: Commands | None = None) -> None:
 
 
 def _gather(request: ReportRequest) -> Findings:
-    record, profile = load_architecture(request.architecture), load_profile(request.profile)
-    beside = result_path(request.architecture)
-    path = request.result or (beside if beside.is_file() else None)
-    result = load_result(path) if path is not None else None
+    record, profile = architecture_given(request.architecture), profile_given(request.profile)
+    given = request.result or _beside(request.architecture)
+    result = load_result(given) if isinstance(given, Path) else given
     if result is not None and not any(c.record.same_network(record) for c in result.candidates):
         result = None  # another search wrote it under the same name
-    front = load_front(request.front) if request.front is not None else None
+    front = load_front(request.front) if isinstance(request.front, Path) else request.front
     if front is not None and _profiled(front, profile) != profile.id:
         raise MismatchError(
             f"was made with another profile than {profile.id}",
-            subject=str(request.front),
+            subject=str(request.front) if isinstance(request.front, Path) else "front",
             hint="leave it out to compute a new front",
         )
     source = result or (front if record.predicted.picked is not None else None)
@@ -150,6 +156,14 @@ def _gather(request: ReportRequest) -> Findings:
         training=_training_of(request.space),
         evaluation=_judged(model, request.images) if model is not None and request.images else None,
     )
+
+
+def _beside(architecture: GivenArchitecture) -> Path | None:
+    """The result of the search that wrote an architecture file, if it is beside it."""
+    if not isinstance(architecture, str | Path):
+        return None
+    path = result_path(Path(architecture))
+    return path if path.is_file() else None
 
 
 def _profiled(found: SearchRecord, profile: Profile) -> str:
@@ -261,7 +275,7 @@ def report_data(findings: Findings, commands: Sequence[str] = ()) -> ReportData:
         ],
         swaps=[(s.what, s.saved_ms, -points * s.lost) for s in explained.swaps[:_SWAPS]],
         versions=[
-            ("deploy-nas", deploy_nas.__version__),
+            ("deploy-nas", __version__),
             ("profile", profile.id),
             (f"profiled with {on.runtime}", on.runtime_version),
             ("numpy", np.__version__),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.accuracy.own import Predicts
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import SearchRecord
@@ -16,7 +16,7 @@ from deploy_nas.workflows.question import DEFAULT_CONFIDENCE
 _CLOUD = 500
 
 
-def point_of(profile: Profile, predictor: AccuracyPredictor, record: ArchitectureRecord, name: str) -> Point:
+def point_of(profile: Profile, predictor: Predicts, record: ArchitectureRecord, name: str) -> Point:
     """A point predicted from this profile, so that all points are comparable."""
     layers, total = shares(profile, record)
     encoded = profile.space.encode([record.architecture])
@@ -71,7 +71,7 @@ def timed_pairs(
     return rows
 
 
-def random_cloud(profile: Profile, predictor: AccuracyPredictor) -> list[tuple[float, float]]:
+def random_cloud(profile: Profile, predictor: Predicts) -> list[tuple[float, float]]:
     """Latency (ms) and top-1 (percent) of random subnets; always the same ones."""
     nets = profile.space.sample_encoded(np.random.default_rng(0), _CLOUD, profile.image_sizes)
     pairs = zip(profile.latency_ms(nets), predictor.percent_encoded(nets), strict=True)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy_nas.accuracy.predictor import AccuracyPredictor
+from deploy_nas.accuracy.own import Predicts
 from deploy_nas.core.errors import BudgetError, DeployNASError, InfeasibleBudgetError
+from deploy_nas.core.extras import require_supernets
+from deploy_nas.core.shown import Shown
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.result import SEARCH, Asked, Candidate, SearchRecord, load_result, save_result
+from deploy_nas.report.inline import architecture_line, subnets_table
 from deploy_nas.search.evolution import HyperParameters, SearchResult, evolve
 from deploy_nas.workflows.measured_finish import (
     Say,
@@ -28,18 +31,25 @@ _KEPT = 100
 Progress = Callable[[int, int, float], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Found(Shown):
     """The best subnet, the whole result, and the predictor that was used."""
 
     record: ArchitectureRecord
     result: SearchRecord
-    predictor: AccuracyPredictor
+    predictor: Predicts
+
+    def _summary(self) -> str:
+        return architecture_line(self.record)
+
+    def _details(self) -> str:
+        found = [candidate.record for candidate in self.result.candidates]
+        return subnets_table([self.record, *(r for r in found if not r.same_network(self.record))][:10])
 
 
 def search(
     profile: Profile,
-    predictor: AccuracyPredictor,
+    predictor: Predicts,
     request: SearchRequest,
     progress: Progress | None = None,
 ) -> tuple[ArchitectureRecord, SearchResult]:
@@ -80,7 +90,7 @@ def result_path(output: Path) -> Path:
 
 def search_file(
     profile: Profile,
-    output: Path,
+    output: Path | None,
     request: SearchRequest,
     *,
     measure_top: int = 0,
@@ -93,7 +103,7 @@ def search_file(
 
     Args:
         profile: of the first device.
-        output: the architecture file.
+        output: the architecture file; ``None``: nothing is written.
         request: what to search for.
         measure_top: export and time this many of the best on this machine, and choose the most accurate that
             meets the latency budget; 0: rely on the predictions.
@@ -107,12 +117,16 @@ def search_file(
         DeployNASError: a candidate cannot be exported or timed; the result is written.
         InputError: see :func:`search`.
     """
-    check_output(output, force=force)
+    if output is not None:
+        check_output(output, force=force)
+    if measure_top:
+        require_supernets()
     predictor = predictor_for(profile, request.predictor, request.anchors)
     question = ask(profile, predictor, request)
     asked = replace(question.asked(), measure_top=measure_top)
-    killed = _was_killed(output, asked)
-    check_output(result_path(output), force=force or killed)
+    killed = output is not None and _was_killed(output, asked)
+    if output is not None:
+        check_output(result_path(output), force=force or killed)
     if measure_top:
         check_measurable(question, measure_top)
     result = _evolve(question, progress)
@@ -142,12 +156,14 @@ def search_file(
         interrupted=interrupted,
         candidates=candidates,
     )
-    save_result(whole, result_path(output), force=force or (killed and not interrupted))
+    if output is not None:
+        save_result(whole, result_path(output), force=force or (killed and not interrupted))
     if fault is not None:
-        if force:
+        if force and output is not None:
             output.unlink(missing_ok=True)  # it is the answer to an earlier question
         raise fault
-    save_architecture(record, output, force=force)
+    if output is not None:
+        save_architecture(record, output, force=force)
     return Found(record=record, result=whole, predictor=predictor)
 
 

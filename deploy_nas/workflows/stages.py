@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import ImageSet
-from deploy_nas.core.errors import ImagesError, MismatchError
+from deploy_nas.core.errors import ImagesError, MismatchError, RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.core.seals import check_seal, sealed
@@ -143,7 +143,7 @@ class Stages:
 
     Raises:
         MismatchError: ``work`` holds a run of another recipe, or of other weights or images.
-        RecordError: a file there is damaged.
+        RecordError: a file there is damaged or edited.
     """
 
     def __init__(
@@ -248,9 +248,17 @@ class Stages:
 
 
 def _read(record: Path) -> Fields:
-    """The record of a stage; raises :class:`MismatchError` for an edited one."""
-    facts = read_json(record)
-    check_seal(facts, hint="remove that folder to train the stage again")
+    """The record of a stage.
+
+    Raises:
+        RecordError: it was edited. A :class:`MismatchError` would say that it is of another run, which
+            ``force`` removes.
+    """
+    facts, again = read_json(record), "remove that folder to train the stage again"
+    try:
+        check_seal(facts, hint=again)
+    except MismatchError as error:
+        raise RecordError(error.message, subject=error.subject, hint=again) from error
     return facts
 
 

@@ -20,6 +20,7 @@ from deploy_nas.accuracy.heldout import HeldOut, held_out_figures
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters import supernets
 from deploy_nas.adapters.images import SizedImages, with_mirrored
+from deploy_nas.core.errors import OptionError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.records.accuracy import AccuracyData, load_accuracy_data
@@ -160,7 +161,11 @@ def make_predictor(
         if len(data) < total + more:
             # Not fitted to everything in the file: a resumed run would use another predictor.
             percent = fit_percent(data.first(total), fit(total))
-            measure(files.subnets, total + more, settings.seed + turn, percent)
+            try:
+                measure(files.subnets, total + more, settings.seed + turn, percent)
+            except OptionError:  # hardly trained: nearly all climbs end at one subnet
+                log(f"too few different best subnets: {more} are drawn broadly instead")
+                measure(files.subnets, total + more, settings.seed + turn)
             new = load_accuracy_data(files.subnets).last(more)
             promised = float(np.mean(percent(new.encoded) - new.top1_percent))
             log(f"best {more}: predicted minus measured {promised:+.2f} points on average")

@@ -15,6 +15,7 @@ from deploy_nas.adapters.images import ReadingReport, near_duplicates
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.seals import check_seal, sealed
+from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.deploy.weights import transferred_supernet
@@ -96,8 +97,8 @@ class TrainRequest:
     force: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Trained(Shown):
     """The outcome.
 
     Args:
@@ -113,6 +114,9 @@ class Trained:
     images: TrainingImages
     predictor: PredictorMade | None
     readings: tuple[ReadingReport, ...]
+
+    def _summary(self) -> str:
+        return f"{self.folder}, {self.record._summary()}"
 
 
 def train(request: TrainRequest, log: Log | None = None, progress: Progress | None = None) -> Trained:

@@ -17,6 +17,7 @@ from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError,
 from deploy_nas.core.fingerprint import ONNXRUNTIME, Fingerprint, runtime_name
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.precision import FP32
+from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.bundle import open_bundle
 from deploy_nas.deploy.measuring import measure, sentinel_graph
 from deploy_nas.deploy.model_file import ModelFile, read_model
@@ -35,7 +36,8 @@ from deploy_nas.device.measure import MeasureSettings, Progress, check_pace
 from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.device.session import open_session
 from deploy_nas.records.bundle import is_bundle
-from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.profile import Profile
+from deploy_nas.workflows.given import GivenProfile, profile_given
 
 _LEAST_PACE_MS = 0.001
 _TOLERANCE = 1e-3  # processors sum in different orders
@@ -58,7 +60,7 @@ class VerifyRequest:
     """
 
     path: Path
-    profile: Path | None = None
+    profile: GivenProfile | None = None
     max_latency_ms: float | None = None
     threads: int | None = None
     target: str | None = None
@@ -84,8 +86,8 @@ class MeasuredTop1:
         return low <= self.predicted_percent <= high
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verified:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Verified(Shown):
     """One model as verified.
 
     Args:
@@ -105,6 +107,10 @@ class Verified:
     logits_judged: bool = False
     device: Fingerprint | None = None
 
+    def _summary(self) -> str:
+        top1 = "" if self.top1 is None else f", top-1 {self.top1.top1.percent:.2f}%"
+        return f"{self.name}: {self.verification._summary()}{top1}"
+
 
 def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Verified]:
     """Measure a file, or every model of a bundle, and compare.
@@ -122,7 +128,7 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
     check_budget(request.max_latency_ms)
     if request.every_ms is not None:
         check_pace(request.every_ms, least=_LEAST_PACE_MS)
-    profile = load_profile(request.profile) if request.profile is not None else None
+    profile = profile_given(request.profile) if request.profile is not None else None
     models = _models(request.path, profile)
     if request.images is not None and is_bundle(request.path):
         raise OptionError("are for a single model, not for a bundle", subject="images")

@@ -38,7 +38,7 @@ def write_images(root: Path, each: int = 4, labels=SPACE.labels, side: int = 32)
 def test_collect_is_killed_refuses_a_second_run_and_goes_on(run, tmp_path):
     """Real processes: two workers, killed, finished by one; the file is that of an undisturbed run."""
     write_images(tmp_path / "set", 6)
-    options = ("--images", "set", "--calibration-images", "set", "--calibration-limit", 20, "--count", 16)
+    options = ("--images", "set", "--calibration-images", "set", "--calibration-limit", 20, "--count", 10)
     path = tmp_path / "a.jsonl"
     command = [sys.executable, "-c", "from deploy_nas.cli import main; main()"]
     command += [str(a) for a in (*COLLECT, *options, "-o", "a.jsonl", "--workers", 2)]
@@ -54,13 +54,13 @@ def test_collect_is_killed_refuses_a_second_run_and_goes_on(run, tmp_path):
         process.kill()
         process.wait()
     before = path.read_bytes()
-    assert 4 <= before.count(b"\n") < 17
+    assert 4 <= before.count(b"\n") < 11
     done = json.loads(run(*COLLECT, *options, "-o", "a.jsonl", "--workers", 1, "--json").stdout)
-    assert done["measured"] == 17 - before.count(b"\n") and done["subnets"] == 16
+    assert done["measured"] == 11 - before.count(b"\n") and done["subnets"] == 10
     run(*COLLECT, *options, "-o", "b.jsonl", "--workers", 1)
     assert path.read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     assert "measured 0 subnets" in run(*COLLECT, *options, "-o", "a.jsonl").output
-    other = run(*COLLECT, *options[:-1], 17, "--mirrored", "-o", "a.jsonl", code=2)
+    other = run(*COLLECT, *options[:-1], 11, "--mirrored", "-o", "a.jsonl", code=2)
     assert "was started with images" in other.stderr
 
 
@@ -160,10 +160,10 @@ def test_train_reports_draws_and_searches_with_its_spread(run, subnets, tmp_path
     assert "on 15 subnets held out: mean absolute error" in said and "ensemble spread" in said
     assert (tmp_path / "accuracy.svg").read_text().count("subnets held out") >= 1
     assert "exists already" in run("accuracy", "train", subnets, code=2).stderr
-    options = ("accuracy", "train", subnets, "--force", "--ensemble", 2, "--plot", "png", "--json")
+    options = ("accuracy", "train", subnets, "--force", "--ensemble", 2, "--plot", "none", "--json")
     figures = json.loads(run(*options).stdout)
-    assert figures["plot"] == "accuracy.png" and figures["subnets"] == 12
-    assert len(figures["spread_points"]) == 12 and (tmp_path / "accuracy.png").exists()
+    assert figures["plot"] is None and figures["subnets"] == 12
+    assert len(figures["spread_points"]) == 12
     save_profile(made_profile(), tmp_path / "p.json")
     search = ("search", "--profile", "p.json", "--max-latency-ms", 1, "--predictor", "accuracy.onnx")
     assert "(ensemble spread " in run(*search, "-o", "best.json").output

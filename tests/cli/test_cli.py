@@ -231,6 +231,9 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     whole = workflow.settings_for
     short = lambda r: dataclasses.replace(whole(r), **quick_settings)  # noqa: E731
     monkeypatch.setattr(workflow, "settings_for", short)
+    make = workflow.make_plan
+    few = lambda *a, **k: dataclasses.replace(make(*a, **k), fit_per_size=6, validation_per_size=3)  # noqa: E731
+    monkeypatch.setattr(workflow, "make_plan", few)
     add, count = Journal.add, [0]
 
     def stopping(self, *arguments):
@@ -246,7 +249,7 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     assert len(first) == 20 and not (tmp_path / "p.json").exists()
     run(*command)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.json"]
-    assert count[0] == 2 * (6 + 63 + 36 + 20)
+    assert count[0] == 2 * (6 + 63 + 6 + 3)
     assert "exists already" in run(*command, code=2).stderr
 
 

@@ -87,7 +87,10 @@ def bundles(monkeypatch):
 
     def answer(keeps):
         paths = []
-        manifest = SimpleNamespace(models={}, keeps_budgets=keeps, to_json=lambda: {"models": []})
+        model = SimpleNamespace(certificate=None, provider="CPUExecutionProvider")
+        manifest = SimpleNamespace(
+            models={"a.onnx": model}, keeps_budgets=keeps, to_json=lambda: {"models": []}
+        )
 
         def bundle(request, exported, path, log=None):
             paths.append(path)

@@ -36,7 +36,7 @@ def test_import_prints_the_profile(run, stand_in, made_profile):
     calls = stand_in(kit, "import_result", made_profile())
     said = run("kit", "import", "r.jsonl", "-o", "d.json", "--force").stdout
     assert made_profile().id in said and said.splitlines()[-1] == "wrote d.json"
-    assert calls == [((Path("r.jsonl"), Path("d.json")), {"force": True})]
+    assert calls == [((Path("r.jsonl"), Path("d.json")), {"like": (), "force": True})]
 
 
 def test_import_refuses_a_result_of_another_kit(run, stand_in):
@@ -47,3 +47,20 @@ def test_import_refuses_a_result_of_another_kit(run, stand_in):
         run("kit", "import", "r.jsonl", code=2).stderr
         == "error: r.jsonl: is of another kit; make a new kit\n"
     )
+
+
+def test_serve_profiles_the_page_that_is_opened(run, stand_in, made_profile):
+    calls = stand_in(kit, "profile_target", made_profile())
+    said = run(
+        "kit", "serve", "--space", SPACE, "--host", "::1", "--port", 8080, "-o", "phone.json", "--quick"
+    )
+    assert said.stdout.splitlines()[-1] == "wrote phone.json"
+    (request, place), _ = calls[0]
+    assert (request.quick, request.output, place) == (True, Path("phone.json"), "page://[::1]:8080")
+    run("kit", "serve", "--space", SPACE)
+    assert calls[1][0][1] == "page://127.0.0.1:0"
+
+
+def test_serve_can_be_stopped(run, stand_in):
+    stand_in(kit, "profile_target", KeyboardInterrupt())
+    assert "the timings are kept" in run("kit", "serve", "--space", SPACE, code=130).stderr

@@ -42,5 +42,5 @@ def test_help_imports_no_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == str(
-        [f"deploy_nas.cli.{name}" for name in ("ends", "main", "numbers", "show", "wording")]
+        [f"deploy_nas.cli.{name}" for name in ("conventions", "ends", "main", "numbers", "show", "wording")]
     )

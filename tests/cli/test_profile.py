@@ -1,13 +1,17 @@
 """``deploy-nas profile``: options to a request, here or on a target, and what is printed of the profile."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy_nas.core.errors import OptionError
-from deploy_nas.workflows import kit
+from deploy_nas.records.profile import save_profile
+from deploy_nas.records.profile_history import Speed
+from deploy_nas.workflows import kit, refresh
 from deploy_nas.workflows import profile as workflow
+from deploy_nas.workflows.refresh import Refreshed
 
 SPACE = "ofa-mbv3-cifar10"
 ASKED = ("profile", "--space", SPACE)
@@ -62,6 +66,34 @@ def test_json_holds_validation_and_noise(run, calls, made_profile):
     assert found["validation"]["networks"] == 40 and found["noise"]["resolution_percent"] == 1.0
 
 
+def test_like_carries_over_to_the_space_of_the_first_profile(run, calls, made_profile):
+    save_profile(made_profile(), Path("other.json"))
+    run("profile", "--like", "other.json", "--threads", 2, "--allow-unstable")
+    ((request, *_), _), *_ = calls
+    assert (request.space, request.like) == (SPACE, (Path("other.json"),)) and request.allow_unstable
+    assert request.output == Path(f"{SPACE}-2t.profile.json")
+
+
+def test_refresh_says_what_changed_and_what_was_seen(run, calls, stand_in, made_profile):
+    speeds = tuple(Speed(created="then", factor=f, sentinel_ms=1.0, ratios=(f,)) for f in (1.1, 0.98))
+    found = Refreshed(profile=replace(made_profile(), speeds=speeds), before=1.1)
+    done = stand_in(refresh, "refresh_profile", found)
+    said = run("profile", "--refresh", "p.json").stdout
+    assert "networks take 10.9% less time than p.json said" in said
+    assert (
+        "checked 2 times, last then" in said
+        and "take 2.0% less time than when profiled (-2.0% to +10.0% over time)" in said
+    )
+    assert done[0][0] == (Path("p.json"),) and calls == []
+    value = json.loads(run("profile", "--refresh", "p.json", "--json").stdout)
+    assert (value["factor"], value["slowest"], value["checks"]) == (0.98, 1.1, 2)
+
+
+@pytest.mark.parametrize("other", [["--space", SPACE], ["--target", "here"], ["--like", "x"], ["-o", "y"]])
+def test_refresh_is_given_alone(run, calls, other):
+    assert "give it alone" in run("profile", "--refresh", "p.json", *other, code=2).stderr
+
+
 @pytest.mark.parametrize("address", ["here", "ssh://me@device", "kit.pyz"])
 def test_a_target_profiles_instead(run, calls, stand_in, made_profile, address):
     there = stand_in(kit, "profile_target", made_profile())
@@ -87,6 +119,10 @@ def test_bad_options_start_nothing(run, calls, options, says):
     assert calls == []
 
 
+def test_a_space_is_needed(run, calls):
+    assert "Missing option '--space'" in run("profile", code=2).stderr
+
+
 def test_an_error_names_the_option(run, stand_in):
     stand_in(workflow, "profile_device", OptionError("must be at least 1, is 0", subject="threads"))
     assert run(*ASKED, code=2).stderr.splitlines()[-1] == "error: --threads: must be at least 1, is 0"
@@ -102,4 +138,4 @@ def test_ctrl_c_says_where_the_timings_are(run, stand_in):
 
 def test_help_names_the_targets(run):
     said = " ".join(run("profile", "--help").output.split())
-    assert "here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)" in said
+    assert "here, ssh://USER@HOST, browser (Chromium of this machine)" in said

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.cli.profiles import summary
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.profile import save_profile
+from deploy_nas.records.profile_lines import profile_lines as summary
 from deploy_nas.records.profile_parts import Imported
 from deploy_nas.workflows import import_tables
 
@@ -79,7 +79,18 @@ def test_import_ofa_names_device_and_output_after_the_folder(run, stand_in, made
     calls = stand_in(import_tables, "import_ofa", profile)
     said = run("profiles", "import-ofa", "note10").stdout
     assert said.splitlines()[-1] == "wrote note10.profile.json" and "UNVALIDATED" in said
-    run("profiles", "import-ofa", "note10", "--device", "phone", "--space", "s", "--force", "-o", "x.json")
+    run(
+        "profiles",
+        "import-ofa",
+        "note10",
+        "--device-name",
+        "phone",
+        "--space",
+        "s",
+        "--force",
+        "-o",
+        "x.json",
+    )
     assert calls == [
         ((Path("note10"), Path("note10.profile.json")), {"space": None, "device": "note10", "force": False}),
         ((Path("note10"), Path("x.json")), {"space": "s", "device": "phone", "force": True}),

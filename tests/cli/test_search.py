@@ -47,7 +47,7 @@ def test_every_option_reaches_the_question(run, profile, calls, made_profile, tm
         *("--max-latency-ms", 2, "--max-macs-millions", 30, "--bytes-per-element", 4, "--confidence", "none"),
         *("--image-sizes", "24,28", "--population", 60, "--generations", 4, "--measure-top", 8, "--seed", 5),
         *("--weights", "w.pth", "--predictor", "p.onnx", "--anchor", "a.json=90", "--anchor", "anchors.json"),
-        *("--allow-unstable", "--force", "-o", "x.json"),
+        *("--allow-unstable", "--force", "-o", "x.json", "--margin", "slowest-seen"),
     )
     ((_, output, request), options), *_ = calls
     assert request.budgets == {"latency_ms": 1.0, "millionMACs": 30.0} and output == Path("x.json")
@@ -55,7 +55,7 @@ def test_every_option_reaches_the_question(run, profile, calls, made_profile, tm
     assert request.confidence is None and request.bytes_per_element == 4 and request.seed == 5
     assert request.image_sizes == [24, 28] and request.hyper == {"population_size": 60, "max_time_budget": 4}
     assert (request.predictor, request.anchors) == ("p.onnx", ("a.json=90", "anchors.json"))
-    assert request.allow_unstable and options["force"]
+    assert request.allow_unstable and options["force"] and request.margin == "slowest-seen"
     assert (options["measure_top"], options["weights"]) == (8, "w.pth")
 
 

@@ -167,4 +167,5 @@ def test_errors(run, stand_in):
 
 def test_help_names_the_targets(run):
     said = " ".join(run("verify", "--help").output.split())
-    assert "here, ssh://USER@HOST, or the path of a kit to carry by hand (*.pyz)" in said
+    assert "here, ssh://USER@HOST, browser (Chromium of this machine)" in said
+    assert "the path of a kit to carry by hand (*.pyz)" in said

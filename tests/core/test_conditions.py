@@ -51,3 +51,9 @@ def test_there_and_back_with_its_faults_in_words():
     assert Conditions.from_json(Fields(Conditions().to_json(), "f")) == Conditions()
     with pytest.raises(RecordError, match="quota_cores"):
         Conditions.from_json(Fields({**value, "quota_cores": 0}, "f"))
+
+
+def test_an_emulators_times_and_a_coarse_clock_are_kept():
+    found = Conditions(threads=1, clock_ms=0.005, emulator="qemu")
+    assert found.faults == ("the times are those of an emulator (qemu), and of no device",)
+    assert Conditions.from_json(Fields(found.to_json(), "c")) == found

@@ -1,6 +1,7 @@
 """A plan's arguments in files, today's and those of before INT8."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,11 @@ ARGUMENTS = PlanArguments(
 def test_they_round_trip():
     value = json.loads(json.dumps(ARGUMENTS.to_json()))
     assert PlanArguments.from_json(Fields(value, "kit")) == ARGUMENTS
+
+
+def test_a_part_of_a_plan_round_trips_too():
+    some = replace(ARGUMENTS, only=("fit:0", "fit:7"))
+    assert PlanArguments.from_json(Fields(json.loads(json.dumps(some.to_json())), "kit")) == some
 
 
 def test_kits_of_before_had_no_precision():

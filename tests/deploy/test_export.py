@@ -143,7 +143,7 @@ def test_metadata(tmp_path, checkpoint):
     data = report.path.read_bytes()
     assert (report.size_bytes, report.sha256) == (len(data), supernets.weights_hash(report.path))
     plain = {k: v for k, v in ARCHITECTURE.items() if k != "space"}
-    held = graphs.read_metadata(data, "x")
+    held = graphs.inspect_model(data, "x").metadata
     agreement = held.pop("agreement")
     assert agreement["largest_difference"] == float(f"{report.max_difference:.2g}") <= agreement["allowed"]
     assert held == {
@@ -181,7 +181,7 @@ def test_an_int8_search_promises_nothing_of_the_fp32_file(tmp_path, checkpoint):
     for name, expected in (("int8", ({"accuracy": 80.0}, None)), ("fp32", (None, "p8"))):
         given = predicted | {"precision": name}
         report = export_onnx(ARCHITECTURE | {"predicted": given}, tmp_path / f"{name}.onnx", weights=source)
-        held = graphs.read_metadata(report.path.read_bytes(), "x")
+        held = graphs.inspect_model(report.path.read_bytes(), "x").metadata
         unbound = {"bound_ms": None, "confidence": None}
         assert (held["predicted"], held["profile"]) == (expected[0] or given | unbound, expected[1])
 
@@ -220,7 +220,7 @@ def test_every_tensor_has_a_shape_to_read(tmp_path, checkpoint):
 def test_random_weights_say_untrained_and_still_mean_something(tmp_path):
     report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights="random", seed=3)
     assert "UNTRAINED" in report.warning
-    stated = graphs.read_metadata(report.path.read_bytes(), "x")["weights"]
+    stated = graphs.inspect_model(report.path.read_bytes(), "x").metadata["weights"]
     assert stated == {
         "source": "random",
         "sha256": None,
@@ -239,7 +239,7 @@ def test_recalibration_on_images(tmp_path, checkpoint):
     plain = export_onnx(ARCHITECTURE, tmp_path / "plain.onnx", weights=source)
     report = export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=source, calibration_images=given)
     assert report.weights.recalibrated == 24
-    assert graphs.read_metadata(report.path.read_bytes(), "x")["weights"]["recalibrated"] == 24
+    assert graphs.inspect_model(report.path.read_bytes(), "x").metadata["weights"]["recalibrated"] == 24
     taken = supernets.subnet(net, ARCHITECTURE)
     x = images.preprocess(given.images, 28, SMALL.mean, SMALL.std)
     supernets.recalibrate(taken, [x])

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from deploy_nas.adapters.graphs import graph_digest, with_metadata
+from deploy_nas.adapters.graphs import inspect_model, with_metadata
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, UnknownSpaceError
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.notices import Notice
@@ -78,7 +78,10 @@ def test_what_it_is_and_says(model_data, tmp_path):
     model = read_model(path)
     assert model.subject == str(path) and model.data == path.read_bytes()
     assert model.metadata.architecture == SPACE.smallest(24) and model.metadata.predicted.latency_ms == 2.0
-    assert model.metadata.labels == SPACE.labels and model.graph_sha256 == graph_digest(model.data)
+    assert (
+        model.metadata.labels == SPACE.labels
+        and model.graph_sha256 == inspect_model(model.data, "x").graph_sha256
+    )
     sizes = [parse_model_file(model_data(n), "m") for n in (1, 4, None)]
     assert [(m.batch, m.single) for m in sizes] == [(1, True), (4, False), (None, True)]
 
@@ -90,7 +93,7 @@ def test_a_file_of_before_is_read(model_data):
         precision="fp32",
         opset=17,
     )
-    held = {**OLD_CERTIFICATE, "graph_sha256": graph_digest(data)}
+    held = {**OLD_CERTIFICATE, "graph_sha256": inspect_model(data, "x").graph_sha256}
     found = parse_model_file(with_metadata(data, {"certificate": held}), "m").metadata
     assert found.predicted.provider is None and found.predicted.extra == {"mine": [1]}
     then = found.certificate
@@ -122,7 +125,9 @@ def test_a_certificate_of_another_graph_is_refused(model_data):
 @pytest.mark.parametrize("held", [{}, {"measured": 1}, {"measured": {"latency_ms": 1.0}}, 3])
 def test_a_certificate_without_its_keys_is_named(model_data, held):
     data = model_data()
-    whole = {"graph_sha256": graph_digest(data), **held} if isinstance(held, dict) else held
+    whole = (
+        {"graph_sha256": inspect_model(data, "x").graph_sha256, **held} if isinstance(held, dict) else held
+    )
     with pytest.raises(RecordError, match="certificate"):
         parse_model_file(with_metadata(data, {"certificate": whole}), "m.onnx")
 
@@ -176,7 +181,7 @@ def test_certifying_writes_the_file_that_was_measured_and_no_other(model_data, t
     assert path.read_bytes() == certified.data and certified.sha256 != model.sha256
     again = read_model(path)
     assert again == certified and again.metadata.certificate == certificate(model)
-    assert graph_digest(again.data) == model.graph_sha256
+    assert inspect_model(again.data, "x").graph_sha256 == model.graph_sha256
 
 
 # -- edited files ---------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_the_file_says_how_it_was_made(exported, tmp_path, faster):
     output = tmp_path / "x.int8.onnx"
     said = Predicted(latency_ms=0.1, profile="p8")
     report = quantize_model(exported, output, noise(), predicted=said)
-    stated = graphs.read_metadata(output.read_bytes(), "x")
+    stated = graphs.inspect_model(output.read_bytes(), "x").metadata
     assert stated["precision"] == "int8" and stated["profile"] == "p8"
     unbound = {"bound_ms": None, "confidence": None}
     assert stated["predicted"] == {"latency_ms": 0.1, "profile": "p8", **unbound}
@@ -80,7 +80,7 @@ def test_the_file_says_how_it_was_made(exported, tmp_path, faster):
     assert stated["quantization"]["calibration_images"] == 60
     assert stated["quantization"]["chosen_for"] == report.quantization.chosen_for
     for same in ("architecture", "labels", "preprocessing", "weights", "opset"):
-        assert stated[same] == graphs.read_metadata(exported.data, "x")[same]
+        assert stated[same] == graphs.inspect_model(exported.data, "x").metadata[same]
     session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
     assert session.run(None, {"image": np.zeros((1, 3, 24, 24), np.float32)})[0].shape == (1, 10)
 
@@ -116,7 +116,10 @@ def test_another_processors_file_is_judged_as_written_and_not_timed(exported, tm
     monkeypatch.setattr(quantize, "measure_top1", judged)
     report = quantize_model(exported, tmp_path / "v.onnx", noise(), held_out=object(), processor="vnni")
     assert asked == [True, False] and report.speedup is None
-    assert graphs.read_metadata((tmp_path / "v.onnx").read_bytes(), "v")["quantization"]["weight_bits"] == 8
+    assert (
+        graphs.inspect_model((tmp_path / "v.onnx").read_bytes(), "v").metadata["quantization"]["weight_bits"]
+        == 8
+    )
     data = (tmp_path / "v.onnx").read_bytes()
     written = quantize.predict(data, prepared(noise()), fused=False)
     floats = quantize.predict(exported.data, prepared(noise()))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.device.cores import FAST, SLOW, choose, kind, loads, quota_cores, speeds
+from deploy_nas.device.cores import FAST, SLOW, choose, hardware_threads, kind, loads, quota_cores, speeds
 
 CPUS = "sys/devices/system/cpu"
 
@@ -77,6 +77,12 @@ def test_hybrid_processors_have_fast_and_slow_cores(tmp_path):
     assert [kind(allowed, arm) for allowed in ([0, 1], [0, 2])] == [SLOW, FAST]
 
 
+def test_a_core_that_is_switched_off_hides_no_other(tmp_path):
+    root = hybrid(tmp_path, "cpufreq/cpuinfo_max_freq", [5200, 5200, 3900])
+    system(root, {f"{CPUS}/cpu3/online": 0, f"{CPUS}/cpu2/online": 1})
+    assert speeds(root) == {0: 1.0, 1: 1.0, 2: 0.75}
+
+
 def test_cores_that_are_alike_or_unknown_have_no_kind(tmp_path):
     assert kind([0], tmp_path) is None and speeds(tmp_path) == {}
     assert kind([0], hybrid(tmp_path / "e", "cpu_capacity", [1024, 1024])) is None
@@ -115,3 +121,14 @@ def test_the_fast_cores_are_taken_then_the_quiet_ones_then_the_last():
     assert choose(1, alike, mixed, {}) == (1,) and choose(1, alike, mixed, {1: 0.9}) == (0,)
     assert choose(3, alike, mixed, {}) == (3, 0, 1)
     assert choose(1, [2, 3], mixed, {3: 0.9}) == (2,)
+
+
+def test_two_threads_get_two_cores_rather_than_one_twice(tmp_path):
+    pairs = {f"{CPUS}/cpu{n}/topology/thread_siblings_list": f"{n & ~1}-{n | 1}" for n in range(4)}
+    alone = {f"{CPUS}/cpu{n}/topology/thread_siblings_list": n for n in (4, 5)}
+    beside = hardware_threads(system(tmp_path, pairs | alone))
+    mixed = dict.fromkeys(range(4), 1.0) | {4: 0.75, 5: 0.75}
+    assert choose(2, range(6), mixed, {}, beside) == (1, 3)
+    assert choose(2, range(6), mixed, {1: 0.9, 0: 0.3}, beside) == (0, 3)
+    assert choose(3, range(4), {}, {}, beside) == (2, 1, 3)
+    assert choose(2, [2, 3, 4], mixed, {}, beside) == (2, 3)  # rather than a slow one

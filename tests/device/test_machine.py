@@ -65,3 +65,26 @@ def test_the_quieter_core_is_chosen_and_told(monkeypatch):
     with machine.pinned_to(1) as pinning:
         assert pinning == machine.Pinning(pinned=True, cores=(0,), quota_cores=0.5)
     assert pinned == [{0}, {0, 1}]
+
+
+@pytest.mark.parametrize(
+    ("real", "cpuinfo", "name"),
+    [
+        ("python3.11", "CPU implementer\t: 0x41\n", None),
+        ("qemu-aarch64-static", "CPU implementer\t: 0x41\n", "qemu"),
+        ("python3.11", "vendor_id\t: AuthenticAMD\n", "unknown"),
+    ],
+)
+def test_an_emulator_is_noticed_and_named(monkeypatch, tmp_path, real, cpuinfo, name):
+    task = tmp_path / "task" / str(machine.os.getpid())
+    task.mkdir(parents=True)
+    (task / "exe").symlink_to(real)
+    (tmp_path / "exe").symlink_to("python3.11")
+    monkeypatch.setattr(machine, "_SELF", tmp_path)
+    monkeypatch.setattr(machine, "lines", lambda path: cpuinfo.splitlines())
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    assert machine.emulator() == name
+    assert machine.cpu_model().startswith("aarch64 in an emulator") is (name is not None)
+    conditions = machine.Pinning(pinned=False, emulator=machine.emulator()).conditions(1)
+    assert any("of an emulator" in fault for fault in conditions.faults) is (name is not None)
+    assert not conditions.may_pass

@@ -17,6 +17,7 @@ from deploy_nas.device.measure import (
     busy_share,
     measure_model,
     measure_models,
+    measure_paced,
 )
 from deploy_nas.device.timing import BurstSettings, Timer
 
@@ -97,6 +98,26 @@ def test_settings_round_trip_and_name_what_is_wrong():
     assert MeasureSettings.from_json(Fields(value, "kit")) == how
     with pytest.raises(RecordError, match="rounds"):
         MeasureSettings.from_json(Fields({**value, "rounds": 0}, "kit"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("threads", 10**6), ("rounds", 10**9), ("burst_ms", 1e300), ("pause_s", -1.0), ("every_ms", 1e7)],
+        *[("wait_s", 1e6), ("warmup_runs", 2**62), ("warmup_ms", -3), ("least_runs", 10**7)],
+    ],
+)
+def test_settings_that_no_run_has_are_refused_by_their_key(key, value):
+    with pytest.raises(RecordError, match=f"{key}'"):
+        MeasureSettings.from_json(Fields(MeasureSettings().to_json() | {key: value}, "plan"))
+
+
+@pytest.mark.parametrize(("every_ms", "runs"), [(1.0, 100), (100.0, 50), (1000.0, 20), (6e3, 10), (6e4, 5)])
+def test_a_slow_pace_takes_a_minute_or_five_runs_and_tells_its_progress(every_ms, runs, clock, fake_model):
+    said = []
+    timer = Timer(fake_model(5.0), np.random.default_rng(0), clock.clocks)
+    measure_paced(timer, every_ms, lambda *told: said.append(told))
+    assert said[-1] == (runs, runs, "paced") and len(said) == runs
 
 
 def test_a_measurement_knows_the_conditions_it_was_made_under(clock, fake_model, judging):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +241,24 @@ def test_lock_is_freed_by_a_dead_process(tmp_path: Path) -> None:
     process.join()
     with AccuracyWriter(path, HEADER) as writer:
         assert len(writer.done) == 1
+
+
+def test_a_carriage_return_in_a_row_damages_that_row_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b", ", b",\r", 1).replace(b"81.0", b"8\r1.0")
+    path.write_bytes(b"\n".join(lines))
+    with pytest.warns(Notice, match="line 3 was edited or damaged") as told:
+        data = load_accuracy_data(path)
+    assert data.top1_percent.tolist() == [80.0, 82.0] and "line 4" not in str(told[0].message)
+    path.write_bytes(path.read_bytes().replace(b"8\r1.0", b"81.0").replace(b"\n", b"\r\n"))
+    assert len(load_accuracy_data(path)) == 3  # as an editor on Windows ends lines
+
+
+def test_a_file_beyond_every_run_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path)
+    os.truncate(path, 65 * 1024**2)
+    with pytest.raises(RecordError, match="larger than 64 MiB"):
+        AccuracyWriter(path, HEADER)

@@ -459,3 +459,11 @@ def test_a_missed_budget_is_seen():
         return Manifest(made_with="x", models={str(n): m for n, m in enumerate(models)}).keeps_budgets
 
     assert keeps(MODEL, free, replace(MODEL, certificate=None)) and not keeps(MODEL, missed)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "_MOST_BYTES", 2000)
+    for name in ("b", "b.zip"):
+        with pytest.raises(OutputError, match="bundles hold up to"):
+            write_bundle(tmp_path / name, BODY, {"model.onnx": b"x" * 3000})
+        assert not (tmp_path / name).exists()

@@ -1,7 +1,5 @@
 """A made-up report, and a real browser to open pages in."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,30 +52,6 @@ def data():
         accuracy_note="",
         max_slots=slots_by_stage(SPACE),
     )
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium of the system; the test says so and skips where there is none."""
-    chromium = next(
-        (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), ""
-    )
-    chromedriver = shutil.which("chromedriver")
-    if not chromium or chromedriver is None:
-        pytest.skip("no Chromium with chromedriver here: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (the dev extra)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"):
-            options.add_argument(f"--{flag}")
-        for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
-            options.add_argument(f"--{flag}")
-        options.add_argument(f"--user-data-dir={home}")
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-        yield driver
-        driver.quit()
 
 
 @pytest.fixture

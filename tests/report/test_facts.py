@@ -6,6 +6,7 @@ import pytest
 
 from deploy_nas.core.fingerprint import Difference
 from deploy_nas.core.measured import Top1
+from deploy_nas.records.profile_history import Carried, Prior, Speed
 from deploy_nas.records.profile_parts import Imported
 from deploy_nas.report.facts import facts_of, profile_facts, threads_of, top1_warnings, warnings_about
 from deploy_nas.report.page import Point
@@ -65,12 +66,23 @@ def test_without_a_bound_or_a_measurement_that_is_said():
 def test_a_profile_says_how_good_it_is(made_profile):
     facts = dict(profile_facts(made_profile(threads=2)))
     assert facts["ran on"] == "CPUExecutionProvider, 2 threads, pinned" and facts["verdict"] == "stable"
-    assert facts["validated on"] == "40 networks never used in the fit"
+    assert facts["validated on"] == "40 networks never used in the fit that predicted them"
     assert facts["mean error"].startswith("1.0") and facts["within 5%"] == "100%; within 10%: 100%"
     assert facts["bound at 95%"].startswith("+")
     unvalidated = dict(profile_facts(replace(made_profile(), pairs=())))
     assert "mean error" not in unvalidated and "noise" in unvalidated
     assert dict(profile_facts(made_profile(faults=("slow", "hot"))))["verdict"] == "slow; hot"
+
+
+def test_a_profile_says_what_it_was_carried_over_from_and_the_speeds_seen(made_profile):
+    profile = made_profile()
+    prior = Prior(profile="0" * 12, sha256="0" * 64, fingerprint=profile.fingerprint, share=1.0)
+    speeds = tuple(Speed(created="now", factor=f, sentinel_ms=1.0, ratios=(f,)) for f in (1.1, 0.98))
+    carried = replace(profile, carried=Carried(networks=20, priors=(prior,)), speeds=speeds)
+    facts = dict(profile_facts(carried))
+    assert "20 networks; its" in facts["timed"] and "carried over from 000000000000 (fake" in facts["timed"]
+    assert facts["speed"] == "on now, networks took 2.0% less time (-2.0% to +10.0% over time)"
+    assert "speed" not in dict(profile_facts(profile))
 
 
 def test_an_imported_table_says_only_where_it_is_from(made_profile):

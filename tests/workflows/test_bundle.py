@@ -50,7 +50,7 @@ def test_the_manifest_says_it_all(made):
     # fp32's latency is no promise of INT8's; the budget and the threads it is for are
     assert second["predicted"] == {"budget_ms": 1e6, "threads": 1}
     assert second["certificate"]["within_budget"] is True
-    held = graphs.read_metadata(read.files["model.onnx"], "m")
+    held = graphs.inspect_model(read.files["model.onnx"], "m").metadata
     assert held["certificate"] == certificate
     assert request.output.read_bytes() == read.files["model.onnx"]
 

@@ -1,11 +1,15 @@
 """What the doctor finds, and what it advises, on machines of every kind."""
 
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
 
+from deploy_nas.core import extras
 from deploy_nas.core.errors import ProviderError
 from deploy_nas.core.fingerprint import UNKNOWN
+from deploy_nas.device import releases
 from deploy_nas.workflows import doctor
 from deploy_nas.workflows.doctor import OK, examine
 
@@ -75,17 +79,28 @@ def test_telemetry_that_somebody_wants_is_named(machine, monkeypatch):
 
 
 def test_missing_packages_are_named(machine, monkeypatch):
-    real = doctor.importlib.metadata.version
-
-    def version(name):
-        if name in ("torch", "deploy-nas"):
-            raise doctor.importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     held = found()
-    assert (held["torch"].value, held["torch"].advice) == ("missing", "reinstall deploy-nas")
-    assert held["deploy-nas"].advice == "install it with tools/quickstart"
+    assert held["torch"].value == "not installed" and "deploy-nas[supernets]" in held["torch"].advice
+    assert held["onnx"].value == "missing" and "pip install onnx" in held["onnx"].advice
+
+
+def test_another_build_of_onnxruntime_is_asked_itself(machine, monkeypatch):
+    """It is installed by another name; two of them have the same files."""
+
+    def installed(*names):
+        monkeypatch.setattr(extras, "version", lambda name: "1.0" if name in names else None)
+        return found()["onnxruntime"]
+
+    one = installed("onnxruntime-openvino")
+    assert one.value == f"{onnxruntime.__version__} (onnxruntime-openvino)" and one.advice == OK
+    assert "uninstall all" in installed("onnxruntime", "onnxruntime-gpu").advice
+
+
+def test_a_release_that_files_are_not_written_for_is_named(machine, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "__version__", "1.27.0")
+    assert found()["onnxruntime"].advice == releases.advice("1.27.0")
 
 
 def test_a_broken_runtime_is_a_finding(machine, monkeypatch):
@@ -96,17 +111,7 @@ def test_a_broken_runtime_is_a_finding(machine, monkeypatch):
             raise ProviderError("onnxruntime cannot be imported (broken)")
 
     monkeypatch.setattr(doctor, "ONNX_RUNTIME", Broken())
-    assert found()["onnxruntime"].value == "missing"
     assert found()["providers"].value == "none" and "cannot be imported" in found()["providers"].advice
-
-
-def test_a_runtime_is_named_by_the_package_that_has_its_module(machine, monkeypatch):
-    """pip calls onnxruntime missing where onnxruntime-openvino is in its place."""
-    has = ["onnxruntime-openvino"]
-    monkeypatch.setattr(doctor, "_is_installed", lambda package: package in has)
-    assert found()["onnxruntime"].value == f"{onnxruntime.__version__} (onnxruntime-openvino)"
-    has.append("onnxruntime")
-    assert "onnxruntime and onnxruntime-openvino overwrite each other" in found()["onnxruntime"].advice
 
 
 def test_openvino_is_named_installed_or_not(machine, monkeypatch):

@@ -42,9 +42,11 @@ def request(output: Path) -> ProfileRequest:
 
 
 @pytest.fixture(scope="session")
-def result(kit, bare_python, tmp_path_factory) -> Path:
+def result(quick_kit, bare_python, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("result") / "r.jsonl"
-    done = subprocess.run([bare_python, kit, "-o", path], capture_output=True, text=True, cwd=path.parent)
+    done = subprocess.run(
+        [bare_python, quick_kit, "-o", path], capture_output=True, text=True, cwd=path.parent
+    )
     assert done.returncode == 0, done.stderr
     assert "s left" in done.stderr
     assert sorted(p.name for p in path.parent.iterdir()) == ["r.jsonl"]

@@ -6,6 +6,7 @@ import pytest
 
 from deploy_nas.core.errors import MismatchError, OptionError, UnstableDeviceError
 from deploy_nas.records.profile import load_profile
+from deploy_nas.records.profile_history import Speed
 from deploy_nas.records.profile_parts import Imported
 from deploy_nas.workflows.question import (
     LATENCY,
@@ -36,6 +37,24 @@ def test_no_more_confidence_than_the_held_out_networks_support(run, profiles):
     asked = ("search", "--profile", profiles[0], "--max-latency-ms", 0.3, *FEW, "--confidence")
     assert "support at most 0.9" in run(*asked, 0.9999, code=2).stderr
     run(*asked, 0.95)
+
+
+def test_a_margin_is_of_the_slowest_speed_seen_or_of_so_many_percent(made_profile):
+    profile, predictor = made_profile(), predictor_for(made_profile(), None)
+    speeds = tuple(Speed(created="", factor=f, sentinel_ms=1.0, ratios=(f,)) for f in (1.2, 1.0))
+    checked = replace(profile, speeds=speeds)
+
+    def budget(profile, margin):
+        return ask(profile, predictor, SearchRequest(budgets={LATENCY: 1.0}, margin=margin)).budgets[LATENCY]
+
+    plain = budget(profile, None)
+    assert budget(profile, "10") == budget(profile, "10%") == pytest.approx(plain / 1.1)
+    assert budget(checked, "slowest-seen") == pytest.approx(plain / 1.2, rel=0.02)
+    with pytest.raises(OptionError, match="was never checked"):
+        budget(profile, "slowest-seen")
+    for odd in ("often", "-1", "nan", "5000"):
+        with pytest.raises(OptionError, match="must be slowest-seen or 0 to 1000 percent"):
+            budget(profile, odd)
 
 
 def test_a_profile_of_graphs_as_they_were_once_written_is_refused(made_profile):

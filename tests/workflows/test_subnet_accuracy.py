@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deploy_nas.accuracy import best
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import ImageSet, at_sizes
@@ -59,3 +60,20 @@ def test_measured_on_held_out_images_and_their_mirror_images(rng, files):
     make_predictor(SPACE, files, sized, replace(settings, judged=0), log=said.append)
     assert files.subnets.read_text().splitlines(keepends=True)[:34] == lines[:34]
     assert len(load_accuracy_data(files.subnets)) == 37
+
+
+def test_rounds_of_a_fit_with_one_summit_are_drawn_broadly(rng, files, monkeypatch):
+    """Every climb ends at one subnet where hardly anything was learnt."""
+    validation = ImageSet(
+        images=rng.integers(0, 256, (6, 3, 32, 32), dtype=np.uint8),
+        labels=np.arange(6) % 10,
+        classes=SPACE.labels,
+        source="made up",
+    )
+    summit = SPACE.encode([SPACE.largest(SPACE.image_sizes[-1])])
+    monkeypatch.setattr(best, "climb", lambda *args, **kwargs: summit)
+    said: list[str] = []
+    settings = PredictorSettings(subnets=30, workers=1, fit=QUICK, best=(3,))
+    make_predictor(SPACE, files, at_sizes(validation, SPACE.image_sizes), settings, log=said.append)
+    assert "too few different best subnets: 3 are drawn broadly instead" in said
+    assert len(load_accuracy_data(files.subnets)) == 33

@@ -251,7 +251,7 @@ def test_other_precisions_profile_is_refused(made, made_profile, tmp_path, asked
 
 @pytest.mark.slow
 def test_a_graph_that_is_not_the_certified_one_is_refused(made, tmp_path):
-    certificate = graphs.read_metadata(made[0].output.read_bytes(), "x")["certificate"]
+    certificate = graphs.inspect_model(made[0].output.read_bytes(), "x").metadata["certificate"]
     other = graphs.with_metadata(made[1].quantized.path.read_bytes(), {"certificate": certificate})
     (tmp_path / "m.onnx").write_bytes(other)
     with pytest.raises(MismatchError, match="certificate is of another graph"):
@@ -280,7 +280,7 @@ def test_a_bundle_of_before_is_verified(made, tmp_path, asked):
     manifest = json.loads((path / MANIFEST).read_text())
     for entry in manifest["models"]:
         file = path / entry["file"]
-        held = graphs.read_metadata(file.read_bytes(), "m")
+        held = graphs.inspect_model(file.read_bytes(), "m").metadata
         del held["certificate"]["measured_on"]["provider"], held["certificate"]["metadata_sha256"]
         old = dict.fromkeys(("certificate",), held["certificate"])
         old["predicted"] = entry["predicted"] = {**held["predicted"], "mine": [1]}

@@ -155,15 +155,6 @@ def _not_finite(graph: Any) -> str:
     return ""
 
 
-def read_metadata(data: bytes, subject: str) -> dict[str, object]:
-    """The metadata of a model file; raises :class:`RecordError` as :func:`inspect_model` does."""
-    load = _onnx().load_from_string  # outside: a package that is missing is no fault of the file
-    try:
-        return _metadata_of(load(data))
-    except Exception as error:  # protobuf's and json's own types
-        raise RecordError("is not an ONNX model of deploy-nas, or is cut short", subject=subject) from error
-
-
 def _metadata_of(model: Any) -> dict[str, object]:
     """Key to JSON value, without the digest, which is of the whole file."""
     return {p.key: parse_json(p.value.encode()) for p in model.metadata_props if p.key != DIGEST}
@@ -216,10 +207,3 @@ def with_metadata(data: bytes, values: Mapping[str, Any]) -> bytes:
     model = _onnx().load_from_string(data)
     _set_metadata(model, values)
     return _serialised(model)
-
-
-def graph_digest(data: bytes) -> str:
-    """sha256 of a model without its metadata: it identifies the computation."""
-    model = _onnx().load_from_string(data)
-    del model.metadata_props[:]
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 
+from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.floats import usual_floats
 
 
@@ -20,6 +21,7 @@ def usual_torch() -> Iterator[None]:
     A caller may have set another default dtype or device, ``no_grad``, ``inference_mode``, autocast or a
     lower precision of products: supernets would be built or run in another way than they are deployed.
     """
+    require_supernets()
     with contextlib.ExitStack() as stack:
         stack.enter_context(usual_floats())
         stack.enter_context(warnings.catch_warnings())  # of others' packages, which also add filters

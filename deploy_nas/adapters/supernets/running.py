@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters.supernets.host import usual_torch
 from deploy_nas.core.errors import ImagesError
+from deploy_nas.core.extras import require_supernets
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +84,7 @@ def recalibrate(subnet: torch.nn.Module, batches: Iterable[Images]) -> int:
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Limit torch to one thread in the context, so that its results are the same on any number of cores."""
+    require_supernets()
     import torch
 
     before = torch.get_num_threads()

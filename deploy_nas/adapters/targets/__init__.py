@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy_nas.adapters.targets.browser import ADDRESS as BROWSER
+from deploy_nas.adapters.targets.browser import PAGE, BrowserTarget
 from deploy_nas.adapters.targets.carried import SUFFIX, CarriedTarget
 from deploy_nas.adapters.targets.here import ADDRESS, HereTarget
 from deploy_nas.adapters.targets.port import FRESH, KEEP, Progress, Target
@@ -14,6 +16,7 @@ from deploy_nas.core.errors import OptionError, TargetError
 __all__ = [
     "FRESH",
     "KEEP",
+    "BrowserTarget",
     "CarriedTarget",
     "HereTarget",
     "Progress",
@@ -27,7 +30,8 @@ def target_of(address: str, options: Sequence[str] = ()) -> Target:
     """The target at an address.
 
     Args:
-        address: ``here``, ``ssh://[user@]host[:port]``, or the path of a kit to carry, ``*.pyz``.
+        address: ``here``, ``ssh://[user@]host[:port]``, ``browser`` (Chromium of this machine),
+            ``page://HOST[:PORT]`` (a page to open), or the path of a kit to carry, ``*.pyz``.
         options: for ssh and scp.
 
     Raises:
@@ -40,8 +44,12 @@ def target_of(address: str, options: Sequence[str] = ()) -> Target:
         raise OptionError("can only be given for a target over ssh", subject="ssh_options")
     if address == ADDRESS:
         return HereTarget()
+    if address == BROWSER or address.startswith(PAGE):
+        return BrowserTarget(address)
     if "://" in address or not address.endswith(SUFFIX):
         raise TargetError(
-            f"must be {ADDRESS}, ssh://[user@]host[:port], or the path of a kit, *{SUFFIX}", subject=address
+            f"must be {ADDRESS}, ssh://[user@]host[:port], {BROWSER}, {PAGE}HOST[:PORT], or the path of "
+            f"a kit, *{SUFFIX}",
+            subject=address,
         )
     return CarriedTarget(Path(address))

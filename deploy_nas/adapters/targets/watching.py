@@ -10,9 +10,11 @@ from pathlib import Path
 from deploy_nas.adapters.targets.port import Progress
 from deploy_nas.core.errors import RecordError, TargetError
 from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.notices import notice
 
 _NO_MESSAGE = "the connection ended"
 _LONGEST = 64 * 1024  # characters of a line
+_MOST_NOTES, _LONGEST_NOTE = 100, 1000
 
 
 def kit_command(python: str, kit: str, result: str, options: Sequence[str]) -> list[str]:
@@ -30,7 +32,8 @@ def follow(
 ) -> None:
     """Run a command that writes lines of JSON to standard error (``device.program``).
 
-    If it fails without an error line, the last line that is not JSON becomes the reason.
+    What it notes is a notice here (``core.notices``), up to some hundred. If it fails without an error line,
+    the last line that is not JSON becomes the reason.
 
     Args:
         command: the command.
@@ -43,6 +46,7 @@ def follow(
         TargetError: it ended with an exit code other than 0.
     """
     error = last = ""
+    notes: set[str] = set()
     with subprocess.Popen(  # noqa: S603 - a list, no shell
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd
     ) as process:
@@ -54,6 +58,9 @@ def follow(
                     last = line.strip() or last
                     continue
                 error = told.error or error
+                if told.note and told.note not in notes and len(notes) < _MOST_NOTES:
+                    notes.add(told.note)
+                    notice(told.note, subject=address)
                 if progress is not None and told.progress is not None:
                     progress(*told.progress)
         except BaseException:
@@ -67,9 +74,10 @@ def follow(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Told:
-    """A line of JSON: an error, or the bursts done, the bursts in total and the kind of unit."""
+    """A line of JSON: an error, a note, or the bursts done, the bursts in total and the kind of unit."""
 
     error: str | None = None
+    note: str | None = None
     progress: tuple[int, int, str] | None = None
 
 
@@ -78,7 +86,8 @@ def _told(line: str) -> _Told | None:
     try:
         fields = Fields(parse_json(line.encode()), "progress")
         if not fields.holds("done"):
-            return _Told(error=fields.optional_text("error"))
+            note = fields.optional_text("note")
+            return _Told(error=fields.optional_text("error"), note=note and note[:_LONGEST_NOTE])
         done, total = fields.integer("done", 0), fields.integer("total", 0)
         return _Told(progress=(done, total, fields.text("what")))
     except (ValueError, RecordError, RecursionError):

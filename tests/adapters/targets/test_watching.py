@@ -6,6 +6,7 @@ import pytest
 
 from deploy_nas.adapters.targets.watching import follow, kit_command
 from deploy_nas.core.errors import TargetError
+from deploy_nas.core.notices import Notice
 
 
 def program(code):
@@ -34,6 +35,15 @@ def test_what_a_device_writes_ends_nothing(depth):
     with pytest.raises(TargetError, match="the run there ended: x") as caught:
         follow(program("\n".join([*lines, end])), "there", lambda *told: seen.append(told))
     assert not seen and len(str(caught.value)) < 100_000
+
+
+def test_notes_are_notices_here_each_once_and_without_control_characters():
+    many = "for i in range(500): print(json.dumps({'note': str(i)}), file=sys.stderr)"
+    lines = [say({"note": "line 3 was \x1b[2Jedited"})] * 3 + [say({"note": 3}), many]
+    with pytest.warns(Notice) as told:
+        follow(program("\n".join(lines)), "there", None)
+    said = [str(one.message) for one in told]
+    assert said[:2] == ["there: line 3 was \\x1b[2Jedited", "there: 0"] and len(said) == 100
 
 
 def test_the_error_of_a_failure_is_its_own_line_of_json():

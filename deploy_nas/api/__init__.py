@@ -1,0 +1,1 @@
+"""The public functions: a command each, with arguments as people have them in Python, and typed results."""

@@ -1,0 +1,124 @@
+"""Checks how fast a profiled device is now: a few seconds, with some of the profile's own networks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from deploy_nas.adapters.graphs import timed_graph
+from deploy_nas.core.errors import RecordError
+from deploy_nas.core.fingerprint import processor_waits
+from deploy_nas.core.measured import Measured
+from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
+from deploy_nas.core.walk import NamedLayers
+from deploy_nas.device import machine
+from deploy_nas.device.measure import MeasureSettings, Progress, measure_models
+from deploy_nas.device.runtime import Runtime
+from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
+from deploy_nas.device.timing import CLOCKS, Clocks
+from deploy_nas.records.profile import Profile
+from deploy_nas.records.profile_history import Speed
+from deploy_nas.records.profile_parts import Pair
+
+NETWORKS = 6
+_ATTEMPTS = 3
+_HOW = MeasureSettings(rounds=8, burst_ms=25.0, least_runs=5, warmup_runs=2, wait_s=0.0)
+
+
+def checked_networks(profile: Profile) -> tuple[Pair, ...]:
+    """Held-out networks of the profile, from the fastest to the slowest.
+
+    Raises:
+        RecordError: the profile has none, or one that its space lacks.
+    """
+    pairs = sorted(profile.pairs, key=lambda pair: pair.measured_ms)
+    if not pairs:
+        raise RecordError(
+            "has no network that was measured, so its speed cannot be checked",
+            subject=f"profile {profile.id}",
+        )
+    counts = profile.space.choice_counts
+    for pair in pairs:
+        choices = np.array(pair.choices)
+        if choices.shape != counts.shape or not ((choices >= 0) & (choices < counts)).all():
+            raise RecordError(
+                f"a held-out network is not one of {profile.space.id}", subject=f"profile {profile.id}"
+            )
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, NETWORKS).round().astype(int))
+    return tuple(pairs[i] for i in chosen)
+
+
+def measured_speed(
+    profile: Profile,
+    *,
+    allow_unstable: bool = False,
+    progress: Progress | None = None,
+    runtime: Runtime = ONNX_RUNTIME,
+    clocks: Clocks = CLOCKS,
+) -> Speed:
+    """Time the sentinel and some networks of the profile here, and compare them with when it was made.
+
+    Raises:
+        RecordError: no network was measured for the profile.
+        UnstableDeviceError: other work disturbed the runs, three times; ``allow_unstable`` uses them.
+    """
+    pairs = checked_networks(profile)
+    space = profile.space
+    networks = [space.layers(a) for a in space.decode(np.array([pair.choices for pair in pairs]))]
+    sentinel = space.layers(space.smallest(min(profile.image_sizes)))
+    for left in reversed(range(_ATTEMPTS)):
+        *found, small = _measured(profile, [*networks, sentinel], progress, runtime, clocks)
+        passing = [one for one in found if one.conditions is not None and one.conditions.may_pass]
+        if not passing or not left:
+            break
+    if not allow_unstable:
+        for one in found:
+            one.check(f"the speed of profile {profile.id}")
+    measured = np.array([one.latency_ms for one in found])
+    then = np.array([pair.measured_ms for pair in pairs])
+    # at the speed of the profile, whatever was found by later checks
+    predicted = profile.latency_ms(np.array([pair.choices for pair in pairs])) / profile.factor
+    return Speed(
+        created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        factor=round(float(np.median(measured / then)), 5),
+        sentinel_ms=round(small.latency_ms, 6),
+        ratios=tuple(round(float(r), 5) for r in measured / predicted),
+    )
+
+
+def _measured(
+    profile: Profile,
+    networks: list[NamedLayers],
+    progress: Progress | None,
+    runtime: Runtime,
+    clocks: Clocks,
+) -> list[Measured]:
+    """One attempt, in sessions of the profile's provider with random weights."""
+    on = profile.fingerprint
+    scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
+    rng = np.random.default_rng(_HOW.seed)
+    with machine.pinned_to(on.threads) as pinning:
+        models = []
+        for layers in networks:
+            graph, tensors = timed_graph(layers, on.precision, scheme.activations)
+            models.append(
+                runtime.open(
+                    graph,
+                    provider=on.provider,
+                    provider_options=on.provider_options,
+                    threads=on.threads,
+                    worker_cores=pinning.worker_cores,
+                    initializers=random_initializers(tensors, rng),
+                )
+            )
+        how = replace(_HOW, threads=on.threads)
+        return measure_models(
+            models,
+            how,
+            pinning=pinning,
+            waits=processor_waits(on.provider),
+            progress=progress,
+            clocks=clocks,
+        )
