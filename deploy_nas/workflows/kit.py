@@ -28,7 +28,7 @@ def kit_for(
     """The plan and the kit for a request; the provider is checked on the device, not here.
 
     With ``priors``, the kit times the few networks that carry their tables over. On a ``slow`` device, as a
-    browser is, networks take ten times as long: fewer and shorter bursts are as exact, and take minutes less.
+    browser is, networks take ten times as long: fewer and shorter bursts keep the run within minutes.
     """
     if request.threads < 1:
         raise OptionError(f"must be at least 1, is {request.threads}", subject="threads")
