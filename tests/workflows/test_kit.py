@@ -308,7 +308,7 @@ def test_over_ssh_int8_is_for_the_devices_processor(
 ):
     seen = []
 
-    def kit_of(request):
+    def kit_of(request, priors, *, slow):
         seen.append(request.activations)
         raise TargetError("is asked for nothing more", subject="kit")
 
