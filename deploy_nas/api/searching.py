@@ -153,7 +153,8 @@ def search(
     Args:
         profile: of the device, or of several.
         max_latency_ms: latency budget; for several devices, one each.
-        max_macs_millions, max_params_millions, max_peak_memory_kb, max_model_mb: further budgets.
+        max_macs_millions: a further budget, as are ``max_params_millions``, ``max_peak_memory_kb`` and
+            ``max_model_mb``.
         figures: figures of your own by name: functions of an architecture, or objects with
             ``predict_encoded``.
         budgets: upper bounds by figure, of your own figures among others.
@@ -164,7 +165,7 @@ def search(
         confidence: that the latency budget is kept; ``None``: rely on the prediction.
         margin: for a device that gets slower: "slowest-seen", or percent.
         image_sizes: to search; all that were profiled unless given.
-        population, generations: size of the search.
+        population: size of the search, with ``generations``.
         measure_top: export and time this many of the best here.
         weights: of the files that are timed.
         allow_unstable: use profiles and measurements of an unstable machine.
