@@ -179,12 +179,7 @@ def search(
         BudgetMissedError: none of the candidates that were timed does.
         InputError: unusable input.
     """
-    bounds = {
-        MACS.name: max_macs_millions,
-        PARAMS.name: max_params_millions,
-        PEAK_MEMORY.name: max_peak_memory_kb,
-        MODEL_SIZE.name: max_model_mb,
-    }
+    bounds = _bounds(max_macs_millions, max_params_millions, max_peak_memory_kb, max_model_mb)
     first, request = _question(
         profile,
         max_latency_ms,
@@ -248,12 +243,7 @@ def pareto(
         InfeasibleBudgetError: no subnet meets the budgets; names the nearest.
         InputError: unusable input.
     """
-    bounds = {
-        MACS.name: max_macs_millions,
-        PARAMS.name: max_params_millions,
-        PEAK_MEMORY.name: max_peak_memory_kb,
-        MODEL_SIZE.name: max_model_mb,
-    }
+    bounds = _bounds(max_macs_millions, max_params_millions, max_peak_memory_kb, max_model_mb)
     first, request = _question(
         profile,
         max_latency_ms,
@@ -283,6 +273,21 @@ def pareto(
             progress=lambda done, total, best: update(min(done, total), total, ""),
         )
     return ParetoFront(record=record)
+
+
+def _bounds(
+    macs_millions: float | None,
+    params_millions: float | None,
+    peak_memory_kb: float | None,
+    model_mb: float | None,
+) -> Mapping[str, float | None]:
+    """The upper bounds by the names of their figures."""
+    return {
+        MACS.name: macs_millions,
+        PARAMS.name: params_millions,
+        PEAK_MEMORY.name: peak_memory_kb,
+        MODEL_SIZE.name: model_mb,
+    }
 
 
 def _question(

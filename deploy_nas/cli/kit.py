@@ -62,16 +62,11 @@ def make(output: Path, as_json: bool, **timing: Any) -> None:
 @show.json_option()
 def import_kit(result: Path, output: Path, like: tuple[Path, ...], force: bool, as_json: bool) -> None:
     """Check a kit's RESULT and write the device's profile."""
-    from deploy_nas.cli.profiles import figures
-    from deploy_nas.records.profile_lines import profile_lines
+    from deploy_nas.cli.profiles import tell_written
     from deploy_nas.workflows.kit import import_result
 
     profile = import_result(result, output, like=like, force=force)
-    if as_json:
-        show.emit_json({"path": str(output), **figures(profile)})
-        return
-    show.say(profile_lines(profile))
-    show.say(f"wrote {output}")
+    tell_written(output, profile, as_json=as_json)
 
 
 @command.command("serve")
@@ -99,8 +94,7 @@ def serve(output: Path, host: str, port: int, fresh: bool, as_json: bool, **timi
     Prints an address to open there. Times are kept here as they are made: the page may be reloaded, and after
     Ctrl-C the same command resumes the run. Ends with the profile, or when no page came for 15 minutes.
     """
-    from deploy_nas.cli.profiles import figures
-    from deploy_nas.records.profile_lines import profile_lines
+    from deploy_nas.cli.profiles import tell_written
     from deploy_nas.workflows.kit import profile_target
 
     place = f"page://[{host}]:{port}" if ":" in host else f"page://{host}:{port}"
@@ -111,8 +105,4 @@ def serve(output: Path, host: str, port: int, fresh: bool, as_json: bool, **timi
     except KeyboardInterrupt:
         show.say("stopped; the timings are kept; the same command resumes the run", err=True)
         raise SystemExit(130) from None
-    if as_json:
-        show.emit_json({"path": str(output), **figures(profile)})
-        return
-    show.say(profile_lines(profile))
-    show.say(f"wrote {output}")
+    tell_written(output, profile, as_json=as_json)

@@ -158,8 +158,7 @@ def command(
     if refresh is not None:
         _refresh(refresh, target, timing, as_json=as_json, fresh=fresh, output=output)
         return
-    from deploy_nas.cli.profiles import figures
-    from deploy_nas.records.profile_lines import profile_lines
+    from deploy_nas.cli.profiles import tell_written
     from deploy_nas.workflows.kit import profile_target
     from deploy_nas.workflows.profile import journal_path, profile_device
 
@@ -175,11 +174,7 @@ def command(
         where = f"in {journal_path(path)}" if target is None else f"on {target}"
         show.say(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
-    if as_json:
-        show.emit_json({"path": str(path), **figures(profile)})
-        return
-    show.say(profile_lines(profile))
-    show.say(f"wrote {path}")
+    tell_written(path, profile, as_json=as_json)
 
 
 def _refresh(

@@ -34,6 +34,15 @@ def figures(profile: Profile) -> dict[str, object]:
     }
 
 
+def tell_written(path: Path, profile: Profile, *, as_json: bool) -> None:
+    """A profile that was just written, in a few lines or as JSON."""
+    if as_json:
+        show.emit_json({"path": str(path), **figures(profile)})
+        return
+    show.say(profile_lines(profile))
+    show.say(f"wrote {path}")
+
+
 @click.group("profiles", cls=Group)
 def command() -> None:
     """List, show and compare profiles."""
@@ -198,8 +207,4 @@ def import_ofa(
     name = device_name or name_text(folder.resolve().name)
     path = output or Path(f"{name}.profile.json")
     profile = workflow(folder, path, space=space, device=name, force=force)
-    if as_json:
-        show.emit_json({"path": str(path), **figures(profile)})
-        return
-    show.say(profile_lines(profile))
-    show.say(f"wrote {path}")
+    tell_written(path, profile, as_json=as_json)
