@@ -61,6 +61,7 @@ def collect_accuracies(
     count: int = 300,
     seed: int = 0,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> Collected:
     """Measure subnets on your images into ``output``, as ``deploy-nas accuracy collect`` does.
@@ -81,6 +82,7 @@ def collect_accuracies(
         count=count,
         seed=seed,
         workers=workers,
+        cluster=cluster,
     )
     with shown("measuring subnets", progress) as update:
         return collect(request, _subnets(update))
@@ -123,6 +125,7 @@ def train(
     device: str | None = None,
     subnets: int = 160,
     workers: int | None = None,
+    cluster: str | None = None,
     seed: int = 0,
     force: bool = False,
     log: Log | None = None,
@@ -147,6 +150,7 @@ def train(
         device=device,
         subnets=subnets,
         workers=workers,
+        cluster=cluster,
         seed=seed,
         force=force,
     )
@@ -219,6 +223,7 @@ def build(
     device: str | None = None,
     subnets: int = 160,
     workers: int | None = None,
+    cluster: str | None = None,
     seed: int = 0,
     force: bool = False,
     log: Log | None = None,
@@ -244,6 +249,7 @@ def build(
         device=device,
         subnets=subnets,
         workers=workers,
+        cluster=cluster,
         seed=seed,
         force=force,
     )

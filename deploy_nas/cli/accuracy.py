@@ -51,6 +51,7 @@ def command() -> None:
 )
 @show.seed_option("Seed for drawing the subnets.")
 @click.option("--workers", type=numbers.WORKERS, help="Processes  [one per core]")
+@show.cluster_option()
 @show.json_option()
 def collect(
     space: str,
@@ -65,6 +66,7 @@ def collect(
     count: int,
     seed: int,
     workers: int | None,
+    cluster: str | None,
     as_json: bool,
 ) -> None:
     """Measure the top-1 of subnets on your images.
@@ -88,6 +90,7 @@ def collect(
         count=count,
         seed=seed,
         workers=workers,
+        cluster=cluster,
     )
     with show.progress("measuring subnets", quiet=as_json) as update:
 

@@ -61,6 +61,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--workers", type=numbers.WORKERS, help="Processes that measure subnets  [one per core]"
         ),
+        show.cluster_option(),
     ]
     for option in reversed(options):
         command = option(command)

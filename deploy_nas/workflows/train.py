@@ -12,6 +12,7 @@ import numpy as np
 
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters.images import ReadingReport, near_duplicates
+from deploy_nas.adapters.pools import check_cluster
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.seals import check_seal, sealed
@@ -75,6 +76,7 @@ class TrainRequest:
         subnets: to measure for the accuracy predictor, in rounds (:func:`predictor_rounds`); 0: none is made.
         fit: of the accuracy predictor.
         workers: processes that measure them; ``None``: one per core.
+        cluster: whose nodes measure them instead: "auto" or HOST:PORT.
         seed: of everything random.
         force: replace a finished supernet of another request.
     """
@@ -93,6 +95,7 @@ class TrainRequest:
     subnets: int = 160
     fit: FitSettings = OWN_IMAGES_FIT
     workers: int | None = None
+    cluster: str | None = None
     seed: int = 0
     force: bool = False
 
@@ -167,6 +170,7 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
             best=rounds,
             seed=request.seed,
             workers=request.workers,
+            cluster=request.cluster,
             fit=request.fit,
         )
         made = fit_predictor(space, images, request.output, settings, log=log, progress=progress)
@@ -224,6 +228,8 @@ def check_training(request: TrainRequest) -> None:
         raise OptionError(f"must be above 0, is {request.minutes}", subject="minutes")
     if request.subnets and request.subnets < 30:
         raise OptionError(f"must be 0 or at least 30, is {request.subnets}", subject="subnets")
+    if request.cluster is not None:
+        check_cluster(request.cluster)
     usable_device(request.device)
 
 
