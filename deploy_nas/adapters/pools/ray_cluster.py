@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import pickle
+import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,8 +75,14 @@ class RayCluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         found = started_here() if asked.address == AUTO else asked.address
         if found is None:
+            # Closed to other machines, and to other users of this one; Ray would keep its token at home.
             os.environ[_LOOPBACK_ONLY] = "0"
+            os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
             os.environ.pop("RAY_ADDRESS", None)
+        elif (
+            Path.home() / ".ray" / "auth_token"
+        ).is_file():  # `ray start` takes the token that it finds there
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         import ray
 
         self.ray: Any = ray
@@ -251,6 +258,12 @@ def _unjoined(address: str, error: Exception) -> OptionError:
             f"{address} is of other versions of Ray or Python ({text})",
             subject="cluster",
             hint="all its machines need the same",
+        )
+    if "uthentication" in text or "AuthToken" in text:
+        return OptionError(
+            f"{address} wants a token",
+            subject="cluster",
+            hint="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as they were for its head",
         )
     return OptionError(
         f"{address} cannot be joined ({text or type(error).__name__})",
