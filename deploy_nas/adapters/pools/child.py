@@ -35,16 +35,17 @@ class Child:
 
     Args:
         module: whose ``serve(pipe)`` it runs.
-        stderr: file for what it prints there; ``None``: it goes where ours goes.
+        printed: file for all that it prints; ``None``: that goes where ours goes.
     """
 
-    def __init__(self, module: str, stderr: IO[bytes] | None = None) -> None:
+    def __init__(self, module: str, printed: IO[bytes] | None = None) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
         self.process = subprocess.Popen(  # noqa: S603 - this Python
             [spawn.get_executable(), "-P", "-c", _BOOT.format(module=module), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            stderr=stderr,
+            stdout=printed,
+            stderr=printed,
         )
         theirs.close()
         self.send([*sys.path, _OWN_FOLDER])
