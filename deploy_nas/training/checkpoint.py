@@ -79,7 +79,7 @@ class Checkpoints:
         write_state(self.steady if steady else self.path, {**named, **state})
 
     def found(self, decay_start: int) -> dict[str, Any] | None:
-        """The last state; of a shorter run that before the decay; ``None`` if there is none.
+        """The last state; of a shorter run that before the decay; ``None`` if there is no file.
 
         Raises:
             MismatchError: it is of another recipe or origin.

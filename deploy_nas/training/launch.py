@@ -26,7 +26,7 @@ class Launch:
 
 
 def launched() -> Launch | None:
-    """What torchrun says of this process in its environment; ``None``: it trains alone.
+    """The place of this process, as torchrun puts it into its environment; ``None``: it trains alone.
 
     Raises:
         OptionError: the environment says something impossible.

@@ -73,7 +73,7 @@ def usable_device(name: str | None) -> torch.device:
 
 
 def _unsaid(_: object) -> None:
-    """What only the first process says."""
+    """Left out by processes other than the first."""
 
 
 class Trainer:

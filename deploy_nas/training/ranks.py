@@ -1,6 +1,6 @@
-"""Processes that train one network together, a part of each batch each (torchrun starts them).
+"""Processes that train one network together, each on its part of a batch (torchrun starts them).
 
-The gradients are averaged here, once a step, rather than by torch's DistributedDataParallel. A step is
+The gradients are averaged here, once per step, rather than by torch's DistributedDataParallel. A step is
 several backward passes of different subnets: DistributedDataParallel averages in the last of them what that
 one used, and would leave out what only earlier ones did.
 """
@@ -79,8 +79,11 @@ class Ranks:
         self.add_up(flat)
         flat /= self.size
         with torch.no_grad():
-            for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-                tensor.copy_(part.view(tensor.shape))
+            begin = 0
+            for tensor in tensors:
+                end = begin + tensor.numel()
+                tensor.copy_(flat[begin:end].view(tensor.shape))
+                begin = end
 
     def add_up(self, tensor: torch.Tensor) -> None:
         """Set a tensor to its sum over the processes, in all of them."""
@@ -100,7 +103,7 @@ class Ranks:
     # -- words ---------------------------------------------------------------------------------
 
     def told(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns or raises in the first process, in all of them; the others do not call it."""
+        """The value or the error of ``work`` in the first process, in all; the others do not call it."""
         if self.alone:
             return work()
         outcome: list[Any] = [None, None]
@@ -108,10 +111,11 @@ class Ranks:
             outcome = _attempt(work)
         with self._together():
             distributed.broadcast_object_list(outcome, src=0)
-        return self._value(outcome, mine=self.first)
+        value: T = self._value(outcome, mine=self.first)
+        return value
 
     def alike(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns here; if it raises in any process, all end, and one of them says why."""
+        """The value of ``work`` here; if it raises in any process, all end, and one of them says why."""
         if self.alone:
             return work()
         outcome = _attempt(work)
@@ -119,9 +123,10 @@ class Ranks:
         with self._together():
             distributed.all_gather_object(faults, outcome[0])
         failed = next((rank for rank, fault in enumerate(faults) if fault is not None), None)
-        if failed is None:
-            return self._value(outcome, mine=True)
-        return self._value([faults[failed], None], mine=failed == self.rank)
+        if failed is not None:
+            outcome = [faults[failed], None]
+        value: T = self._value(outcome, mine=failed in (None, self.rank))
+        return value
 
     def agree(self, what: str, value: str) -> None:
         """Raise :class:`OptionError` unless all processes have the same value of something."""
@@ -148,7 +153,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def _together(self) -> Iterator[None]:
-        """What needs the others; raises :class:`OptionError` if one of them is gone."""
+        """A context for calls that need the others; raises :class:`OptionError` if one of them is gone."""
         try:
             yield
         except RuntimeError as error:
@@ -200,7 +205,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             raise OptionError(
                 f"{torch.cuda.device_count()} on this machine, process {here.local_rank + 1} has none",
                 subject="CUDA devices",
-                hint="start as many processes as there are devices: torchrun --nproc-per-node",
+                hint="start as many processes as there are devices",
             )
         torch.cuda.set_device(here.local_rank)
     if os.environ["MASTER_ADDR"] in _LOOPBACK:

@@ -91,7 +91,7 @@ def shared_norms(ranks: Ranks) -> contextlib.AbstractContextManager[Any]:
             with torch.no_grad():
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 running_var.lerp_((variance * (count / max(1, count - 1))).to(running_var.dtype), momentum)
-        found = _Shared.apply(x, weight, bias, mean, variance, eps, ranks)  # type: ignore[no-untyped-call]
+        found = _Shared.apply(x, weight, bias, mean, variance, eps, ranks)
         return cast("torch.Tensor", found)
 
     return FunctionOverride(functional.batch_norm, applies, shared)

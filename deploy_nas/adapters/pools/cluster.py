@@ -124,7 +124,7 @@ class _Talk:
         self.runs = 0
 
     def receive(self) -> Any:
-        """The next message that is no notice; raises :class:`OptionError` if the client has died."""
+        """The next message other than a notice; raises :class:`OptionError` if the client has died."""
         while True:
             try:
                 message = self.client.pipe.recv()

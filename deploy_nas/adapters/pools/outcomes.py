@@ -1,4 +1,4 @@
-"""What became of an item: a value, or the fault that is raised when its turn comes."""
+"""Outcomes of items: a value, or the fault that is raised when its turn comes."""
 
 from __future__ import annotations
 

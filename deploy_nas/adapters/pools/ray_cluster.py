@@ -136,7 +136,7 @@ class RayCluster:
         return done
 
     def reply(self, task: object) -> bytes:
-        """What a task returned; raises :class:`OptionError`."""
+        """The reply of a task; raises :class:`OptionError`."""
         try:
             found = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
@@ -291,7 +291,7 @@ def _given_up(error: Exception) -> OptionError:
 def started_here() -> str | None:
     """The address of the cluster that ``RAY_ADDRESS`` names, or that ``ray start`` started on this machine.
 
-    ``None`` if there is none, or if it has ended since.
+    ``None`` if there is no such cluster, or if it has ended since.
     """
     if named := os.environ.get("RAY_ADDRESS"):
         return named

@@ -1,4 +1,4 @@
-"""What runs on a cluster's nodes: the function is made once in each process, then works on items.
+"""The part that runs on a cluster's nodes: it makes the function once per process, then works on items.
 
 All that comes and goes is bytes: a node may have another version, which is said before any of it is read.
 """
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What became of an item on a node.
+    """The outcome of an item on a node.
 
     Args:
         kind: "done"; or "lacks": the node does not see the folder of the arrays, and got none otherwise.

@@ -38,7 +38,7 @@ class Cluster(Protocol):
         """The tasks that are done, after one is or the time is up."""
 
     def reply(self, task: object) -> bytes:
-        """What a task that is done returned.
+        """The reply of a task that is done.
 
         Raises:
             OptionError: it was given up, or its node is unfit.
