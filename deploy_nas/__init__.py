@@ -57,6 +57,7 @@ _HOMES = {
     "profile_device": "deploy_nas.api.searching",
     "profile_fleet": "deploy_nas.api.fleets",
     "refresh_profile": "deploy_nas.api.searching",
+    "search_fleet": "deploy_nas.api.fleets",
     "train": "deploy_nas.api.training",
     "train_accuracy_predictor": "deploy_nas.api.training",
     "verify": "deploy_nas.api.deploying",

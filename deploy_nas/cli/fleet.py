@@ -242,6 +242,9 @@ def status(fleet: Path, devices: tuple[str, ...], as_json: bool) -> None:
     found = fleet_status(load_fleet(fleet), devices)
     if not as_json:
         show.say(show.table(list(HEAD), [one.row() for one in found.devices]))
+        for one in found.devices:
+            if one.fault:
+                show.say(f"{one.device} {one.space}".rstrip() + f": {with_options(one.fault)}")
         return
     show.emit_json(
         [

@@ -30,7 +30,7 @@ class Real(click.FloatRange):
         return float(super().convert(value, param, ctx))
 
 
-class NamedBudget(click.ParamType):
+class NamedBudget(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
     """``MS`` or ``NAME=MS``, as a name, empty for none, and a number."""
 
     name = "[name=]ms"
@@ -44,7 +44,10 @@ class NamedBudget(click.ParamType):
         name, sign, number = str(value).rpartition("=")
         if sign and not name:
             self.fail(f"{value!r} is not NAME=MS", param, ctx)
-        return name, float(click.FLOAT.convert(number, param, ctx))
+        try:
+            return name, float(number)
+        except ValueError:
+            self.fail(f"{number!r} is not a number", param, ctx)
 
 
 THREADS = click.IntRange(1, 1024)

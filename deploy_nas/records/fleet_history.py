@@ -17,7 +17,7 @@ from deploy_nas.core.errors import OutputError, RecordError
 from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.locks import lock
 from deploy_nas.core.notices import notice
-from deploy_nas.core.reader import MOST_JSON_BYTES, json_text
+from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import check_seal, lines_of, read_lines, sealed, sealed_line, tell_faults
 from deploy_nas.records.files import check_output, read_bytes
 
@@ -95,7 +95,7 @@ def load_history(path: Path) -> tuple[Event, ...]:
         MismatchError: the first line was edited.
         VersionError: a newer deploy-nas wrote it.
     """
-    return _parse(read_bytes(path, MOST_JSON_BYTES), str(path))[0] if path.exists() else ()
+    return _parse(read_bytes(path), str(path))[0] if path.exists() else ()
 
 
 class History:
@@ -121,7 +121,7 @@ class History:
             raise
 
     def _begin(self) -> tuple[Event, ...]:
-        content = read_bytes(self.path, MOST_JSON_BYTES)
+        content = read_bytes(self.path)
         first = json_text(sealed(_FIRST)).encode() + b"\n"
         if first.startswith(content):  # new, or killed within its first line
             self._file.truncate(0)

@@ -89,7 +89,7 @@ class FleetFound(Shown):
     @property
     def unit(self) -> str:
         """Of accuracies: "percent", or as the predictor has it."""
-        return self.members[0].found.record.predicted.accuracy_unit
+        return self.members[0].found.record.predicted.accuracy_unit or "percent"
 
     def rows(self) -> list[list[object]]:
         """As lines of a table (``HEAD``)."""
@@ -153,8 +153,8 @@ def search_fleet(
         BudgetError: no device has a budget.
         OptionError: a budget for neither a device nor a group; several spaces and none chosen.
         RecordError: a device with a budget has no profile.
-        InfeasibleBudgetError: without ``one_each``, no network keeps every budget; with it, none keeps that of
-            a single device.
+        InfeasibleBudgetError: without ``one_each``, no network keeps every budget; with it, none keeps that
+            of a single device.
         InputError: as :func:`deploy_nas.workflows.search.search_file` raises them.
     """
     given = max_latency_ms or {}

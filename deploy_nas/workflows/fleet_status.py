@@ -18,7 +18,7 @@ from deploy_nas.records.fleet_history import CHECKED, PROFILED, UNREACHABLE, Eve
 from deploy_nas.records.profile import Profile
 from deploy_nas.workflows.fleet import held_profile, profile_path
 
-HEAD = ("device", "space", "profile", "days", "verdict", "networks take", "promises", "last fault")
+HEAD = ("device", "space", "profile", "days", "verdict", "networks take", "promises")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,6 @@ class DeviceStatus:
             self.verdict,
             moved,
             ", ".join(f"{count} {state}" for state, count in states.items()) or None,
-            self.fault or None,
         ]
 
 
