@@ -27,7 +27,7 @@ GivenFleet = GivenPath | Fleet
 def profile_fleet(
     fleet: GivenFleet,
     *,
-    devices: Sequence[str] = (),
+    only: Sequence[str] = (),
     jobs: int = PARALLEL,
     tries: int = 4,
     retry_s: float = 10.0,
@@ -45,14 +45,14 @@ def profile_fleet(
         OutputError: another run of this fleet goes on, or its folder cannot be written.
     """
     with shown("profiling", progress) as update:
-        how = _how(devices, jobs, tries, retry_s, update)
+        how = _how(only, jobs, tries, retry_s, update)
         return profile_devices(_fleet(fleet), how, fresh=fresh, force=force)
 
 
 def verify_fleet(
     fleet: GivenFleet,
     *,
-    devices: Sequence[str] = (),
+    only: Sequence[str] = (),
     jobs: int = PARALLEL,
     tries: int = 4,
     retry_s: float = 10.0,
@@ -63,17 +63,17 @@ def verify_fleet(
     Raises as :func:`profile_fleet`; and :class:`RecordError` if there is nothing to verify.
     """
     with shown("verifying", progress) as update:
-        return verify_devices(_fleet(fleet), _how(devices, jobs, tries, retry_s, update))
+        return verify_devices(_fleet(fleet), _how(only, jobs, tries, retry_s, update))
 
 
-def fleet_status(fleet: GivenFleet, *, devices: Sequence[str] = ()) -> FleetStatus:
-    """What each device of a fleet holds, as ``deploy-nas fleet status`` says.
+def fleet_status(fleet: GivenFleet, *, only: Sequence[str] = ()) -> FleetStatus:
+    """The profiles of each device of a fleet and how they stand, as ``deploy-nas fleet status`` says.
 
     Raises:
         RecordError: a fleet's file or history that cannot be used.
         OptionError: a name that is neither a device's nor a group's.
     """
-    return status_of(_fleet(fleet), devices)
+    return status_of(_fleet(fleet), only)
 
 
 def search_fleet(
@@ -104,7 +104,7 @@ def search_fleet(
 
     Arguments are those of :func:`deploy_nas.search`, but for three. ``max_latency_ms`` has budgets by device
     or group, which come before those of the file. ``space`` is the one of the fleet's spaces to search. With
-    ``one_each`` each device's own network is an answer too, even where there is none for all.
+    ``one_each`` each device's own network is an answer too, even without a common one.
 
     Raises:
         InfeasibleBudgetError: no network keeps every budget.
@@ -145,9 +145,9 @@ def _fleet(given: GivenFleet) -> Fleet:
     return given if isinstance(given, Fleet) else load_fleet(Path(given))
 
 
-def _how(devices: Sequence[str], jobs: int, tries: int, retry_s: float, update: Progress) -> How:
+def _how(only: Sequence[str], jobs: int, tries: int, retry_s: float, update: Progress) -> How:
     return How(
-        devices=devices,
+        only=only,
         parallel=jobs,
         retry=Retry(tries=tries, wait_s=retry_s),
         say=lambda line: update(0, 0, line),

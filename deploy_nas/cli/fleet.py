@@ -26,20 +26,19 @@ def command() -> None:
     """
 
 
-def _devices_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _only_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(
-        "--device",
-        "devices",
+        "--only",
         multiple=True,
         metavar="NAME",
-        help="Only this device, or the devices of this group; may be repeated.",
+        help="This device only, or the devices of this group; may be repeated.",
     )
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How the jobs of a fleet are done."""
     options = [
-        _devices_option(),
+        _only_option(),
         click.option(
             "--jobs", type=numbers.JOBS, default=16, show_default=True, help="Devices at once, at most."
         ),
@@ -63,12 +62,12 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _how(devices: tuple[str, ...], jobs: int, tries: int, retry_s: float) -> How:
+def _how(only: tuple[str, ...], jobs: int, tries: int, retry_s: float) -> How:
     from deploy_nas.fleet.schedule import Retry
     from deploy_nas.workflows.fleet import How
 
     return How(
-        devices=devices,
+        only=only,
         parallel=jobs,
         retry=Retry(tries=tries, wait_s=retry_s),
         say=lambda line: show.say(with_options(line), err=True),
@@ -88,7 +87,7 @@ def _stopped(title: str) -> SystemExit:
 @show.json_option()
 def profile(
     fleet: Path,
-    devices: tuple[str, ...],
+    only: tuple[str, ...],
     jobs: int,
     tries: int,
     retry_s: float,
@@ -106,7 +105,7 @@ def profile(
 
     loaded = load_fleet(fleet)
     try:
-        done = profile_fleet(loaded, _how(devices, jobs, tries, retry_s), fresh=fresh, force=force)
+        done = profile_fleet(loaded, _how(only, jobs, tries, retry_s), fresh=fresh, force=force)
     except KeyboardInterrupt:
         raise _stopped("finished profiles are written, the times of others are kept on the devices") from None
     if as_json:
@@ -157,9 +156,7 @@ def _text(error: DeployNASError | None) -> str | None:
 @click.argument("fleet", type=click.Path(path_type=Path))
 @_run_options
 @show.json_option()
-def verify(
-    fleet: Path, devices: tuple[str, ...], jobs: int, tries: int, retry_s: float, as_json: bool
-) -> None:
+def verify(fleet: Path, only: tuple[str, ...], jobs: int, tries: int, retry_s: float, as_json: bool) -> None:
     """Measure the bundles of FLEET again, each on its device, and compare them with what they promise.
 
     Adds to the history, and writes a page with a line for each device. Exits 1 if a promise broke, 3 if none
@@ -170,7 +167,7 @@ def verify(
 
     loaded = load_fleet(fleet)
     try:
-        done = verify_fleet(loaded, _how(devices, jobs, tries, retry_s))
+        done = verify_fleet(loaded, _how(only, jobs, tries, retry_s))
     except KeyboardInterrupt:
         raise _stopped("what was measured is in the history") from None
     if as_json:
@@ -229,9 +226,9 @@ def _check_value(one: FleetCheck) -> dict[str, object]:
 
 @command.command("status")
 @click.argument("fleet", type=click.Path(path_type=Path))
-@_devices_option()
+@_only_option()
 @show.json_option()
-def status(fleet: Path, devices: tuple[str, ...], as_json: bool) -> None:
+def status(fleet: Path, only: tuple[str, ...], as_json: bool) -> None:
     """Say what each device of FLEET holds, how old and how stable it is, and how far its speed has moved.
 
     Reads the fleet's folder; no device is asked.
@@ -239,7 +236,7 @@ def status(fleet: Path, devices: tuple[str, ...], as_json: bool) -> None:
     from deploy_nas.records.fleet import load_fleet
     from deploy_nas.workflows.fleet_status import HEAD, fleet_status
 
-    found = fleet_status(load_fleet(fleet), devices)
+    found = fleet_status(load_fleet(fleet), only)
     if not as_json:
         show.say(show.table(list(HEAD), [one.row() for one in found.devices]))
         for one in found.devices:

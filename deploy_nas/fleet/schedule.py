@@ -100,7 +100,7 @@ class Tell(Protocol):
         """A job begins."""
 
     def ended(self, job: Job, ended: Ended, again_in_s: float | None, tries: int) -> None:
-        """A try ended; the next is in so many seconds, ``None``: there is none."""
+        """A try ended; the next is in so many seconds, ``None``: it was the last."""
 
 
 @dataclass(slots=True)

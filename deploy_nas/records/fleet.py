@@ -130,7 +130,7 @@ class Fleet:
         Raises:
             OptionError: a name that is neither a device's nor a group's.
         """
-        check_names(self, names, "devices")
+        check_names(self, names, "only")
         return tuple(d for d in self.devices if not names or d.name in names or d.group in names)
 
 

@@ -1,4 +1,4 @@
-"""What the fleet's commands share: profiles in its folder, devices as targets, a run that is written down."""
+"""Shared by the fleet's commands: profiles in its folder, devices as targets, a run that is written down."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class How:
     """How a fleet's jobs are done.
 
     Args:
-        devices: names of devices or groups; none: all.
+        only: names of devices or groups; empty: all.
         parallel: devices at once, at most.
         retry: of what fails because a device cannot be reached.
         crew: makes the crew for the work; threads unless given.
@@ -36,7 +36,7 @@ class How:
         say: called with a line for each job that begins or ends.
     """
 
-    devices: Collection[str] = ()
+    only: Collection[str] = ()
     parallel: int = PARALLEL
     retry: Retry = field(default_factory=Retry)
     crew: Callable[[Work], Crew] = Threads
@@ -55,7 +55,7 @@ def profile_path(fleet: Fleet, device: FleetDevice, space: str) -> Path:
 
 
 def held_profile(fleet: Fleet, device: FleetDevice, space: str) -> Profile | None:
-    """The profile in the fleet's folder; ``None`` if there is none yet.
+    """The profile in the fleet's folder; ``None`` if it is still to be made.
 
     Raises:
         MismatchError: it is of another space, number of threads, provider or precision than the file says.

@@ -19,7 +19,7 @@ def write_page(fleet: Fleet, events: Sequence[Event], now: str) -> None:
         if event.kind == CHECKED:
             of_device.setdefault(event.device, []).append(event)
     shown = [_shown(name, held) for name, held in of_device.items() if held]
-    page = render_fleet(f"Fleet {fleet.path.stem}", f"as of {now}", shown)
+    page = render_fleet(f"The fleet of {fleet.path.name}", f"as of {now}", shown)
     write_atomic(fleet.page, page.encode(), force=True)
 
 

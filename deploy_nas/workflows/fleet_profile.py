@@ -27,9 +27,9 @@ class FleetProfile:
         device: its name.
         space: as the file names it.
         path: of the profile.
-        profile: ``None`` if there is none, or it cannot be used.
+        profile: ``None`` if it is missing or cannot be used.
         made: in this run.
-        error: why there is none; ``None`` without a fault.
+        error: why it is missing; ``None`` without a fault.
         tries: in this run.
     """
 
@@ -80,7 +80,7 @@ def profile_fleet(
         UnknownSpaceError: a space of the file.
     """
     how = how or How()
-    chosen = {device.name for device in fleet.chosen(how.devices)}
+    chosen = {device.name for device in fleet.chosen(how.only)}
     make_folder(fleet.folder)
     everything = {job_name(d, space): (d, space) for d in fleet.devices for space in d.spaces}
     paths = _paths(fleet, everything)
@@ -181,7 +181,7 @@ def _paths(fleet: Fleet, everything: Mapping[str, tuple[FleetDevice, str]]) -> d
 
 
 def _held(fleet: Fleet, device: FleetDevice, space: str, path: Path) -> FleetProfile | None:
-    """What the folder holds, or why that cannot be used; ``None`` for nothing."""
+    """The profile in the folder, or why it cannot be used; ``None`` for an empty place."""
     try:
         profile = held_profile(fleet, device, space)
     except DeployNASError as error:

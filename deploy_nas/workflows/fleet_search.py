@@ -83,7 +83,7 @@ class FleetFound(Shown):
 
     @property
     def most_lost(self) -> float | None:
-        """What the common network costs the device that it costs most."""
+        """The accuracy that the common network costs the device that it costs most."""
         return max((one.lost for one in self.members if one.lost is not None), default=None)
 
     @property

@@ -1,4 +1,4 @@
-"""What a fleet holds, how old and how stable it is, and how far each device's speed has moved since.
+"""The state of a fleet: what each device holds, how old and how stable it is, and how far each device's speed has moved since.
 
 It is read from the fleet's folder: no device is asked.
 """
@@ -29,7 +29,7 @@ class DeviceStatus:
         device: its name.
         space: as the file names it; empty for a device that only runs bundles.
         path: of the profile.
-        profile: ``None`` if there is none, or it cannot be used.
+        profile: ``None`` if it is missing or cannot be used.
         age_days: of the profile.
         moved_percent: how much longer networks take than when profiled; ``None``: never looked at.
         promises: the last state of each model that was verified there, as "kept" and so on.
@@ -86,7 +86,7 @@ class FleetStatus(Shown):
 
 
 def fleet_status(
-    fleet: Fleet, devices: Collection[str] = (), clock: Callable[[], float] = time.time
+    fleet: Fleet, only: Collection[str] = (), clock: Callable[[], float] = time.time
 ) -> FleetStatus:
     """The state of a fleet, from its folder.
 
@@ -100,7 +100,7 @@ def fleet_status(
         of_device.setdefault(event.device, []).append(event)
     found = [
         _status(fleet, device, space, of_device.get(device.name, []), clock())
-        for device in fleet.chosen(devices)
+        for device in fleet.chosen(only)
         for space in (device.spaces or ("",))
     ]
     return FleetStatus(fleet=fleet, devices=tuple(found))

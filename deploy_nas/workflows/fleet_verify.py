@@ -105,7 +105,7 @@ def verify_fleet(fleet: Fleet, how: How | None = None) -> FleetVerified:
         OutputError: the folder cannot be written, or another run of this fleet goes on.
     """
     how = how or How()
-    chosen = fleet.chosen(how.devices)
+    chosen = fleet.chosen(how.only)
     make_folder(fleet.folder)
     asked = {f"{d.name} {path.name}": (d, path) for d in chosen for path in fleet.bundles_of(d)}
     if len(asked) < sum(len(fleet.bundles_of(d)) for d in chosen):
@@ -181,7 +181,7 @@ def _limit_ms(fleet: Fleet, device: FleetDevice, model: ModelFile) -> float | No
 
 
 def _judged(found: Sequence[Remeasured]) -> Ended:
-    """What is over its promise on an unstable device may be within it on the next try."""
+    """Another try for a model over its promise on an unstable device: it may be within it then."""
     for one in found:
         faults = one.verified.verification.faults
         if one.state == BROKEN and faults:

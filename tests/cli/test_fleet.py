@@ -53,7 +53,7 @@ def test_profile(run, fleet):
     assert "FAILED" in result.stdout and "profiled" in result.stdout
     assert "bare ofa-mbv3-cifar10: ssh://bare: no onnxruntime; goes on with --fresh" in result.stdout
     assert f"a {SPACE}: begins" in result.stderr
-    value = json.loads(run("fleet", "profile", fleet, "--device", "a", "--json").stdout)
+    value = json.loads(run("fleet", "profile", fleet, "--only", "a", "--json").stdout)
     assert [(d["device"], d["state"], d["stable"], d["fault"]) for d in value["devices"]] == [
         ("a", "held", True, None)
     ]
@@ -84,7 +84,7 @@ def test_verify(run, fleet, monkeypatch, tmp_path, model_data, made_profile):
 
 def test_bad_input(run, fleet, tmp_path):
     run("fleet", "profile", "none.toml", code=2)
-    run("fleet", "profile", fleet, "--device", "x", code=2)
+    run("fleet", "profile", fleet, "--only", "x", code=2)
     (tmp_path / "odd.toml").write_text("x = 1")
     assert "unknown key 'x'" in run("fleet", "status", "odd.toml", code=2).stderr
 

@@ -107,7 +107,7 @@ def test_the_same_call_goes_on(tmp_path, devices):
     assert [one.made for one in done.found] == [False, True] and not done.faults
     assert [name for name, _ in devices.asked] == ["gone"]
     devices.asked = []
-    profile_fleet(fleet, how(devices=["a"]), force=True)
+    profile_fleet(fleet, how(only=["a"]), force=True)
     assert [name for name, _ in devices.asked] == ["a"]
 
 
@@ -136,9 +136,9 @@ def test_like_a_group_carries_over_from_its_first_stable_profile(tmp_path, devic
 
 def test_devices_that_were_not_chosen_are_still_carried_over_from(tmp_path, devices):
     fleet = write(tmp_path, {"a": "", "b": 'like = "a"'})
-    profile_fleet(fleet, how(devices=["a"]))
+    profile_fleet(fleet, how(only=["a"]))
     devices.asked = []
-    profile_fleet(fleet, how(devices=["b"]), force=True)
+    profile_fleet(fleet, how(only=["b"]), force=True)
     assert devices.asked == [("b", [f"a.{SPACE}.profile.json"])]
 
 
@@ -156,7 +156,7 @@ def test_a_profile_of_something_else_in_the_folder_is_a_fault_and_is_kept(tmp_pa
 def test_what_cannot_be_done_is_refused_before_anything_is(tmp_path, devices):
     fleet = write(tmp_path, {"a": ""})
     with pytest.raises(OptionError, match="'x' is neither"):
-        profile_fleet(fleet, how(devices=["x"]))
+        profile_fleet(fleet, how(only=["x"]))
     fleet.folder.mkdir()
     with History(fleet.history), pytest.raises(OutputError, match="another run"):
         profile_fleet(fleet, how())
