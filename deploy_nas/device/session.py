@@ -17,7 +17,7 @@ from deploy_nas.core.floats import float_mode_kept
 from deploy_nas.core.notices import notice
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device import machine, releases
-from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
+from deploy_nas.device.runtime import Feed, Initializers, Kept, TensorInfo
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +134,7 @@ class OnnxRuntime:
         initializers: Initializers | None = None,
         worker_cores: Sequence[int] = (),
         fused: bool = True,
+        kept: Kept | None = None,
     ) -> OnnxModel:
         """A sequential session on one provider, CPU fallback off; arguments and errors as in the port.
 
