@@ -15,10 +15,11 @@ from deploy_nas.core.fields import JsonObject
 from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.measure import Progress, Watch, one_round
 from deploy_nas.device.runtime import Kept, Runtime
-from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
+from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.device.timing import CLOCKS, BurstSettings, Clocks, Timer
 
 SENTINEL = "sentinel"
