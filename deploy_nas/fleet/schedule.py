@@ -219,9 +219,9 @@ class Schedule:
                 for offer in job.offers:
                     self._offering[offer] -= 1
                 error = TargetError(
-                    f"was not tried: there is no profile to carry over from {job.like!r}",
+                    f"was not tried: there is no stable profile to carry over from {job.like!r}",
                     subject=job.name,
-                    hint="see what happened there, or take its 'like' out",
+                    hint="see what happened there, use `allow_unstable`, or take its 'like' out",
                 )
                 found.append((job, Ended(error=error, usable=False)))
         return found

@@ -1,4 +1,4 @@
-"""The state of a fleet: what each device holds, how old and how stable it is, and how far each device's speed has moved since.
+"""The state of a fleet: what each device holds, how old, how stable, and how far its speed has moved since.
 
 It is read from the fleet's folder: no device is asked.
 """

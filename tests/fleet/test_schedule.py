@@ -1,6 +1,9 @@
 """Decisions of the schedule, with a crew whose clock is simulated."""
 
 import heapq
+import importlib.machinery
+import importlib.util
+import sys
 
 import pytest
 
@@ -143,6 +146,19 @@ def test_devices_that_wait_for_each_other_end():
     jobs = [job(a, offers=(a,), like=b, alone=False) for a, b in ("ab", "ba")]
     found, crew, _ = run(jobs)
     assert not crew.log and all("not tried" in str(one.error) for one in found.values())
+
+
+def test_the_simulation_of_a_fleet_drives_it(repository):
+    """The same seed gives the same hours, and a kind is timed in full about once."""
+    loader = importlib.machinery.SourceFileLoader("simulate_fleet", str(repository / "tools/simulate_fleet"))
+    tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("simulate_fleet", loader))
+    sys.modules["simulate_fleet"] = tool
+    loader.exec_module(tool)
+    shares = {"failing": 0.1, "gone": 0.1, "broken": 0.1, "slow": 0.1, "slower": 5.0, "shaky": 0.0}
+    desk = {"desk_full_s": (3.0, 1.0), "desk_like_s": (0.6, 0.2), "patience_s": float("inf")}
+    world = tool.World(full_s=300.0, like_s=45.0, **shares, **desk)
+    lines = [tool.simulate(60, 3, 8, world, 0, True)[:5] for _ in range(2)]
+    assert lines[0] == lines[1] and 3 <= lines[0][3] <= 8 and 0 < lines[0][4] < 30
 
 
 @pytest.mark.parametrize("jobs", [[], [job("a")]])

@@ -122,7 +122,7 @@ def test_like_carries_over_from_the_device_that_is_named(tmp_path, devices):
     devices.faults = {"lost": TargetError("broken")}
     done = profile_fleet(fleet, how(parallel=1))
     assert devices.asked == [("a", []), ("lost", []), ("b", [f"a.{SPACE}.profile.json"])]
-    assert "no profile to carry over from" in str(done.faults[0].error) and len(done.faults) == 2
+    assert "no stable profile to carry over from" in str(done.faults[0].error) and len(done.faults) == 2
 
 
 def test_like_a_group_carries_over_from_its_first_stable_profile(tmp_path, devices):
