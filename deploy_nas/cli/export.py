@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), help="ONNX file  [ARCHITECTURE's name, .onnx]"
 )
 @click.option(
-    "--weights", metavar="PATH|pretrained|random", help="Supernet weights  [the embedded space: its own]"
+    "--weights",
+    metavar="PATH[:NAME]|pretrained|random",
+    help="Supernet weights  [the embedded space: its own]",
 )
 @show.supernet_option("that has the weights and the names of the classes")
 @click.option(

@@ -159,7 +159,7 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
 )
 @click.option(
     "--weights",
-    metavar="PATH|pretrained|random",
+    metavar="PATH[:NAME]|pretrained|random",
     help="Weights for --measure-top, as in export  [random: timing does not depend on them]",
 )
 @show.seed_option("The same seed gives the same subnet.")
