@@ -60,16 +60,16 @@ def repository() -> Path:
 def killed_at():
     """``call(moment, work)``: do the work in a process that is killed just before its nth step on disk.
 
-    Returns true if the work was done before that.
+    Returns true if the work was done before that. ``steps`` are beginnings of the audit events that count.
     """
 
-    def call(moment, work):
+    def call(moment, work, steps=("open", "os.", "shutil.")):
         child = os.fork()
         if child == 0:
             left = [moment]
 
             def step(event, arguments):
-                if event.startswith(("open", "os.", "shutil.")):
+                if event.startswith(steps):
                     left[0] -= 1
                     if left[0] < 0:
                         os._exit(9)

@@ -147,6 +147,7 @@ def export_onnx(
         max_accuracy_drop=max_accuracy_drop,
         int8_for=int8_for,
         allow_unstable=allow_unstable,
+        bundle=None if bundle is None else Path(bundle),
     )
     exported = export(request, log, progress=progress)
     manifest = None

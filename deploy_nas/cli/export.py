@@ -126,6 +126,7 @@ def command(
         images=images,
         max_accuracy_drop=max_accuracy_drop,
         allow_unstable=allow_unstable,
+        bundle=bundle,
     )
     with show.status("exporting", quiet=as_json) as say:
         exported = export(request, say, exported=None if as_json else tell)

@@ -8,11 +8,17 @@ import onnx
 import pytest
 
 from deploy_nas.adapters.graphs import inspect_model, with_metadata
-from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, UnknownSpaceError
+from deploy_nas.core.errors import (
+    ArchitectureError,
+    MismatchError,
+    OutputError,
+    RecordError,
+    UnknownSpaceError,
+)
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.notices import Notice
 from deploy_nas.core.spaces import embedded_space
-from deploy_nas.deploy.model_file import certify, parse_model_file, read_model
+from deploy_nas.deploy.model_file import certify, parse_model_file, read_model, write_model
 from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.records.onnx_file import sealed_onnx
 
@@ -182,6 +188,21 @@ def test_certifying_writes_the_file_that_was_measured_and_no_other(model_data, t
     again = read_model(path)
     assert again == certified and again.metadata.certificate == certificate(model)
     assert inspect_model(again.data, "x").graph_sha256 == model.graph_sha256
+
+
+def test_the_very_same_model_is_kept_with_its_certificate_and_no_other_without_force(model_data, tmp_path):
+    path, data = tmp_path / "m.onnx", model_data()
+    assert write_model(path, data) == path.read_bytes() == data
+    certified = certify(path, read_model(path), certificate(read_model(path))).data
+    assert write_model(path, data) == path.read_bytes() == certified != data
+    for other in (model_data(labels=list(SPACE.labels)), model_data(4)):
+        with pytest.raises(OutputError, match=r"m\.onnx: exists already"):
+            write_model(path, other)
+    assert path.read_bytes() == certified
+    assert write_model(path, data, force=True) == path.read_bytes() == data
+    path.write_bytes(data[:-1])
+    with pytest.raises(OutputError, match=r"m\.onnx: exists already"):
+        write_model(path, data)
 
 
 # -- edited files ---------------------------------------------------------------------------------
