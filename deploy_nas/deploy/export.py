@@ -202,10 +202,12 @@ def export_onnx(
 
     say("writing the graph and comparing it with ofa's own")
     layers = resolved.layers(architecture)
+    metadata = replace(metadata, weights=provenance)
     data = graphs.build_model(
         layers,
         supernets.folded_weights(resolved, architecture, subnet),
-        metadata=replace(metadata, weights=provenance).to_json(),
+        metadata=metadata.to_json(),
+        description=metadata.described,
         batch=batch,
         name=resolved.id,
     )

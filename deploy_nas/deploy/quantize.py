@@ -243,6 +243,7 @@ def int8_of(
         calibrate(layers, weights, prepared),
         scheme,
         metadata=metadata.to_json(),
+        description=metadata.described,
         batch=source.batch,
         name=said.space.id,
     )

@@ -134,7 +134,22 @@ def _loaded(
     if taken:
         other = f"; to use weights that were left out, name them: {path}:NAME"
         notice(f"took {taken}{other if ' left out' in taken else ''}", subject=str(path))
-    return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
+    return Provenance(
+        source=_source(weights, path),
+        sha256=loaded.sha256,
+        trained=True,
+        taken=taken,
+        licence=_licence(space, weights),
+    )
+
+
+def _licence(space: Space, weights: str | Path) -> str:
+    """The licence of "embedded" or "pretrained" weights; empty for files of your own, which state none."""
+    if weights == PRETRAINED_WEIGHTS and space.published_weights is not None:
+        return space.published_weights.licence
+    named = weights in (EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS)
+    own = space.default_weights
+    return own.licence if named and isinstance(own, Resource) else ""
 
 
 def _other_classes(net: torch.nn.Module, space: Space, weights: str | Path) -> str:

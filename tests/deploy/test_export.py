@@ -29,6 +29,7 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.resources import Download
 from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space, get_space
+from deploy_nas.core.version import __version__
 from deploy_nas.deploy import export, weights
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.model_file import read_model
@@ -171,6 +172,9 @@ def test_metadata(tmp_path, checkpoint):
         "quantization": None,
         "certificate": None,
     }
+    written = onnx.load_from_string(data)
+    assert (written.producer_name, written.producer_version) == ("deploy-nas", __version__)
+    assert "[batch, 3, 28, 28], RGB from 0 to 1" in written.doc_string
     assert report.warning is None
     json.dumps(report.to_json(), allow_nan=False)
 

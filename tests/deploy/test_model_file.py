@@ -247,6 +247,29 @@ def test_every_metadata_value_is_covered(exported):
             parse_model_file(edited(exported, change), "m.onnx")
 
 
+def test_a_verified_file_of_an_earlier_version_is_read(exported):
+    """It named no version, said nothing in words, and left the region of its Resizes out."""
+
+    def before(model):
+        model.ClearField("producer_version")
+        model.ClearField("doc_string")
+        for node in model.graph.node:
+            if node.op_type == "Resize":
+                node.input[1] = ""
+        kept = [tensor for tensor in model.graph.initializer if not tensor.name.endswith(".roi")]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+
+    data = sealed_onnx(edited(exported, before))
+    assert data != exported
+    model = parse_model_file(data, "m.onnx")
+    held = replace(certificate(model), metadata_sha256=model.metadata_sha256)
+    verified = model.certified(held)
+    assert parse_model_file(verified.data, "m.onnx").metadata.certificate == held
+    written = onnx.load_from_string(verified.data)
+    assert (written.producer_name, written.producer_version) == ("deploy-nas", "")  # who wrote it stays
+
+
 def test_predictions_and_budgets_of_a_file_without_a_digest_are_not_used(exported, tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(edited(exported, lambda model: None, digest=False))

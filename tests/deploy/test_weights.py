@@ -124,10 +124,12 @@ def test_weights_in_a_file_are_named_after_a_colon(tmp_path):
 
 
 def test_pretrained_weights_are_those_the_space_names(fetched):
-    space = publishing(git_blob_id="0" * 40)
+    space = publishing(git_blob_id="0" * 40, licence="Apache-2.0")
     seen = object()
     _, said = load_supernet(space, "pretrained", progress=seen)
-    assert said.source == "pretrained" and said.trained
+    assert said.source == "pretrained" and said.trained and said.licence == "Apache-2.0"
+    assert load_supernet(space, "embedded")[1].licence == "MIT"
+    assert not load_supernet(space, SPACE.default_weights.path)[1].licence  # a file of one's own states none
     ((url, how),) = fetched
     assert url == "https://x.example/w" and how["filename"] == "w" and how["progress"] is seen
     assert (how["git_blob_id"], how["sha256"]) == ("0" * 40, None)

@@ -106,13 +106,12 @@ def test_another_budget_shares_the_training(asked):
     assert second.folder.name == "12ms" and second.within_budget
 
 
-def test_nothing_of_another_device_is_measured_here(asked, made_profile, tmp_path):
+def test_nothing_of_another_device_is_measured_here(asked, made_profile):
     request, _ = asked
-    save_profile(made_profile(SPACE, speed=0.02), tmp_path / "other.profile.json")
     elsewhere = replace(
         request,
         budgets_ms=(13.0,),
-        profile=tmp_path / "other.profile.json",
+        profile=made_profile(SPACE, speed=0.02),
         finetune_epochs=0,
         int8=False,
         test=None,
@@ -154,3 +153,5 @@ def test_a_profile_of_another_space_is_named(asked, made_profile, tmp_path):
     save_profile(made_profile(), tmp_path / "p.json")
     with pytest.raises(MismatchError, match=r"p\.json: is of space ofa-mbv3-cifar10, not"):
         build(replace(request, profile=tmp_path / "p.json"))
+    with pytest.raises(MismatchError, match=rf"{made_profile().id}: is of space ofa-mbv3-cifar10, not"):
+        build(replace(request, profile=made_profile()))
