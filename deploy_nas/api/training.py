@@ -62,6 +62,7 @@ def collect_accuracies(
     count: int = 300,
     seed: int = 0,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> Collected:
     """Measure subnets on your images into ``output``, as ``deploy-nas accuracy collect`` does.
@@ -82,6 +83,7 @@ def collect_accuracies(
         count=count,
         seed=seed,
         workers=workers,
+        cluster=cluster,
     )
     with shown("measuring subnets", progress) as update:
         return collect(request, _subnets(update))
@@ -124,6 +126,7 @@ def train(
     device: str | None = None,
     subnets: int = 160,
     workers: int | None = None,
+    cluster: str | None = None,
     seed: int = 0,
     force: bool = False,
     log: Log | None = None,
@@ -148,6 +151,7 @@ def train(
         device=device,
         subnets=subnets,
         workers=workers,
+        cluster=cluster,
         seed=seed,
         force=force,
     )
@@ -220,6 +224,7 @@ def build(
     device: str | None = None,
     subnets: int = 160,
     workers: int | None = None,
+    cluster: str | None = None,
     seed: int = 0,
     force: bool = False,
     log: Log | None = None,
@@ -245,6 +250,7 @@ def build(
         device=device,
         subnets=subnets,
         workers=workers,
+        cluster=cluster,
         seed=seed,
         force=force,
     )

@@ -53,6 +53,7 @@ def command() -> None:
 )
 @show.seed_option("Seed for drawing the subnets.")
 @click.option("--workers", type=numbers.WORKERS, help="Processes  [one per core]")
+@show.cluster_option()
 @show.json_option()
 def collect(
     space: str,
@@ -67,6 +68,7 @@ def collect(
     count: int,
     seed: int,
     workers: int | None,
+    cluster: str | None,
     as_json: bool,
 ) -> None:
     """Measure the top-1 of subnets on your images.
@@ -90,6 +92,7 @@ def collect(
         count=count,
         seed=seed,
         workers=workers,
+        cluster=cluster,
     )
     with show.progress("measuring subnets", quiet=as_json) as update:
 

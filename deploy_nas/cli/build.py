@@ -10,6 +10,7 @@ import click
 from deploy_nas.cli import numbers, show, train
 from deploy_nas.core.reader import shell_quoted
 from deploy_nas.report.facts import NOTABLE_SPEED
+from deploy_nas.training.launch import is_first
 from deploy_nas.training.memory import yield_cores
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def command(
         allow_unstable=allow_unstable,
         seed=seed,
     )
-    with show.timed_progress(quiet=as_json) as update:
+    with show.timed_progress(quiet=as_json or not is_first()) as update:
         done = build(request, lambda line: show.say(line, err=True), update, commands_to_repeat)
     if as_json:
         show.emit_json(

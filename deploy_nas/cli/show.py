@@ -230,6 +230,15 @@ def seed_option(help: str | None = None) -> Callable[[Callable[..., Any]], Calla
     return click.option("--seed", type=numbers.SEED, default=0, show_default=True, help=help)
 
 
+def cluster_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--cluster``."""
+    return click.option(
+        "--cluster",
+        metavar="auto|HOST:PORT",
+        help="Measure subnets on a Ray cluster: that of this machine, or of this head.",
+    )
+
+
 def supernet_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--space`` of a command whose files say the space already."""
     return click.option("--space", metavar="FOLDER", help=f"Folder of the trained supernet {which}.")

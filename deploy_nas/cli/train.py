@@ -11,6 +11,7 @@ import click
 from deploy_nas.cli import numbers, show
 from deploy_nas.core.reader import shell_quoted
 from deploy_nas.core.spaces import PHOTOGRAPHS
+from deploy_nas.training.launch import is_first
 from deploy_nas.training.memory import yield_cores
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--workers", type=numbers.WORKERS, help="Processes that measure subnets  [one per core]"
         ),
+        show.cluster_option(),
     ]
     for option in reversed(options):
         command = option(command)
@@ -109,7 +111,7 @@ def command(images: Path, output: Path, as_json: bool, **options: Any) -> None:
     from deploy_nas.workflows.train import train
 
     request = request_of(images, output, **options)
-    with show.timed_progress(quiet=as_json) as update:
+    with show.timed_progress(quiet=as_json or not is_first()) as update:
         done = train(request, lambda line: show.say(line, err=True), update)
     show.say_reading(*done.readings)
     if as_json:

@@ -1,4 +1,4 @@
-"""The extra ``supernets``: packages that only some tasks need, and the error that says how to get them."""
+"""The extras: packages that only some tasks need, and the errors that say how to get them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from deploy_nas.core.errors import MissingPackageError
 SUPERNETS = ("torch", "ofa", "torchvision", "safetensors", "gdown", "tqdm")
 """The modules that it brings."""
 
+CLUSTER = "ray"
+"""The module of the extra ``cluster``, which spreads measurements over machines."""
+
 RUNTIMES = tuple(
     "onnxruntime" + of
     for of in ("", "-directml", "-gpu", "-migraphx", "-openvino", "-qnn", "-rocm", "-silicon", "-training")
@@ -20,6 +23,17 @@ RUNTIMES = tuple(
 ADVICE = (
     "to build, train and export supernets, install the extra: python3 -m pip install 'deploy-nas[supernets]'"
 )
+
+
+CLUSTER_ADVICE = "to use a cluster, install the extra: python3 -m pip install 'deploy-nas[cluster]'"
+
+
+def require_cluster() -> None:
+    """Raise :class:`MissingPackageError` unless the extra ``cluster`` is installed; imports nothing."""
+    if not installed(CLUSTER):
+        raise MissingPackageError(
+            "needed for `cluster`, and not installed", subject=CLUSTER, hint=CLUSTER_ADVICE
+        )
 
 
 def require_supernets() -> None:

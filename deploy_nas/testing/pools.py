@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import pytest
 
-from deploy_nas.adapters.pools import Pool
+from deploy_nas.adapters.pools import Arrays, Pool
 from deploy_nas.core.errors import ImagesError
 
 
@@ -19,7 +20,7 @@ class Doubler:
 
     fault: int = -1
 
-    def __call__(self) -> Callable[[int], int]:
+    def __call__(self, arrays: Arrays) -> Callable[[int], int]:
         """The function."""
         return self.work
 
@@ -32,10 +33,19 @@ class Doubler:
 
 
 @dataclass(frozen=True)
+class Looker:
+    """Makes a function that looks an item up in an array that all workers have."""
+
+    def __call__(self, arrays: Arrays) -> Callable[[int], int]:
+        """The function."""
+        return lambda item: int(arrays["found"][item])
+
+
+@dataclass(frozen=True)
 class Unmade:
     """Fails when it is to make a function."""
 
-    def __call__(self) -> Callable[[int], int]:
+    def __call__(self, arrays: Arrays) -> Callable[[int], int]:
         """Always :class:`ImagesError`."""
         raise ImagesError("cannot be made")
 
@@ -66,6 +76,11 @@ class PoolContract:
             assert list(islice(results, 3)) == [0, 2, 4]
             with pytest.raises(ImagesError, match="3: is bad; leave it out"):
                 next(results)
+
+    def test_all_workers_have_the_arrays(self) -> None:
+        """They reach the function as they are, wherever it runs."""
+        with self.make().open(Looker(), {"found": np.arange(10) ** 2}) as run:
+            assert list(run(range(5))) == [0, 1, 4, 9, 16]
 
     def test_opening_fails_if_the_function_cannot_be_made(self) -> None:
         """The error comes before any item is processed."""

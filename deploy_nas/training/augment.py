@@ -28,6 +28,7 @@ class Batches:
         augmentation: the random changes.
         rng: source of all randomness.
         device: of the batches.
+        part: of each batch that is made, by one of several processes; all draw for the whole batch.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Batches:
         augmentation: Augmentation,
         rng: np.random.Generator,
         device: torch.device,
+        part: slice | None = None,
     ) -> None:
         self.size, self.side, self.augmentation = size, side, augmentation
+        self.part = slice(0, size) if part is None else part
         self.rng, self.device = rng, device
         self.images = images
         # Images of the right size are cut on the device; others are cut one by one on the CPU.
@@ -55,33 +58,34 @@ class Batches:
         self.order: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
 
     def next(self, *, whole: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images float32 ``[size, 3, side, side]`` and their labels.
+        """Images float32 ``[size, 3, side, side]`` and their labels, or the part of them.
 
         ``whole`` shows them nearly as they are: nothing is hidden, coloured or cut far.
         """
         while len(self.order) < self.size:
             self.order = np.concatenate([self.order, self.rng.permutation(len(self.labels))])
         chosen, self.order = self.order[: self.size], self.order[self.size :]
+        chosen = chosen[self.part]
         index = to_device(chosen, self.device)
         x = self._cut(chosen, whole) if self.on_device is None else self._shifted(self.on_device[index])
         if self.augmentation.colour and not whole:
             x = self._coloured(x)
         y = self.normalise(x)
         if not whole and self.augmentation.cutout_pixels:
-            y = y.masked_fill(self.holes(self.size, self.side), 0.0)
+            y = y.masked_fill(self.holes(self.size, self.side)[self.part], 0.0)
         return y, self.labels[index]
 
     def _shifted(self, images: torch.Tensor) -> torch.Tensor:
         """The images moved at random within a black border, half of them flipped."""
-        most, size, side = self.augmentation.shift_pixels, len(images), self.side
+        most, size, side = self.augmentation.shift_pixels, self.size, self.side
         x = functional.pad(images, (most, most, most, most))
-        top = to_device(self.rng.integers(0, 2 * most + 1, size), self.device)
-        left = to_device(self.rng.integers(0, 2 * most + 1, size), self.device)
-        flip = to_device(self._flips(size), self.device)
+        top = to_device(self.rng.integers(0, 2 * most + 1, size)[self.part], self.device)
+        left = to_device(self.rng.integers(0, 2 * most + 1, size)[self.part], self.device)
+        flip = to_device(self._flips(size)[self.part], self.device)
         steps = torch.arange(side, device=self.device)
         rows = (top[:, None] + steps)[:, None, :, None]
         columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
-        n = torch.arange(size, device=self.device)[:, None, None, None]
+        n = torch.arange(len(images), device=self.device)[:, None, None, None]
         c = torch.arange(3, device=self.device)[None, :, None, None]
         return x[n, c, rows, columns[:, None, None, :]]
 
@@ -94,7 +98,7 @@ class Batches:
         least = self.augmentation.least_area
         if whole:
             least = max(least, _WHOLE_LEAST_AREA)
-        size, full = len(chosen), self.images.shape[-1]
+        size, full = self.size, self.images.shape[-1]
         area = self.rng.uniform(least, 1.0, size) * full**2
         ratio = np.exp(self.rng.uniform(*_LOG_RATIOS, size)) if least < 1.0 else np.ones(size)
         width = np.clip(np.rint(np.sqrt(area * ratio)), 1, full).astype(int)
@@ -102,12 +106,12 @@ class Batches:
         left = self.rng.integers(0, full - width + 1)
         top = self.rng.integers(0, full - height + 1)
         flip = self._flips(size)
-        found = torch.empty((size, 3, self.side, self.side))
-        for number, image in enumerate(chosen):
+        found = torch.empty((len(chosen), 3, self.side, self.side))
+        for place, (number, image) in enumerate(zip(range(size)[self.part], chosen, strict=True)):
             t, l, h, w = int(top[number]), int(left[number]), int(height[number]), int(width[number])  # noqa: E741
             part = torch.from_numpy(np.array(self.images[image, :, t : t + h, l : l + w], dtype=np.float32))
             part = part.flip(2) if flip[number] else part
-            found[number] = functional.interpolate(
+            found[place] = functional.interpolate(
                 part[None], size=(self.side, self.side), mode="bilinear", antialias=True, align_corners=False
             )[0]
         return found.to(self.device, non_blocking=True)
@@ -115,7 +119,7 @@ class Batches:
     def _coloured(self, x: torch.Tensor) -> torch.Tensor:
         """Each image with another brightness, contrast and saturation, ``[n, 3, s, s]`` of 0..255."""
         most = self.augmentation.colour
-        draws = self.rng.uniform(1 - most, 1 + most, (3, len(x), 1, 1, 1)).astype(np.float32)
+        draws = self.rng.uniform(1 - most, 1 + most, (3, self.size, 1, 1, 1))[:, self.part].astype(np.float32)
         brightness, contrast, saturation = (to_device(draw, self.device) for draw in draws)
         x = x.float() * brightness
         x = torch.lerp(x.mean((1, 2, 3), keepdim=True), x, contrast)

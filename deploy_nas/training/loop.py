@@ -20,13 +20,16 @@ squeeze-and-excitation. SGD with momentum trains everything else, and everything
 The learning rate is constant until the last ``decay_epochs`` of the second phase. The state before the decay
 is kept beside the checkpoint, so that a run with more sandwich epochs continues from there and ends as if it
 had had that many from the start.
+
+Several processes may train together (``training.ranks``). All draw the same random numbers for whole batches,
+each works on a part of every batch, and batch norms and gradients are those of the whole: the result is that
+of one process, up to rounding, and a checkpoint does not say how many there were.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -37,20 +40,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from deploy_nas.core.errors import MismatchError, OptionError
+from deploy_nas.core.errors import OptionError
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.training.augment import Batches, class_weights, spans
-from deploy_nas.training.checkpoint import read_state, write_state
+from deploy_nas.training.checkpoint import Checkpoints
 from deploy_nas.training.muon import Muon, normalised_pointwise
 from deploy_nas.training.passes import Elastic, Passes
 from deploy_nas.training.progress import CurvePoint, Step, StepTimes
+from deploy_nas.training.ranks import ALONE, Ranks, uninterrupted
+from deploy_nas.training.schedule import FROZEN, LARGEST, Schedule
 
 _CLIPPED_NORM = 5.0
 _STATISTICS_MOMENTUM = 0.03
 _SMOOTHED = 0.98  # share of the earlier losses in the curve's
 _CURVE_POINTS = 200
 _LOG_EVERY = 50
-PHASES = ("largest", "sandwich", "frozen")
 
 
 def usable_device(name: str | None) -> torch.device:
@@ -66,6 +70,10 @@ def usable_device(name: str | None) -> torch.device:
         usable = ", ".join(kind for kind, there in have.items() if there)
         raise OptionError(f"{name} cannot be used here", subject="device", hint=f"usable are {usable}")
     return torch.device(name)
+
+
+def _unsaid(_: object) -> None:
+    """Left out by processes other than the first."""
 
 
 class Trainer:
@@ -86,6 +94,7 @@ class Trainer:
             unless given.
         device: "cpu", "cuda" or "mps"; ``None``: a CUDA device if there is one.
         checkpoint_every_s: longest time between two checkpoints, seconds.
+        ranks: the processes that train together; the first reads and writes the checkpoint, and only it logs.
     """
 
     def __init__(
@@ -105,10 +114,13 @@ class Trainer:
         side: int | None = None,
         device: str | None = None,
         checkpoint_every_s: float = 45.0,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.elastic, self.recipe, self.checkpoint, self.log = elastic, recipe, checkpoint, log
-        self.origin, self.checkpoint_every_s = origin, checkpoint_every_s
-        self.on_step = on_step or (lambda step: None)
+        self.elastic, self.recipe, self.ranks = elastic, recipe, ranks
+        self.checkpoints = Checkpoints(checkpoint, recipe, origin)
+        self.checkpoint_every_s = checkpoint_every_s
+        self.log = log if ranks.first else _unsaid
+        self.on_step = on_step if on_step is not None and ranks.first else _unsaid
         self.device = usable_device(device)
         torch.backends.cudnn.deterministic = True  # no slower here
         self.net = elastic.net.to(self.device).to(memory_format=torch.channels_last)
@@ -123,20 +135,16 @@ class Trainer:
             augmentation=recipe.augmentation,
             rng=self.rng,
             device=self.device,
+            part=ranks.part(recipe.batch_size),
         )
-        steps = math.ceil(len(labels) / recipe.batch_size)
-        self.phase_steps = {
-            "largest": round(recipe.largest_epochs * steps),
-            "sandwich": round(recipe.sandwich_epochs * steps),
-            "frozen": recipe.frozen_steps,
-        }
+        self.schedule = Schedule(recipe=recipe, images=len(labels))
+        self.phase_steps = self.schedule.phase_steps
         self.step = 0
+        self.begun: tuple[Any, np.ndarray[Any, Any]] | None = None
         self.elapsed_s = 0.0
         self.loss: float | None = None
         self.curve: list[CurvePoint] = []
         self.times = StepTimes(self.phase_steps)
-        self.joint_steps = self.phase_steps["largest"] + self.phase_steps["sandwich"]
-        self.decay_start = max(0, self.joint_steps - round(recipe.decay_epochs * steps))
         self.pointwise = normalised_pointwise(self.net) if recipe.muon_lr else []
         self.muon = Muon(self.pointwise, momentum=recipe.momentum) if self.pointwise else None
         weights = None
@@ -150,10 +158,13 @@ class Trainer:
             recipe=recipe,
             class_weights=weights,
             written=lambda: self.muon.written() if self.muon is not None else [],
+            ranks=ranks,
         )
         self.optimizer = torch.optim.SGD(
             self._groups(), lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=True
         )
+        for net in (self.net, *([] if teacher is None else [teacher])):
+            ranks.share([*net.parameters(), *net.buffers()])
 
     def _groups(self) -> list[dict[str, Any]]:
         """The parameters by weight decay and factor of the learning rate."""
@@ -182,41 +193,38 @@ class Trainer:
 
     # -- state ---------------------------------------------------------------------------------
 
-    @property
-    def steady(self) -> Path:
-        """The file of the state before the learning rate decays."""
-        return self.checkpoint.with_suffix(".steady.pt")
+    def save(self, *, steady: bool = False) -> None:
+        """Write the whole state, that before the step that is not finished; the first process does.
 
-    def save(self, path: Path | None = None) -> None:
-        """Write the whole state beside the checkpoint, then replace that: the file is never incomplete.
+        Args:
+            steady: keep it beside the checkpoint, as the state before the learning rate decays.
 
         Raises:
             OutputError: the file cannot be written; the one before stays.
         """
+        if not self.ranks.first:
+            return
+        rng, order = self.begun or (self.rng.bit_generator.state, self.batches.order)
         state = {
-            "recipe": json.dumps(self.recipe.to_json()),
-            "origin": self.origin,
             "step": self.step,
             "elapsed_s": self.elapsed_s,
-            "rng": json.dumps(self.rng.bit_generator.state),
-            "order": torch.from_numpy(self.batches.order),
+            "rng": json.dumps(rng),
+            "order": torch.from_numpy(order),
             "state_dict": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "muon": {} if self.muon is None else self.muon.optimizer.state_dict(),
             "curve": json.dumps([self.loss, [asdict(point) for point in self.curve]]),
         }
-        write_state(path or self.checkpoint, state)
+        self.checkpoints.write(state, steady=steady)
 
     def resume(self) -> None:
         """Continue from the checkpoint, if there is one, or from the steady state of a shorter run."""
-        if not self.checkpoint.exists():
+        state = self.ranks.told(lambda: self.checkpoints.found(self.schedule.decay_start))
+        if state is None:
             return
-        state = self.load(self.checkpoint)
-        if json.loads(state["recipe"]) != self.recipe.to_json():
-            state = self.load_steady()
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.batches.order = state["order"].cpu().numpy()
+        self.batches.order = state["order"].numpy()
         # In place: OFA's load_state_dict renames keys and does not accept its own names.
         own = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
         with torch.no_grad():
@@ -229,45 +237,7 @@ class Trainer:
         self.curve = [CurvePoint(**point) for point in points]
         self.log(f"resumed at step {self.step}")
 
-    def load_steady(self) -> dict[str, Any]:
-        """The state before the decay of a run with fewer sandwich epochs and otherwise this recipe."""
-        if self.steady.exists():
-            state = self.load(self.steady)
-            same = json.loads(state["recipe"]) | {"sandwich_epochs": self.recipe.sandwich_epochs}
-            if same == self.recipe.to_json() and state["step"] <= self.decay_start:
-                return state
-        raise MismatchError(
-            "was made with another recipe",
-            subject=str(self.checkpoint),
-            hint="name another folder, or remove it",
-        )
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a state that :meth:`save` wrote, of the same origin."""
-        return read_state(path, self.origin, self.device)
-
     # -- phases --------------------------------------------------------------------------------
-
-    def learning_rate(self) -> float:
-        """Linear warm-up, constant, then linear decay over the first two phases; cosine over the last."""
-        left = self.joint_steps - self.step
-        if left > 0:
-            warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_steps))
-            return (
-                self.recipe.peak_lr
-                * warm
-                * max(0.005, min(1.0, left / max(1, self.joint_steps - self.decay_start)))
-            )
-        done = -left / max(1, self.phase_steps["frozen"])
-        return self.recipe.frozen_lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-
-    def phase(self) -> str:
-        """The phase of the next step."""
-        if self.step < self.phase_steps["largest"]:
-            return "largest"
-        if self.step < self.joint_steps:
-            return "sandwich"
-        return "frozen"
 
     def gather_statistics(self) -> None:
         """Set the batch-norm statistics to the average over random subnets, for all subnets to share."""
@@ -288,20 +258,20 @@ class Trainer:
     def train_step(self, phase: str) -> torch.Tensor:
         """Take one optimiser step; returns the largest subnet's loss without waiting for a GPU."""
         self.net.train()
-        if phase == "frozen":
+        if phase == FROZEN:
             for norm in self.passes.norms:
                 norm.eval()
-        lr = self.learning_rate()
-        x, labels = self.batches.next(whole=phase == "frozen")
+        lr = self.schedule.learning_rate(self.step)
+        x, labels = self.batches.next(whole=phase == FROZEN)
         self.optimizer.zero_grad(set_to_none=not self.passes.replay.records)
         largest = dict(self.elastic.largest)
-        if phase == "largest":
+        if phase == LARGEST:
             largest["image_size"] = int(self.rng.choice(self.elastic.image_sizes, p=self.size_weights()))
         elif self.recipe.every_size:
             largest["image_size"] = self._any_size()
         target = self.passes.targets(x, labels)
         loss, logits = self.passes.learn(x, target, labels, largest)
-        if phase != "largest":
+        if phase != LARGEST:
             if target is labels:
                 target = logits.softmax(1)
             smallest = dict(self.elastic.smallest)
@@ -309,15 +279,16 @@ class Trainer:
                 smallest["image_size"] = self._any_size()
             for architecture in (smallest, self.elastic.sample(self.rng)):
                 self.passes.learn(x, target, labels, architecture)
+        self.ranks.average([*(p.grad for p in self.net.parameters() if p.grad is not None), loss])
 
         def prepare() -> tuple[torch.Tensor, ...]:
             nn.utils.clip_grad_norm_(self.net.parameters(), _CLIPPED_NORM)
-            if phase != "frozen" and self.muon is not None:
+            if phase != FROZEN and self.muon is not None:
                 self.muon.orthogonalise()
             return ()
 
         self.passes.replay(("prepare", phase), prepare)
-        self.take_step(lr, joint=phase != "frozen")
+        self.take_step(lr, joint=phase != FROZEN)
         return loss
 
     def take_step(self, lr: float, *, joint: bool) -> None:
@@ -363,7 +334,8 @@ class Trainer:
                 )
             self._run()
         except KeyboardInterrupt:
-            self.save()
+            with uninterrupted(self.ranks):
+                self.save()
             raise
         except RuntimeError as error:
             if "memory" not in str(error):
@@ -380,15 +352,16 @@ class Trainer:
         saved = time.monotonic()
         every = max(1, total // _CURVE_POINTS)
         while self.step < total:
-            phase = self.phase()
-            if self.step == self.decay_start:
-                self.save(self.steady)
+            phase = self.schedule.phase(self.step)
+            if self.step == self.schedule.decay_start:
+                self.save(steady=True)
             began = time.monotonic()
-            if phase == "frozen" and self.step == total - self.phase_steps["frozen"]:
+            if phase == FROZEN and self.step == self.schedule.joint_steps:
                 self.save()
                 self.gather_statistics()
+            self.begun = (copy.deepcopy(self.rng.bit_generator.state), self.batches.order)
             loss = self.train_step(phase)
-            self.step += 1
+            self.step, self.begun = self.step + 1, None
             now = time.monotonic()
             self.elapsed_s += now - began
             self.times.note(phase, now - began)
@@ -399,7 +372,7 @@ class Trainer:
             if self.step % _LOG_EVERY == 0 or self.step == total:
                 self.log(
                     f"{phase} step {self.step}/{total} loss {self.loss or 0.0:.3f} "
-                    f"lr {self.learning_rate():.4f} elapsed {self.elapsed_s:.0f}s"
+                    f"lr {self.schedule.learning_rate(self.step):.4f} elapsed {self.elapsed_s:.0f}s"
                 )
             if now - saved > self.checkpoint_every_s or self.step == total:
                 self.save()
@@ -413,7 +386,7 @@ class Trainer:
                     step=self.step,
                     phase=phase,
                     loss=self.loss,
-                    learning_rate=self.learning_rate(),
+                    learning_rate=self.schedule.learning_rate(self.step),
                     elapsed_s=self.elapsed_s,
                 )
             )

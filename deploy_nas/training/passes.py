@@ -16,7 +16,9 @@ from torch.nn import functional
 from deploy_nas.core.recipe import Recipe
 from deploy_nas.training.augment import to_device
 from deploy_nas.training.depthwise import quick_depthwise
+from deploy_nas.training.ranks import ALONE, Ranks
 from deploy_nas.training.replay import Replay
+from deploy_nas.training.shared_norm import shared_norms
 
 SetArchitecture = Callable[[dict[str, Any]], None]
 
@@ -70,6 +72,7 @@ class Passes:
         recipe: for temperature, label smoothing and the teacher's share of the loss.
         class_weights: weight of each class in the loss of the labels, ``[classes]``.
         written: returns the tensors that other recorded functions write into.
+        ranks: the processes that work on the same batch, a part each; nothing is recorded with others.
     """
 
     def __init__(
@@ -81,8 +84,9 @@ class Passes:
         recipe: Recipe,
         class_weights: torch.Tensor | None = None,
         written: Callable[[], Sequence[torch.Tensor]],
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.elastic, self.device, self.recipe = elastic, device, recipe
+        self.elastic, self.device, self.recipe, self.ranks = elastic, device, recipe, ranks
         self.class_weights = class_weights
         self.net = elastic.net
         self.norms = [m for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -92,12 +96,12 @@ class Passes:
         # Without a teacher there is nothing to soften.
         self.temperature = 1.0 if teacher is None else recipe.temperature
         self.teacher_share = 1.0 if teacher is None else recipe.teacher_share
-        self.replay = Replay(device, lambda: [*self.written(), *written()])
+        self.replay = Replay(device, lambda: [*self.written(), *written()], alone=ranks.alone)
 
     def forward(self, x: torch.Tensor, architecture: dict[str, Any]) -> torch.Tensor:
         """Logits of one subnet, at its image size."""
         self.elastic.activate(architecture)
-        with quick_depthwise():
+        with quick_depthwise(), shared_norms(self.ranks):
             out: torch.Tensor = self.net(scaled(x, architecture["image_size"]))
         return out
 
@@ -116,7 +120,7 @@ class Passes:
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 on a GPU, where autocast permits it."""
         return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.replay.records, cache_enabled=False
+            self.device.type, torch.bfloat16, enabled=self.device.type == "cuda", cache_enabled=False
         )
 
     def learn(
@@ -142,10 +146,16 @@ class Passes:
         return self.replay(kind, function, x, target, labels, *more)
 
     def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy with labels."""
-        return functional.cross_entropy(
+        """Cross-entropy with labels; the mean over the processes is that of the whole batch."""
+        loss = functional.cross_entropy(
             logits, labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing
         )
+        if self.class_weights is None or self.ranks.alone:
+            return loss
+        own = self.class_weights[labels].sum()
+        whole = own.clone()
+        self.ranks.add_up(whole)
+        return loss * (own * self.ranks.size / whole)
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Cross-entropy with labels; divergence from probabilities, times the squared temperature.

@@ -19,17 +19,20 @@ class Replay:
         device: the functions' device; on a CPU they are simply called.
         state: returns the tensors that functions write besides their results (gradients, statistics,
             moments). Recording leaves them as they were, and new ones at zero.
+        alone: whether no other process takes part in the functions; what those exchange is not recorded.
     """
 
-    def __init__(self, device: torch.device, state: Callable[[], Sequence[torch.Tensor]]) -> None:
-        self.device, self.state = device, state
+    def __init__(
+        self, device: torch.device, state: Callable[[], Sequence[torch.Tensor]], *, alone: bool = True
+    ) -> None:
+        self.device, self.state, self.alone = device, state, alone
         self.recorded: dict[Hashable, tuple[Any, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]] = {}
         self.pool: Any = None
 
     @property
     def records(self) -> bool:
         """Whether functions are recorded; the tensors they write must then stay in place."""
-        return self.device.type == "cuda"
+        return self.device.type == "cuda" and self.alone
 
     def __call__(
         self, key: Hashable | None, function: Function, *inputs: torch.Tensor

@@ -16,7 +16,7 @@ from deploy_nas.accuracy.heldout import HeldOut
 from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
 from deploy_nas.adapters.images import ReadingReport, SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
-from deploy_nas.adapters.pools import pool_of
+from deploy_nas.adapters.pools import ClusterPool, check_cluster, pool_of
 from deploy_nas.core.errors import DeployNASError, OutputError, WeightsError
 from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.shown import Shown
@@ -33,7 +33,8 @@ class CollectRequest:
 
     ``mirrored`` measures on the mirrored images too; ``calibration`` images recalibrate batch norm for each
     subnet; ``best_of`` names a predictor whose best subnets are measured instead of a broad draw;
-    ``workers`` is the number of processes (``None``: one per core).
+    ``workers`` is the number of processes (``None``: one per core); ``cluster`` ("auto" or HOST:PORT) has the
+    nodes of a cluster measure (:class:`~deploy_nas.adapters.pools.ClusterPool`).
     """
 
     space: str
@@ -48,6 +49,7 @@ class CollectRequest:
     count: int = 300
     seed: int = 0
     workers: int | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -84,8 +86,12 @@ def collect_accuracies(
         ImagesError: images that cannot be used, or of another number of classes.
         MismatchError: the file is of another space, weights or images, or the predictor of another space.
         OutputError: another run is writing the file.
+        OptionError: a cluster that cannot be used.
+        MissingPackageError: without the extra that is needed.
     """
     require_supernets()
+    if request.cluster is not None:
+        check_cluster(request.cluster)
     space = space_named(request.space)
     if request.weights == "random":
         raise WeightsError("accuracies of random weights mean nothing", subject="weights")
@@ -111,6 +117,7 @@ def collect_accuracies(
         count=request.count,
         seed=request.seed,
         workers=request.workers,
+        cluster=request.cluster,
         best_by=predictor.percent_encoded if predictor is not None else None,
         progress=progress,
     )
@@ -143,6 +150,7 @@ def measure_subnets(
     count: int,
     seed: int = 0,
     workers: int | None = None,
+    cluster: str | None = None,
     best_by: Percent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
@@ -155,12 +163,13 @@ def measure_subnets(
         count: subnets that it is to hold.
         seed: for drawing them.
         workers: processes; ``None``: one per core. The file does not depend on it.
+        cluster: whose nodes measure instead; nor does it depend on this.
         best_by: as :func:`~deploy_nas.accuracy.collect.collect`.
         progress: called after each subnet.
 
     Raises:
         MismatchError, OutputError, RecordError: as :class:`AccuracyWriter`.
-        OptionError: fewer than one worker or subnet, or more subnets than the space has.
+        OptionError: fewer than one worker or subnet, more subnets than the space has, or a lost cluster.
     """
     calibration = evaluator.calibration
     header = AccuracyHeader(
@@ -170,11 +179,14 @@ def measure_subnets(
         image_count=len(evaluator.images),
         calibration=calibration.digest if calibration is not None else "",
     )
-    workers = len(machine.cores()) if workers is None else workers
+    cores = len(machine.cores())
     with AccuracyWriter(output, header) as writer:
         # At most one per remaining subnet: a finished file starts no process.
-        useful = min(workers, max(1, count - len(writer.done)))
-        with measuring(evaluator, pool_of(useful)) as measure:
+        left = max(1, count - len(writer.done))
+        pool = pool_of(min(cores if workers is None else workers, left))
+        if cluster is not None and len(writer.done) < count:
+            pool = ClusterPool(cluster, workers, cores=cores)
+        with measuring(evaluator, pool) as measure:
             return collect(
                 measure,
                 evaluator.space,

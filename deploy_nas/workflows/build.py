@@ -26,7 +26,8 @@ from deploy_nas.core.space import Space
 from deploy_nas.records.files import make_folder
 from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
-from deploy_nas.workflows.build_budget import BudgetStages, BuildRequest, Built
+from deploy_nas.training.launch import is_first
+from deploy_nas.workflows.build_budget import PROFILE, BudgetStages, BuildRequest, Built
 from deploy_nas.workflows.given import profile_given
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
 from deploy_nas.workflows.question import LATENCY, SearchRequest, ends_ms
@@ -68,6 +69,8 @@ def build(
     """
     say, said = log or (lambda line: None), progress or (lambda *_: None)
     check_request(request)
+    if not is_first():
+        train(request.training, say, said)  # which ends this process
     make_folder(request.output)
     space = space_for(request.training)
     if request.test is not None:

@@ -73,6 +73,13 @@ def _build(found: Finding) -> Finding:
     return Finding(what=found.what, value=found.value + named, advice=advice)
 
 
+def _cluster() -> Finding:
+    """Ray, which is an extra and takes seconds to import: it is looked for only."""
+    if not extras.installed(extras.CLUSTER):
+        return Finding(what=extras.CLUSTER, value="not installed: an extra, deploy-nas[cluster]", advice=OK)
+    return Finding(what=extras.CLUSTER, value=extras.version(extras.CLUSTER) or UNKNOWN, advice=OK)
+
+
 def _openvino() -> list[Finding]:
     """The same of OpenVINO, which is an extra."""
     if importlib.util.find_spec(OPENVINO) is None:
@@ -106,6 +113,7 @@ def examine() -> list[Finding]:
         *_openvino(),
         *(_module(name) for name in ("onnx", "numpy")),
         *(_of_extra(name) for name in ("torch", "ofa")),
+        _cluster(),
     ]
     features = machine.cpu_features()
     findings.append(Finding(what="cpu", value=machine.cpu_model(), advice=OK))

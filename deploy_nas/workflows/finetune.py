@@ -17,6 +17,7 @@ from deploy_nas.core.space import Architecture, Space
 from deploy_nas.deploy.weights import load_supernet, save_tuned
 from deploy_nas.records.files import check_output, make_folder
 from deploy_nas.records.supernet import WORK, load_supernet_record, of_same_id
+from deploy_nas.training.launch import is_first
 from deploy_nas.training.loop import Trainer
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.plans import augmentation_for, balance_for, tuning
@@ -90,6 +91,8 @@ def finetune(request: FinetuneRequest, log: Log | None = None, progress: Progres
         MismatchError: a subnet of another space, or images that the supernet was not trained on.
         ImagesError, OptionError, RecordError, OutputError: unusable input.
     """
+    if not is_first():
+        raise SystemExit(0)  # a subnet is small: the first of several processes tunes it alone
     check_output(request.output, force=request.force)
     record = architecture_given(request.architecture)
     space = of_same_id(str(request.space), record.space)

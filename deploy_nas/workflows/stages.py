@@ -22,6 +22,7 @@ from deploy_nas.training.loop import Trainer
 from deploy_nas.training.passes import Elastic
 from deploy_nas.training.plans import Plan
 from deploy_nas.training.progress import Step
+from deploy_nas.training.ranks import ALONE, Ranks
 from deploy_nas.training.teacher import teacher_net
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Stages:
         training: the images, square, at least as large as the largest image size.
         work: folder of the stages.
         device: as of ``Trainer``.
-        log, on_step: as of ``Trainer``.
+        log, on_step, ranks: as of ``Trainer``; only the first process reads and writes in ``work``.
 
     Raises:
         MismatchError: ``work`` holds a run of another recipe, or of other weights or images.
@@ -155,8 +156,9 @@ class Stages:
         device: str | None = None,
         log: Log,
         on_step: Callable[[Step], None] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.space, self.training, self.work = space, training, work
+        self.space, self.training, self.work, self.ranks = space, training, work, ranks
         self.device, self.log, self.on_step = device, log, on_step
 
     def run(self, plan: Plan, net: nn.Module, started_from: Provenance) -> Stretches:
@@ -171,7 +173,7 @@ class Stages:
                 self._stage(
                     teacher.parent,
                     recipe,
-                    origin(self.training),
+                    lambda: origin(self.training),
                     lambda: teacher_of(self.space, recipe.seed),
                     plan.half,
                 )
@@ -181,9 +183,11 @@ class Stages:
             if len(plan.stretches) > 1:
                 self.log(f"stretch {number} of {len(plan.stretches)}")
             folder = self.work / f"stretch-{number}"
-            begin: dict[str, str | None] = origin(self.training, start, teacher)
-            if start is None:
-                begin["started_from_sha256"] = started_from.sha256
+
+            def begin(start: Path | None = start) -> Origin:
+                begun = origin(self.training, start, teacher)
+                return begun if start is not None else {**begun, "started_from_sha256": started_from.sha256}
+
             stages.append(self._stage(folder, recipe, begin, self._net(start, net), plan.half, teacher))
             start = folder / _WEIGHTS
         assert start is not None  # noqa: S101 - a plan has at least one stretch
@@ -191,7 +195,7 @@ class Stages:
 
     def _net(self, start: Path | None, net: nn.Module) -> Callable[[], Elastic]:
         def build() -> Elastic:
-            if start is not None:
+            if start is not None and self.ranks.first:
                 supernets.load_weights(net, self.space, start)
             return elastic(self.space, net)
 
@@ -201,15 +205,21 @@ class Stages:
         self,
         folder: Path,
         recipe: Recipe,
-        begun: Origin,
+        begin: Callable[[], Origin],
         build: Callable[[], Elastic],
         half: bool,
         teacher: Path | None = None,
     ) -> Stage:
         """A stage, which is first trained from its checkpoint if it is not finished."""
-        folder.mkdir(parents=True, exist_ok=True)
         weights, record = folder / _WEIGHTS, folder / _RECORD
-        if not (weights.exists() and _finished(record, recipe, begun)):
+
+        def looked() -> tuple[Origin, bool]:
+            folder.mkdir(parents=True, exist_ok=True)
+            begun = begin()
+            return begun, weights.exists() and _finished(record, recipe, begun)
+
+        begun, finished = self.ranks.told(looked)
+        if not finished:
             trainer = Trainer(
                 build(),
                 self.training.images,
@@ -221,30 +231,39 @@ class Stages:
                 origin=json.dumps(begun),
                 log=self.log,
                 on_step=self.on_step,
-                teacher=load_teacher(self.space, teacher) if teacher is not None else None,
+                teacher=self._teacher(teacher) if teacher is not None else None,
                 device=self.device,
+                ranks=self.ranks,
             )
             trainer.run()
-            supernets.save_weights(trainer.net.cpu(), weights, half=half, force=True)
-            steps = -(-len(self.training) // recipe.batch_size)
-            facts: dict[str, object] = {
-                **begun,
-                "recipe": recipe.to_json(),
-                "steps": trainer.phase_steps,
-                "device": trainer.device_name,
-                "training_s": round(trainer.elapsed_s),
-                "curve": [
-                    {
-                        "epoch": round(point.step / steps, 3),
-                        "phase": point.phase,
-                        "loss": round(point.loss, 4),
-                        "elapsed_s": round(point.elapsed_s, 1),
-                    }
-                    for point in trainer.curve
-                ],
-            }
-            write_json(record, sealed(facts), force=True)
-        return Stage.from_json(_read(record))
+            self.ranks.told(lambda: self._written(trainer, weights, record, begun, half=half))
+        return self.ranks.told(lambda: Stage.from_json(_read(record)))
+
+    def _teacher(self, path: Path) -> nn.Module:
+        """The teacher; in other processes than the first, which share the first's weights, with any."""
+        return load_teacher(self.space, path) if self.ranks.first else teacher_of(self.space, 0).net
+
+    def _written(self, trainer: Trainer, weights: Path, record: Path, begun: Origin, *, half: bool) -> None:
+        """Write a stage that is done: its weights, then its record."""
+        supernets.save_weights(trainer.net.cpu(), weights, half=half, force=True)
+        steps = -(-len(self.training) // trainer.recipe.batch_size)
+        facts: dict[str, object] = {
+            **begun,
+            "recipe": trainer.recipe.to_json(),
+            "steps": trainer.phase_steps,
+            "device": trainer.device_name,
+            "training_s": round(trainer.elapsed_s),
+            "curve": [
+                {
+                    "epoch": round(point.step / steps, 3),
+                    "phase": point.phase,
+                    "loss": round(point.loss, 4),
+                    "elapsed_s": round(point.elapsed_s, 1),
+                }
+                for point in trainer.curve
+            ],
+        }
+        write_json(record, sealed(facts), force=True)
 
 
 def _read(record: Path) -> Fields:

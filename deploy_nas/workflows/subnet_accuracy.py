@@ -52,6 +52,7 @@ class PredictorSettings:
         judged: of the last fit's best, measured only to judge it.
         seed: of all draws and fits.
         workers: processes that measure; ``None``: one per core.
+        cluster: whose nodes measure instead, as of ``measure_subnets``.
         fit: of every fit.
     """
 
@@ -60,6 +61,7 @@ class PredictorSettings:
     judged: int = 0
     seed: int = 0
     workers: int | None = None
+    cluster: str | None = None
     fit: FitSettings = field(default_factory=FitSettings)
 
 
@@ -146,6 +148,7 @@ def make_predictor(
             count=count,
             seed=seed,
             workers=settings.workers,
+            cluster=settings.cluster,
             best_by=best_by,
             progress=on_subnet,
         )

@@ -7,18 +7,21 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.adapters.images import ReadingReport, near_duplicates
+from deploy_nas.adapters.pools import check_cluster
 from deploy_nas.core.errors import ImagesError, MismatchError, OptionError, OutputError
 from deploy_nas.core.own_classes import with_classes
 from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
-from deploy_nas.deploy.weights import transferred_supernet
+from deploy_nas.core.version import __version__
+from deploy_nas.deploy.weights import RANDOM_WEIGHTS, transferred_supernet
 from deploy_nas.device.memory import available_bytes
 from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
 from deploy_nas.records.model import Provenance
@@ -38,6 +41,7 @@ from deploy_nas.training.loop import Trainer, usable_device
 from deploy_nas.training.needs import check_memory, training_bytes
 from deploy_nas.training.plans import Plan, augmentation_for, balance_for, fine_tuning
 from deploy_nas.training.progress import Step
+from deploy_nas.training.ranks import ALONE, Ranks, joined
 from deploy_nas.workflows.stages import Log, Progress, Stages, check_images, elastic
 from deploy_nas.workflows.subnet_accuracy import (
     PredictorMade,
@@ -48,6 +52,10 @@ from deploy_nas.workflows.subnet_accuracy import (
 )
 from deploy_nas.workflows.training_images import TrainingImages, image_sizes_for, look_at, read_images
 
+if TYPE_CHECKING:
+    from torch import nn
+
+T = TypeVar("T")
 DEFAULT_EPOCHS = 10.0
 # Fewer architectures for the perceptron to learn from than by default: its teacher, fitted to labels from a
 # few hundred images, is uncertain by points, not by hundredths.
@@ -75,6 +83,7 @@ class TrainRequest:
         subnets: to measure for the accuracy predictor, in rounds (:func:`predictor_rounds`); 0: none is made.
         fit: of the accuracy predictor.
         workers: processes that measure them; ``None``: one per core.
+        cluster: whose nodes measure them instead: "auto" or HOST:PORT.
         seed: of everything random.
         force: replace a finished supernet of another request.
     """
@@ -93,6 +102,7 @@ class TrainRequest:
     subnets: int = 160
     fit: FitSettings = OWN_IMAGES_FIT
     workers: int | None = None
+    cluster: str | None = None
     seed: int = 0
     force: bool = False
 
@@ -136,37 +146,16 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     """
     log = log or (lambda line: None)
     check_training(request)
-    make_folder(request.output)
-    space = space_for(request)
-    images = read_images(request.images, space, request.validation)
-    log(
-        f"{space.id}: {len(images.training)} images to train on, {len(images.validation)} to judge by, "
-        f"{space.classes} classes of {min(images.counts)} to {max(images.counts)} images"
-    )
-    _say_duplicates(images, log)
-    plan = _plan(request, space, images, log)
-    if request.device in (None, "cpu"):
-        needed = training_bytes(space, request.batch_size)
-        check_memory(needed, available_bytes(), request.batch_size)
-        log(f"training takes about {needed / 1e9:.1f} GB of memory beside the images")
-    record = train_on(
-        space,
-        images,
-        request.output,
-        plan,
-        weights=request.weights,
-        device=request.device,
-        force=request.force,
-        log=log,
-        progress=progress,
-    )
-    made = None
+    with joined(usable_device(request.device)) as ranks:
+        space, images = _trained(request, log if ranks.first else lambda line: None, progress, ranks)
+    record, made = load_supernet_record(request.output), None
     if request.subnets:
         settings = PredictorSettings(
             subnets=request.subnets - sum(rounds := predictor_rounds(request.subnets)),
             best=rounds,
             seed=request.seed,
             workers=request.workers,
+            cluster=request.cluster,
             fit=request.fit,
         )
         made = fit_predictor(space, images, request.output, settings, log=log, progress=progress)
@@ -177,6 +166,48 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
     return Trained(
         folder=request.output, record=record, images=images, predictor=made, readings=tuple(readings)
     )
+
+
+def _trained(
+    request: TrainRequest, log: Log, progress: Progress | None, ranks: Ranks
+) -> tuple[Space, TrainingImages]:
+    """Train the supernet and write its folder; in other processes than the first this is the end."""
+
+    def read() -> tuple[Space, TrainingImages]:
+        if ranks.first:
+            make_folder(request.output)
+        space = space_for(request)
+        return space, read_images(request.images, space, request.validation)
+
+    space, images = ranks.alike(read)
+    ranks.agree("versions of deploy-nas", __version__)
+    ranks.agree("images", images.training.digest)
+    log(
+        f"{space.id}: {len(images.training)} images to train on, {len(images.validation)} to judge by, "
+        f"{space.classes} classes of {min(images.counts)} to {max(images.counts)} images"
+    )
+    _say_duplicates(images, log)
+    if not ranks.alone:
+        each = request.batch_size // ranks.size
+        log(f"{ranks.size} processes train together, each on {each} images of a batch")
+    plan = _plan(request, space, images, log, ranks)
+    if request.device in (None, "cpu"):
+        needed = training_bytes(space, request.batch_size // ranks.size)
+        ranks.alike(lambda: check_memory(needed, available_bytes(), request.batch_size))
+        log(f"training takes about {needed / 1e9:.1f} GB of memory beside the images")
+    train_on(
+        space,
+        images,
+        request.output,
+        plan,
+        weights=request.weights,
+        device=request.device,
+        force=request.force,
+        log=log,
+        progress=progress,
+        ranks=ranks,
+    )
+    return space, images
 
 
 def space_for(request: TrainRequest) -> Space:
@@ -224,13 +255,15 @@ def check_training(request: TrainRequest) -> None:
         raise OptionError(f"must be above 0, is {request.minutes}", subject="minutes")
     if request.subnets and request.subnets < 30:
         raise OptionError(f"must be 0 or at least 30, is {request.subnets}", subject="subnets")
+    if request.cluster is not None:
+        check_cluster(request.cluster)
     usable_device(request.device)
 
 
 # -- the plan --------------------------------------------------------------------------------------
 
 
-def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log) -> Plan:
+def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log, ranks: Ranks) -> Plan:
     """The plan of a request. With ``minutes`` it depends on the machine, so a run that goes on keeps it."""
 
     def plan(epochs: float) -> Plan:
@@ -256,17 +289,27 @@ def _plan(request: TrainRequest, space: Space, images: TrainingImages, log: Log)
     }
     name = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
     kept = request.output / WORK / f"epochs-{name}.json"
-    if kept.is_file():
-        held = read_json(kept)
-        check_seal(held, hint="remove it to time the training again")
-        return plan(held.number("epochs", positive=True))
-    one = plan(1.0)
-    seconds = _step_s(request, space, images, one)
-    epochs = epochs_within(60.0 * request.minutes, one, len(images.training), seconds)
-    log(f"{epochs:.1f} epochs fit into {request.minutes:g} minutes")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, sealed({**asked, "epochs": epochs}), force=True)
-    return plan(epochs)
+
+    def held() -> float | None:
+        if not kept.is_file():
+            return None
+        fields = read_json(kept)
+        check_seal(fields, hint="remove it to time the training again")
+        return fields.number("epochs", positive=True)
+
+    if (epochs := ranks.told(held)) is not None:
+        return plan(epochs)
+    one, total_s = plan(1.0), 60.0 * request.minutes
+    seconds = _step_s(request, space, images, one, ranks)
+
+    def chosen() -> float:
+        epochs = epochs_within(total_s, one, len(images.training), seconds)
+        log(f"{epochs:.1f} epochs fit into {request.minutes:g} minutes")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, sealed({**asked, "epochs": epochs}), force=True)
+        return epochs
+
+    return plan(ranks.told(chosen))
 
 
 def epochs_within(total_s: float, one: Plan, images: int, step_s: Mapping[str, float]) -> float:
@@ -288,9 +331,11 @@ def epochs_within(total_s: float, one: Plan, images: int, step_s: Mapping[str, f
     return round(float(max(0.1, (total_s - fixed_s) / epoch_s)), 2)
 
 
-def _step_s(request: TrainRequest, space: Space, images: TrainingImages, plan: Plan) -> dict[str, float]:
+def _step_s(
+    request: TrainRequest, space: Space, images: TrainingImages, plan: Plan, ranks: Ranks
+) -> dict[str, float]:
     """Time of a step in each phase on this machine, seconds."""
-    net, _ = transferred_supernet(space, request.weights, seed=request.seed)
+    net, _ = _begun(space, request.weights, request.seed, ranks)
     trainer = Trainer(
         elastic(space, net),
         images.training.images,
@@ -302,8 +347,16 @@ def _step_s(request: TrainRequest, space: Space, images: TrainingImages, plan: P
         origin="",
         log=lambda line: None,
         device=request.device,
+        ranks=ranks,
     )
     return trainer.measure_steps()
+
+
+def _begun(space: Space, weights: str | None, seed: int, ranks: Ranks) -> tuple[nn.Module, Provenance]:
+    """The net to train; in other processes than the first, which share the first's weights, with any."""
+    return ranks.alike(
+        lambda: transferred_supernet(space, weights if ranks.first else RANDOM_WEIGHTS, seed=seed)
+    )
 
 
 # -- training --------------------------------------------------------------------------------------
@@ -320,11 +373,13 @@ def train_on(
     force: bool = False,
     log: Log | None = None,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> SupernetRecord:
     """Train a space's supernet by a plan, and write it with its record into a folder.
 
     What ``folder/work`` holds of this training is not trained again. With ``force``, what the folder holds of
-    another training is removed, once this one can begin.
+    another training is removed, once this one can begin. Of processes that train together, only the first
+    returns.
 
     Raises:
         MismatchError: the folder holds another training.
@@ -334,12 +389,15 @@ def train_on(
     """
     log, said = log or (lambda line: None), progress or (lambda *_: None)
     check_images(space, images.training)
-    net, started_from = transferred_supernet(space, weights, seed=plan.stretches[0].seed)
-    if is_supernet(folder):
-        held = load_supernet_record(folder)
-        if _same_training(held, space, images, plan, started_from):
+    net, started_from = _begun(space, weights, plan.stretches[0].seed, ranks)
+
+    def held() -> SupernetRecord | None:
+        if not is_supernet(folder):
+            return None
+        found = load_supernet_record(folder)
+        if _same_training(found, space, images, plan, started_from):
             log("this supernet is trained already")
-            return held
+            return found
         if not force:
             raise OutputError(
                 "holds a supernet of another training",
@@ -347,19 +405,25 @@ def train_on(
                 hint="name another `output`, or use `force` to replace it",
             )
         _cleared(folder)
+        return None
+
+    if (found := ranks.told(held)) is not None:
+        return _of_first(found, ranks)
 
     def on_step(step: Step) -> None:
         said(f"training: {step.phase}", step.done, step.total, step.remaining_s)
 
-    stages = Stages(space, images.training, folder / WORK, device=device, log=log, on_step=on_step)
+    work = folder / WORK
+    stages = Stages(space, images.training, work, device=device, log=log, on_step=on_step, ranks=ranks)
     try:
         done = stages.run(plan, net, started_from)
     except MismatchError:
         if not force:
             raise
-        _cleared(folder)
-        net, started_from = transferred_supernet(space, weights, seed=plan.stretches[0].seed)
+        ranks.told(lambda: _cleared(folder))
+        net, started_from = _begun(space, weights, plan.stretches[0].seed, ranks)
         done = stages.run(plan, net, started_from)
+    _of_first(done, ranks)
     data = done.weights.read_bytes()
     write_atomic(folder / WEIGHTS, data, force=True)
     record = SupernetRecord(
@@ -383,6 +447,13 @@ def train_on(
     )
     save_supernet(record, folder)
     return record
+
+
+def _of_first(value: T, ranks: Ranks) -> T:
+    """The value in the first process, which goes on alone; the others have done their part, and end."""
+    if not ranks.first:
+        raise SystemExit(0)
+    return value
 
 
 def _same_training(

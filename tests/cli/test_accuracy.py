@@ -278,3 +278,9 @@ def test_export_names_the_calibration_images_it_skips(run, tmp_path):
     assert "pictures (cat/3.png has no format that can be read here)" in done.stderr
     again = ("export", "a.json", "--calibration-images", "set", "--force", "--json")
     assert json.loads(run(*again).stdout)["skipped"] == ["cat/3.png"]
+
+
+def test_a_cluster_that_cannot_be_used_is_named_before_any_work(run):
+    for bad, said in (("head", "is 'auto' or HOST:PORT"), ("127.0.0.1:1", "nothing answers at 127.0.0.1:1")):
+        result = run(*COLLECT, "--images", "gone", "--cluster", bad, code=2)
+        assert f"error: --cluster: {said}" in result.stderr

@@ -82,6 +82,12 @@ def test_what_is_lacking_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         extras.require_supernets()
 
 
+def test_the_extra_for_a_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPackageError, match=r"^ray: needed for `cluster`.*'deploy-nas\[cluster\]'$"):
+        extras.require_cluster()
+
+
 def test_other_packages_are_not_of_the_extra() -> None:
     assert extras.missing(ModuleNotFoundError("no", name="numpy")) is None
     assert extras.missing(ImportError("cannot import name 'x' from 'torch'", name="torch")) is None

@@ -16,12 +16,12 @@ STATE = {"origin": "made up", "step": 3, "order": torch.arange(4)}
 def test_a_state_comes_back_and_is_of_its_origin(tmp_path):
     path = tmp_path / "a.pt"
     write_state(path, STATE)
-    state = read_state(path, "made up", CPU)
+    state = read_state(path, "made up")
     assert state["step"] == 3 and state["order"].tolist() == [0, 1, 2, 3]
     with pytest.raises(
         MismatchError, match=r"a\.pt: began with other weights, other images or another teacher"
     ):
-        read_state(path, "another", CPU)
+        read_state(path, "another")
 
 
 def test_a_file_cut_short_and_one_with_code_in_it_are_refused(tmp_path):
@@ -29,10 +29,10 @@ def test_a_file_cut_short_and_one_with_code_in_it_are_refused(tmp_path):
     write_state(path, STATE)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RecordError, match=r"a\.pt: is not a checkpoint, or is cut short"):
-        read_state(path, "made up", CPU)
+        read_state(path, "made up")
     torch.save({"origin": print}, path)
     with pytest.raises(RecordError, match="is not a checkpoint"):
-        read_state(path, "made up", CPU)
+        read_state(path, "made up")
 
 
 def test_a_full_disk_is_one_clear_error_and_keeps_the_file_before(tmp_path, monkeypatch):

@@ -155,3 +155,20 @@ def test_a_profile_of_another_space_is_named(asked, made_profile, tmp_path):
         build(replace(request, profile=tmp_path / "p.json"))
     with pytest.raises(MismatchError, match=rf"{made_profile().id}: is of space ofa-mbv3-cifar10, not"):
         build(replace(request, profile=made_profile()))
+
+
+def test_of_several_processes_all_train_and_the_first_does_the_rest(asked, monkeypatch):
+    from deploy_nas.workflows import build as workflow
+
+    request, _ = asked
+    trained = []
+
+    def train(request, say, said):
+        trained.append(request)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(workflow, "is_first", lambda: False)
+    monkeypatch.setattr(workflow, "train", train)
+    with pytest.raises(SystemExit):
+        build(request)
+    assert trained == [request.training]

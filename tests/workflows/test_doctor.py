@@ -132,3 +132,13 @@ def test_openvino_is_named_installed_or_not(machine, monkeypatch):
     assert "not installed" in found()["openvino"].value
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
     assert found()["openvino devices"].value == "openvino:CPU"
+
+
+def test_ray_is_named_installed_or_not(machine, monkeypatch):
+    monkeypatch.setattr(extras, "installed", lambda name: name != "ray")
+    assert (
+        found()["ray"].value == "not installed: an extra, deploy-nas[cluster]" and found()["ray"].advice == OK
+    )
+    monkeypatch.setattr(extras, "installed", lambda name: True)
+    monkeypatch.setattr(extras, "version", lambda name: "2.60.0")
+    assert found()["ray"].value == "2.60.0"

@@ -95,3 +95,13 @@ def test_only_images_and_supernets_that_belong_together_are_taken(asked, coloure
     (tmp_path / "t.safetensors").touch()
     with pytest.raises(OutputError, match="exists already"):
         finetune(asked())
+
+
+def test_of_several_processes_the_first_tunes_alone(asked, tmp_path, monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    with pytest.raises(SystemExit) as ended:
+        finetune(asked())
+    assert ended.value.code == 0 and not (tmp_path / "t.safetensors").exists()

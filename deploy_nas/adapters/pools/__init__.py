@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from deploy_nas.adapters.pools.arrays import Arrays
+from deploy_nas.adapters.pools.cluster import ClusterPool, check_cluster
 from deploy_nas.adapters.pools.port import Pool
 from deploy_nas.adapters.pools.processes import ProcessPool
 from deploy_nas.adapters.pools.serial import SerialPool
 from deploy_nas.core.errors import OptionError
 
-__all__ = ["Pool", "ProcessPool", "SerialPool", "pool_of"]
+__all__ = ["Arrays", "ClusterPool", "Pool", "ProcessPool", "SerialPool", "check_cluster", "pool_of"]
 
 
 def pool_of(workers: int) -> Pool:

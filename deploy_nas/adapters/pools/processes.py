@@ -7,36 +7,19 @@ workers behind when it is killed, and waits for them when it is interrupted.)
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import subprocess
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, spawn
+from multiprocessing import connection
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
+from deploy_nas.adapters.pools.arrays import NONE, Arrays, ArraysFolder, write_arrays
+from deploy_nas.adapters.pools.child import Child
+from deploy_nas.adapters.pools.outcomes import Outcome, attempt, value_of
 from deploy_nas.adapters.pools.port import Item, Result
-from deploy_nas.core.errors import DeployNASError, OptionError
-
-# Ctrl-C reaches every process, and the run ends its workers. Modules are looked for as the run does.
-_BOOT = """\
-import signal
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-import sys
-from multiprocessing.connection import Connection
-pipe = Connection(int(sys.argv[1]))
-sys.path[:] = pipe.recv()
-from deploy_nas.adapters.pools.processes import serve
-serve(pipe)
-"""
-_OWN_FOLDER = str(Path(__file__).resolve().parents[3])
-_LAST_WORDS_S = 2.0
-
-Outcome = tuple[DeployNASError | str | None, Any]
+from deploy_nas.core.disk import temporary_folder
+from deploy_nas.core.errors import OptionError
 
 
 class ProcessPool:
@@ -56,40 +39,32 @@ class ProcessPool:
 
     @contextmanager
     def open(
-        self, make: Callable[[], Callable[[Item], Result]]
+        self, make: Callable[[Arrays], Callable[[Item], Result]], arrays: Arrays = NONE
     ) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
         """Start the processes; arguments and errors as :class:`Pool` has them."""
         workers: list[_Worker] = []
         try:
-            for _ in range(self.workers):
-                workers.append(_Worker(make))
-            for worker in workers:
-                _value(worker.receive())
+            # Workers that are ready have the files open: a run that is killed later leaves none behind.
+            with temporary_folder() as folder:
+                written = write_arrays(arrays, folder) if arrays else None
+                for _ in range(self.workers):
+                    workers.append(_Worker(make, written))
+                for worker in workers:
+                    value_of(worker.receive())
             yield lambda items: _run(workers, items)
         finally:
             for worker in workers:
-                worker.end()
+                worker.child.end()
 
 
 class _Worker:
-    """A fresh Python that works on what comes through a pipe.
+    """A child that works on what comes through its pipe."""
 
-    It does not run the caller's script, as a process of ``multiprocessing`` does: one without
-    ``if __name__ == "__main__"`` would begin again in every worker. Nor is it forked, since a process in
-    which torch has threads could deadlock.
-    """
-
-    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = subprocess.Popen(  # noqa: S603 - this Python
-            [spawn.get_executable(), "-P", "-c", _BOOT, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()
-        with suppress(OSError):  # it has died, which receiving reports
-            self.pipe.send([*sys.path, _OWN_FOLDER])
-            self.pipe.send(make)
+    def __init__(self, make: Callable[[Arrays], Callable[[Any], Any]], arrays: ArraysFolder | None) -> None:
+        self.child = Child(__name__)
+        self.pipe = self.child.pipe
+        self.child.send(arrays)
+        self.child.send(make)
 
     def receive(self) -> Outcome:
         """The outcome of an item, or that it died."""
@@ -100,9 +75,7 @@ class _Worker:
         return outcome
 
     def _died(self) -> OptionError:
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=_LAST_WORDS_S)
-        code = self.process.returncode
+        code = self.child.code()
         if code is not None and code >= 0:
             why, hint = f"ended with exit code {code}", "what it printed says why"
         else:
@@ -112,12 +85,6 @@ class _Worker:
         return OptionError(
             f"a worker process {why}", subject="workers", hint=f"{hint}; what was measured is kept"
         )
-
-    def end(self) -> None:
-        """Stop it at once."""
-        self.process.terminate()
-        self.pipe.close()
-        self.process.wait()
 
 
 def _run(workers: Sequence[_Worker], items: Sequence[Any]) -> Iterator[Any]:
@@ -135,31 +102,14 @@ def _run(workers: Sequence[_Worker], items: Sequence[Any]) -> Iterator[Any]:
             for pipe in [p for p in connection.wait(list(at_work)) if isinstance(p, Connection)]:
                 finished[at_work.pop(pipe)] = by_pipe[pipe].receive()
         # A fault is raised in its turn, after the results before it were returned.
-        yield _value(finished.pop(wanted))
-
-
-def _value(outcome: Outcome) -> Any:
-    fault, value = outcome
-    if isinstance(fault, DeployNASError):
-        raise fault
-    if fault is not None:
-        raise RuntimeError(f"in a worker process:\n{fault}")
-    return value
+        yield value_of(finished.pop(wanted))
 
 
 def serve(pipe: Connection[Any, Any]) -> None:
-    """A worker: receives ``make``, reports that it is ready, then processes items until the run ends."""
+    """A worker: receives arrays and ``make``, reports that it is ready, then processes items."""
     with suppress(EOFError, OSError):
-        fault, work = _attempt(lambda: pipe.recv()())
+        arrays = pipe.recv()
+        fault, work = attempt(lambda: pipe.recv()(NONE if arrays is None else arrays.read()))
         pipe.send((fault, None))
         while work is not None:
-            pipe.send(_attempt(work, pipe.recv()))
-
-
-def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
-    try:
-        return None, function(*arguments)
-    except DeployNASError as error:
-        return error, None
-    except Exception:
-        return traceback.format_exc(), None
+            pipe.send(attempt(work, pipe.recv()))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from deploy_nas.adapters.pools.arrays import NONE, Arrays
 from deploy_nas.adapters.pools.port import Item, Result
 
 
@@ -16,7 +17,7 @@ class SerialPool:
 
     @contextmanager
     def open(
-        self, make: Callable[[], Callable[[Item], Result]]
+        self, make: Callable[[Arrays], Callable[[Item], Result]], arrays: Arrays = NONE
     ) -> Iterator[Callable[[Sequence[Item]], Iterable[Result]]]:
         """Make the function; arguments and errors as :class:`Pool` has them."""
-        yield partial(map, make())
+        yield partial(map, make(arrays))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_nas.adapters.pools import ProcessPool
+from deploy_nas.adapters.pools import Arrays, ProcessPool
 from deploy_nas.core.errors import OptionError
 from deploy_nas.testing.pools import PoolContract
 
@@ -27,7 +27,7 @@ class Worker:
 
     deadly: int = -1
 
-    def __call__(self) -> Callable[[int], int]:
+    def __call__(self, arrays: Arrays) -> Callable[[int], int]:
         return self.work
 
     def work(self, item: int) -> int:
@@ -39,14 +39,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class Killed:
-    def __call__(self) -> Callable[[int], int]:
+    def __call__(self, arrays: Arrays) -> Callable[[int], int]:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
 
 @dataclass(frozen=True)
 class Unmade:
-    def __call__(self) -> Callable[[int], int]:
+    def __call__(self, arrays: Arrays) -> Callable[[int], int]:
         raise KeyError("no such thing")
 
 
@@ -93,7 +93,7 @@ def alive(pid: int) -> bool:
 def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
     """The script has no ``if __name__ == "__main__"``: it must not begin again in its workers."""
     (tmp_path / "making.py").write_text(
-        "import os\ndef work(item): return os.getpid()\ndef make(): return work\n"
+        "import os\ndef work(item): return os.getpid()\ndef make(arrays): return work\n"
     )
     script = tmp_path / "run.py"
     script.write_text(

@@ -15,7 +15,7 @@ class TestSerialPool(PoolContract):
 
 
 def test_it_runs_here_and_pickles_nothing() -> None:
-    with SerialPool().open(lambda: lambda item: (os.getpid(), item)) as run:
+    with SerialPool().open(lambda arrays: lambda item: (os.getpid(), item)) as run:
         assert list(run(["a"])) == [(os.getpid(), "a")]
 
 
