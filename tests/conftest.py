@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import getpass
 import os
@@ -106,6 +107,31 @@ def shared_machine():
         patch.setattr(conditions, "MOST_SPREAD_PERCENT", float("inf"))
         patch.setattr(cores, "_SAMPLE_S", 0.0)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_measurements():
+    """A model is timed for milliseconds, not seconds; :func:`full_measurements` times as for users."""
+    from deploy_nas.deploy import measuring
+
+    def brief(models, how, *arguments, **named):
+        few = {"rounds": min(how.rounds, 3), "least_runs": 3, "warmup_runs": 1}
+        few |= {"burst_ms": 0.5, "warmup_ms": 0.0, "pause_s": 0.0}
+        return in_full(models, dataclasses.replace(how, **few), *arguments, **named)
+
+    in_full = measuring.measure_models
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "measure_models", brief)
+        yield
+
+
+@pytest.fixture
+def full_measurements(monkeypatch):
+    """Models are timed as they are for users."""
+    from deploy_nas.deploy import measuring
+    from deploy_nas.device.measure import measure_models
+
+    monkeypatch.setattr(measuring, "measure_models", measure_models)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The package ``ofa`` without torchvision, whose import takes as long as PyTorch's own.
 
-``ofa.utils`` imports its data loaders, which nothing here uses, and they import torchvision. Whoever asks for one
+``ofa.utils`` imports its data loaders, which nothing here uses, and they import torchvision. Who asks for one
 of them all the same gets it.
 """
 

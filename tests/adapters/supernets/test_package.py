@@ -24,7 +24,7 @@ def test_the_data_loaders_are_imported_when_they_are_asked_for(first_time):
     package.load_ofa()
     assert "ofa.utils.my_dataloader" not in sys.modules
     utils = sys.modules["ofa.utils"]
-    with pytest.raises(AttributeError, match="'ofa.utils' has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match=r"'ofa\.utils' has no attribute 'nothing'"):
         _ = utils.nothing
     assert "ofa.utils.my_dataloader" not in sys.modules
     crop = utils.MyRandomResizedCrop
