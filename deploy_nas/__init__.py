@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deploy_nas.accuracy.own import OwnPredictor
     from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor
     from deploy_nas.api.deploying import export_onnx, make_demo, make_report, verify, verify_bundle
+    from deploy_nas.api.fleets import fleet_status, profile_fleet, search_fleet, verify_fleet
     from deploy_nas.api.searching import (
         explain,
         import_kit,
@@ -44,6 +45,7 @@ _HOMES = {
     "explain": "deploy_nas.api.searching",
     "export_onnx": "deploy_nas.api.deploying",
     "finetune": "deploy_nas.api.training",
+    "fleet_status": "deploy_nas.api.fleets",
     "get_space": "deploy_nas.core.spaces",
     "import_kit": "deploy_nas.api.searching",
     "load_accuracy_predictor": "deploy_nas.accuracy.predictor",
@@ -53,11 +55,14 @@ _HOMES = {
     "make_report": "deploy_nas.api.deploying",
     "pareto": "deploy_nas.api.searching",
     "profile_device": "deploy_nas.api.searching",
+    "profile_fleet": "deploy_nas.api.fleets",
     "refresh_profile": "deploy_nas.api.searching",
+    "search_fleet": "deploy_nas.api.fleets",
     "train": "deploy_nas.api.training",
     "train_accuracy_predictor": "deploy_nas.api.training",
     "verify": "deploy_nas.api.deploying",
     "verify_bundle": "deploy_nas.api.deploying",
+    "verify_fleet": "deploy_nas.api.fleets",
 }
 
 __all__ = [
@@ -72,6 +77,7 @@ __all__ = [
     "explain",
     "export_onnx",
     "finetune",
+    "fleet_status",
     "get_space",
     "import_kit",
     "load_accuracy_predictor",
@@ -81,12 +87,15 @@ __all__ = [
     "make_report",
     "pareto",
     "profile_device",
+    "profile_fleet",
     "refresh_profile",
     "search",
+    "search_fleet",
     "train",
     "train_accuracy_predictor",
     "verify",
     "verify_bundle",
+    "verify_fleet",
 ]
 
 

@@ -216,7 +216,7 @@ def model_data():
     """
     from deploy_nas.adapters.graphs import build_model, weight_tensors
     from deploy_nas.core.spaces import embedded_space
-    from deploy_nas.device.session import random_initializers
+    from deploy_nas.device.initializers import random_initializers
 
     space = embedded_space()
     architecture = space.smallest(24)

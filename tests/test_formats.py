@@ -40,6 +40,7 @@ from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
 from deploy_nas.records.build import BuildRecord, BuiltModel, Tuned, save_build
+from deploy_nas.records.fleet_history import Event, History
 from deploy_nas.records.model import Provenance
 from deploy_nas.records.profile import save_profile
 from deploy_nas.records.profile_history import Carried, Prior, Speed
@@ -242,6 +243,19 @@ def trained(folder: Path) -> Samples:
     }
 
 
+def watched(folder: Path) -> Samples:
+    said = {"at": "2026-01-01T00:00:00+00:00", "device": "pi", "subject": "m"}
+    whole = {"measured_ms": 1.5, "limit_ms": 2.0, "speed": 0.9, "sha256": "0" * 64}
+    with History(folder / "history.jsonl") as history:
+        history.append(
+            [
+                Event(**said, kind="verify", state="kept", profile="p", **whole),
+                Event(**said, kind="profile", state="failed", fault="no route"),
+            ]
+        )
+    return {"fleet-history": lines(folder / "history.jsonl")}
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory, made_profile: Any) -> Samples:
     """What the code writes, by format."""
@@ -252,6 +266,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory, made_profile: Any) -> Samp
         **timed(folder),
         **accuracies(folder),
         **trained(folder),
+        **watched(folder),
     }
 
 
@@ -304,6 +319,9 @@ def test_something_else_is_refused(name: str, wrong: object) -> None:
         ("build", 1, ["budget_ms"], 0.0),
         ("build", 1, ["models", 0, "precision"], "int4"),
         ("build", 1, ["tuned", "after"], None),
+        ("fleet-history", 1, ["state"], "fine"),
+        ("fleet-history", 1, ["measured_ms"], 0.0),
+        ("fleet-history", 2, ["kind"], None),
     ],
 )
 def test_a_wrong_value_is_refused(

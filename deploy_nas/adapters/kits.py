@@ -52,6 +52,7 @@ _PROGRAM_FILES = (
     "kit",
     "machine",
     "measure",
+    "memory",
     "openvino",
     "program",
     "releases",

@@ -22,7 +22,7 @@ from deploy_nas.cli.wording import in_options
 from deploy_nas.core import extras
 from deploy_nas.core.errors import DeployNASError
 
-DONE, BAD_INPUT, FAULT, NO_OUTPUT, STOPPED, PIPE_CLOSED = 0, 2, 70, 74, 130, 141
+DONE, BAD_INPUT, PARTLY, FAULT, NO_OUTPUT, STOPPED, PIPE_CLOSED = 0, 2, 3, 70, 74, 130, 141
 
 # Where a package is imported by another name than it is installed by.
 _DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "accuracy": ("accuracy", "Make an accuracy predictor for your own supernet and images."),
     "kit": ("kit", "Profile a device without installing deploy-nas on it."),
     "profiles": ("profiles", "List, show and compare profiles."),
+    "fleet": ("fleet", "Profile, verify and look after many devices at once."),
     "spaces": ("spaces", "List the search spaces."),
     "doctor": ("doctor", "Check versions, providers, and anything that would disturb timings."),
 }

@@ -30,6 +30,26 @@ class Real(click.FloatRange):
         return float(super().convert(value, param, ctx))
 
 
+class NamedBudget(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """``MS`` or ``NAME=MS``, as a name, empty for none, and a number."""
+
+    name = "[name=]ms"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """The pair; raises :class:`click.BadParameter`."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, number = str(value).rpartition("=")
+        if sign and not name:
+            self.fail(f"{value!r} is not NAME=MS", param, ctx)
+        try:
+            return name, float(number)
+        except ValueError:
+            self.fail(f"{number!r} is not a number", param, ctx)
+
+
 THREADS = click.IntRange(1, 1024)
 WORKERS = click.IntRange(1, 1024)
 SEED = click.IntRange(0, 2**32 - 1)
@@ -44,7 +64,10 @@ POPULATION = click.IntRange(2, 100_000)
 GENERATIONS = click.IntRange(0, 100_000)
 EVALUATIONS = click.IntRange(1, 10_000_000)
 CANDIDATES = click.IntRange(1, 1000)
+JOBS = click.IntRange(1, 1000)
+TRIES = click.IntRange(1, 100)
 SWAPS = click.IntRange(0, 10_000)
 MEMBERS = click.IntRange(1, 100)
 
 EPOCHS = Real(0, 10_000)
+SECONDS = Real(0, 86_400)

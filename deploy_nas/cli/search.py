@@ -71,14 +71,7 @@ def request_of(
     """The first device's profile, and the options as a request."""
     from deploy_nas.workflows.question import SearchRequest, load_devices, predictor_source
 
-    level = None
-    if confidence.lower() != "none":
-        try:
-            level = float(confidence)
-        except ValueError:
-            raise click.BadParameter(
-                f"{confidence!r} is neither a number nor none", param_hint="--confidence"
-            ) from None
+    level = _confidence(confidence)
     if not profiles:
         raise click.UsageError("Missing option '--profile'.")
     profile, budget_ms, others = load_devices(profiles, max_latency_ms)
@@ -93,6 +86,17 @@ def request_of(
         **options,
     )
     return profile, request
+
+
+def _confidence(given: str) -> float | None:
+    if given.lower() == "none":
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        raise click.BadParameter(
+            f"{given!r} is neither a number nor none", param_hint="--confidence"
+        ) from None
 
 
 def describe(record: ArchitectureRecord) -> str:
@@ -123,6 +127,36 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
     return f"predicted latency {latency_ms:.4g} ms{where}, {at_most}"
 
 
+def _named_budgets(given: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    if any(not name for name, _ in given):
+        raise click.BadParameter("with --fleet, name the device or group: NAME=MS", param_hint=LATENCY.option)
+    if len(dict(given)) < len(given):
+        raise click.BadParameter("gives two budgets to one name", param_hint=LATENCY.option)
+    return dict(given)
+
+
+def fleet_request_of(
+    *,
+    profiles: tuple[Path, ...],
+    confidence: str,
+    bytes_per_element: str,
+    space: str | None,
+    **options: Any,
+) -> Any:
+    """The options as a request for a fleet, whose devices and latency budgets are in its file."""
+    from deploy_nas.workflows.question import SearchRequest
+
+    if profiles:
+        raise click.UsageError("--profile and --fleet exclude each other")
+    asked = {f.name: options.pop(f.parameter) for f in ANALYTICAL}
+    return SearchRequest(
+        budgets={name: bound for name, bound in asked.items() if bound is not None},
+        confidence=_confidence(confidence),
+        bytes_per_element=int(bytes_per_element),
+        **options,
+    )
+
+
 @click.command("search")
 @question_options
 @click.option(
@@ -135,9 +169,20 @@ def _latency(latency_ms: float | None, bound_ms: float | None, where: str) -> st
 )
 @click.option(
     LATENCY.option,
-    type=float,
+    type=numbers.NamedBudget(),
     multiple=True,
-    help=f"{LATENCY.help} One per --profile, in order.",
+    help=f"{LATENCY.help} One per --profile, in order; with --fleet, NAME=MS for a device or group.",
+)
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path),
+    metavar="FLEET",
+    help="Instead of --profile: all devices of a fleet.toml that have a budget.",
+)
+@click.option(
+    "--one-each",
+    is_flag=True,
+    help="With --fleet: write each device's or group's own network too, to OUTPUT.NAME.json.",
 )
 @click.option(
     "--confidence",
@@ -170,6 +215,9 @@ def command(
     image_sizes: str | None,
     population: int,
     generations: int,
+    max_latency_ms: tuple[tuple[str, float], ...],
+    fleet: Path | None,
+    one_each: bool,
     measure_top: int | None,
     weights: str | None,
     seed: int,
@@ -179,18 +227,31 @@ def command(
 ) -> None:
     """Find the most accurate subnet within budgets and write it as an architecture file.
 
+    For a fleet it is one network for all; what that costs is said, compared with each device's own.
+
     The best candidates are written beside it, to NAME.search.json. Ctrl-C keeps the best found so far.
 
     Exits 1 if none of the candidates that --measure-top times meets the budget.
     """
     from deploy_nas.workflows.search import result_path, search_file
 
-    profile, request = request_of(
+    options = {
         **options,
-        image_sizes=show.whole_numbers(image_sizes, "--image-sizes"),
-        hyper={"population_size": population, "max_time_budget": generations},
-        seed=seed,
-    )
+        "image_sizes": show.whole_numbers(image_sizes, "--image-sizes"),
+        "hyper": {"population_size": population, "max_time_budget": generations},
+        "seed": seed,
+    }
+    if fleet is not None:
+        if measure_top or weights:
+            raise click.UsageError("--measure-top times on this machine, which is not a fleet")
+        from deploy_nas.cli.search_fleet import search_fleet
+
+        given = _named_budgets(max_latency_ms)
+        search_fleet(fleet, given, output, options, one_each=one_each, force=force, as_json=as_json)
+        return
+    if one_each or any(name for name, _ in max_latency_ms):
+        raise click.UsageError("--one-each and NAME=MS are for --fleet")
+    profile, request = request_of(**options, max_latency_ms=tuple(ms for _, ms in max_latency_ms))
     with show.progress("searching", quiet=as_json) as update:
         found = search_file(
             profile,

@@ -19,7 +19,8 @@
     │   ├── MissingPackageError     a package of an extra is not installed
     │   ├── ProviderError           a missing execution provider or runtime
     │   ├── DownloadError           a download that failed, or whose content is wrong
-    │   └── TargetError             a device that cannot be reached or used
+    │   └── TargetError             a device that cannot be used
+    │       └── UnreachableError    it does not answer, or the connection broke
     └── AnswerNo                    the work was done, with a negative result (exit 1)
         ├── BudgetMissedError       measured slower than the budget
         └── CheckFailedError        outputs or figures that disagree
@@ -134,6 +135,10 @@ class DownloadError(InputError):
 
 class TargetError(InputError):
     """A device that cannot be reached or used."""
+
+
+class UnreachableError(TargetError):
+    """A device that does not answer, or whose connection broke: the same may work later."""
 
 
 class AnswerNo(DeployNASError):  # noqa: N818 - it is an answer, not a fault

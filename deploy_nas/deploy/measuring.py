@@ -12,10 +12,10 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER, processor_waits
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.device import machine
+from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings, Sentinel, measure_models
 from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.runtimes import runtime_of
-from deploy_nas.device.session import random_initializers
 from deploy_nas.records.profile import Profile
 
 _ATTEMPTS = 3

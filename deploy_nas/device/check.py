@@ -24,13 +24,13 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint, processor_wai
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.device import machine
+from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.kit import read_entry, read_file, read_packed, read_unit
 from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measure_model
 from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.runner import Unit
 from deploy_nas.device.runtime import Runnable, Runtime, first_output
 from deploy_nas.device.runtimes import runtime_of
-from deploy_nas.device.session import random_initializers
 
 CHECK_FILE = "check.json"
 _IMAGE_SEED = 1

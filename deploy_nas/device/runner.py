@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from deploy_nas.core.fields import JsonObject
 from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.journal import Journal
 from deploy_nas.device.measure import Progress, Watch, one_round
-from deploy_nas.device.runtime import Runtime
-from deploy_nas.device.session import ONNX_RUNTIME, random_initializers
+from deploy_nas.device.runtime import Kept, Runtime
+from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.device.timing import CLOCKS, BurstSettings, Clocks, Timer
 
 SENTINEL = "sentinel"
@@ -98,6 +100,7 @@ class Runner:
         self.worker_cores = worker_cores
         self.clocks, self.runtime = clocks, runtime
         self.rng = np.random.default_rng(settings.seed)
+        self._kept: Kept | None = {} if settings.passes > 1 else None
         self._done = self._total = 0
 
     def open(self, unit: Unit) -> Timer:
@@ -109,9 +112,14 @@ class Runner:
             provider_options=settings.provider_options,
             threads=settings.threads,
             worker_cores=self.worker_cores,
-            initializers=random_initializers(unit.tensors, self.rng),
+            initializers=random_initializers(unit.tensors, self._rng_of(unit)),
+            kept=self._kept,
         )
         return Timer(model, self.rng, self.clocks)
+
+    def _rng_of(self, unit: Unit) -> np.random.Generator:
+        """Draws the same weights each time a unit is opened, so that it is the same model."""
+        return np.random.default_rng([self.settings.seed, *hashlib.sha256(unit.id.encode()).digest()[:8]])
 
     def watch(self) -> Watch:
         """The watch over the sentinel, with the readings that the journal holds."""

@@ -6,7 +6,7 @@ another class with these members. The contract is ``deploy_nas.testing.runtime``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from deploy_nas.core.fingerprint import Fingerprint
 
 Feed = Mapping[str, Array]
 Initializers = Mapping[str, Array]
+Kept = MutableMapping[bytes, bytes]
+"""Compiled models by a digest of what they were compiled from; whoever holds it says how long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +98,7 @@ class Runtime(Protocol):
         initializers: Initializers | None = None,
         worker_cores: Sequence[int] = (),
         fused: bool = True,
+        kept: Kept | None = None,
     ) -> Runnable:
         """Open a serialised model.
 
@@ -108,6 +111,7 @@ class Runtime(Protocol):
             worker_cores: cores for the threads other than the calling one, ``threads - 1`` of them; empty:
                 any cores.
             fused: optimise the graph.
+            kept: where a runtime that compiles models may keep this one until it is opened again.
 
         Raises:
             ProviderError: the provider is missing, rejects its options, or does not support every node.

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Protocol
-
-import numpy as np
 
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.fingerprint import BROWSER_PROVIDERS, CPU_PROVIDER, ONNXRUNTIME, UNKNOWN, Fingerprint
 from deploy_nas.core.floats import float_mode_kept
 from deploy_nas.core.notices import notice
-from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device import machine, releases
-from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
+from deploy_nas.device.runtime import Feed, Initializers, Kept, TensorInfo
 
 _log = logging.getLogger(__name__)
 
@@ -135,6 +131,7 @@ class OnnxRuntime:
         initializers: Initializers | None = None,
         worker_cores: Sequence[int] = (),
         fused: bool = True,
+        kept: Kept | None = None,
     ) -> OnnxModel:
         """A sequential session on one provider, CPU fallback off; arguments and errors as in the port.
 
@@ -211,31 +208,6 @@ class OnnxRuntime:
 ONNX_RUNTIME = OnnxRuntime()
 open_session = ONNX_RUNTIME.open
 """Open a model with :data:`ONNX_RUNTIME`; arguments and errors as in the port."""
-
-
-def random_initializers(tensors: Mapping[str, TensorSpec], rng: np.random.Generator) -> dict[str, Array]:
-    """Values for timing: weights with He's variance and biases of zero, so that nothing overflows.
-
-    int8 tensors are weights, int32 tensors biases; a float32 tensor with one dimension is a bias.
-    """
-    values: dict[str, Array] = {}
-    largest = max((math.prod(spec.shape) for spec in tensors.values()), default=1)
-    noise = rng.standard_normal(min(largest, 1 << 22), dtype=np.float32)
-    for name, spec in tensors.items():
-        if spec.type == "int8":
-            values[name] = np.clip(_filled(noise, spec.shape) * 40.0, -127, 127).astype(np.int8)
-        elif spec.type == "int32" or len(spec.shape) == 1:
-            values[name] = np.zeros(spec.shape, dtype=spec.type)
-        else:
-            scale = np.float32(np.sqrt(2.0 / np.prod(spec.shape[1:])))
-            values[name] = _filled(noise, spec.shape) * scale
-    return values
-
-
-def _filled(noise: Array, shape: tuple[int, ...]) -> Array:
-    """``np.resize``, without a copy where there are values enough."""
-    count = math.prod(shape)
-    return noise[:count].reshape(shape) if count <= noise.size else np.resize(noise, shape)
 
 
 def _module() -> ModuleType:

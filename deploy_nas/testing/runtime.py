@@ -10,8 +10,8 @@ from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.core.walk import weight_tensors
+from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.runtime import Initializers, Runnable, Runtime, first_output
-from deploy_nas.device.session import random_initializers
 
 _SIDE = 24
 

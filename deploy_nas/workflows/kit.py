@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy_nas.adapters.kits import make_kit
-from deploy_nas.adapters.targets import FRESH, KEEP, BrowserTarget, target_of
+from deploy_nas.adapters.targets import FRESH, KEEP, Target, is_browser, target_of
 from deploy_nas.core.errors import MismatchError, OptionError, RecordError
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.precision import processor_of
@@ -123,13 +123,17 @@ def _run_name(plan: str, request: ProfileRequest) -> str:
 
 
 def profile_target(
-    request: ProfileRequest, target: str, *, ssh_options: Sequence[str] = (), progress: Progress | None = None
+    request: ProfileRequest,
+    target: str | Target,
+    *,
+    ssh_options: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Profile:
     """Profile a device; all timing happens there, and INT8 is for its processor unless one is named.
 
     Args:
         request: the profile, and where it is written here.
-        target: address of the device (``adapters.targets.target_of``).
+        target: the device, or its address (``adapters.targets.target_of``).
         ssh_options: for ssh and scp.
         progress: called with bursts done, bursts in all and the kind of unit.
 
@@ -143,10 +147,10 @@ def profile_target(
         # Instruction sets within an architecture change the bits of a weight, but not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
     priors = [load_profile(path) for path in request.like]
-    plan, kit = kit_for(request, priors, slow=isinstance(device, BrowserTarget))
+    plan, kit = kit_for(request, priors, slow=is_browser(device))
     name = _run_name(plan.id, request)
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])
-    profile = profile_of_result(data, target, priors)
+    profile = profile_of_result(data, device.address, priors)
     save_profile(check_readable(profile), request.output, force=request.force)
     device.remove_kit(name)
     return profile

@@ -11,7 +11,7 @@ import numpy as np
 
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.adapters.kits import make_check_kit
-from deploy_nas.adapters.targets import target_of
+from deploy_nas.adapters.targets import Target, target_of
 from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
 from deploy_nas.core.fingerprint import ONNXRUNTIME, Fingerprint, runtime_name
@@ -52,8 +52,8 @@ class VerifyRequest:
         profile: to compare with; the prediction in the file unless given.
         max_latency_ms: the budget; the file's own unless given.
         threads: intra-op threads; the profile's unless given.
-        target: address of the device to measure on (``adapters.targets.target_of``); this process unless
-            given.
+        target: the device to measure on, or its address (``adapters.targets.target_of``); this process
+            unless given.
         ssh_options: for ssh and scp alike.
         images: labelled images to measure top-1 on, here.
         every_ms: measure at this pace too, a run every so many ms.
@@ -63,7 +63,7 @@ class VerifyRequest:
     profile: GivenProfile | None = None
     max_latency_ms: float | None = None
     threads: int | None = None
-    target: str | None = None
+    target: str | Target | None = None
     ssh_options: Sequence[str] = ()
     images: Path | None = None
     every_ms: float | None = None
@@ -129,17 +129,29 @@ def verify(request: VerifyRequest, progress: Progress | None = None) -> list[Ver
     if request.every_ms is not None:
         check_pace(request.every_ms, least=_LEAST_PACE_MS)
     profile = profile_given(request.profile) if request.profile is not None else None
-    models = _models(request.path, profile)
+    models = models_at(request.path, profile)
     if request.images is not None and is_bundle(request.path):
         raise OptionError("are for a single model, not for a bundle", subject="images")
     given = images_for(models[0], request.images) if request.images is not None else None
+    return verify_models(models, profile, request, given, progress)
+
+
+def verify_models(
+    models: Sequence[ModelFile],
+    profile: Profile | None,
+    request: VerifyRequest,
+    given: ImageSet | None = None,
+    progress: Progress | None = None,
+) -> list[Verified]:
+    """Measure models that were read, and compare each; raises as :func:`verify`."""
     if request.target is None:
         return [_verified_here(model, profile, request, given) for model in models]
-    there = _run_there(models, request.target, profile, request, progress)
-    return [_verified_there(model, profile, request, given, there) for model in models]
+    device = target_of(request.target, request.ssh_options)
+    there = _run_there(models, device, profile, request, progress)
+    return [_verified_there(model, profile, request, given, there, device.address) for model in models]
 
 
-def _models(path: Path, profile: Profile | None) -> list[ModelFile]:
+def models_at(path: Path, profile: Profile | None = None) -> list[ModelFile]:
     """The models at a path; of a bundle, those of the profile's precision if it has any."""
     if not is_bundle(path):
         return [read_model(path)]
@@ -270,7 +282,7 @@ def top1_of(model: ModelFile, images: ImageSet) -> MeasuredTop1:
 
 def _run_there(
     models: Sequence[ModelFile],
-    target: str,
+    device: Target,
     profile: Profile | None,
     request: VerifyRequest,
     progress: Progress | None,
@@ -287,9 +299,8 @@ def _run_there(
         sentinel=sentinel_graph(profile, how.threads),
     )
     name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
-    device = target_of(target, request.ssh_options)
     data = device.run_kit(kit, name, progress)
-    result = CheckResult.parse(data, target)
+    result = CheckResult.parse(data, device.address)
     device.remove_kit(name)
     return result
 
@@ -300,8 +311,8 @@ def _verified_there(
     request: VerifyRequest,
     given: ImageSet | None,
     there: CheckResult,
+    where: str,
 ) -> Verified:
-    where = request.target or ""
     found, device = there.model(model.subject, where), there.device
     if found.sha256 != model.sha256:
         raise MismatchError("ran a different file than was sent", subject=where)

@@ -24,6 +24,9 @@ COMMANDS = {
     "kit make": "make_kit",
     "kit import": "import_kit",
     "demo": "make_demo",
+    "fleet profile": "profile_fleet",
+    "fleet verify": "verify_fleet",
+    "fleet status": "fleet_status",
 }
 # Commands whose answer is a value's own, or that are about the terminal.
 VALUES = {
@@ -38,10 +41,11 @@ VALUES = {
 OTHERWISE = {
     "pareto": {"pick": None, "pick_output": None, "from": None},  # ParetoFront.pick
     "profile": {"refresh": None},  # refresh_profile
+    "search": {"fleet": None, "one_each": None},  # search_fleet
     "export": {"output": "path", "dynamic_batch": "batch"},
 }
 # Functions for what an argument makes of a command.
-BESIDES = {"verify_bundle", "refresh_profile"}
+BESIDES = {"verify_bundle", "refresh_profile", "search_fleet"}
 # Keywords that no option has: values that a command line cannot give.
 ALSO = {"progress", "log", "figures", "budgets", "predicted", "profile_id"}
 

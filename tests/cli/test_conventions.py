@@ -20,6 +20,7 @@ from deploy_nas.core.spaces import space_ids
 
 # Names of options that mean one thing, and are said of different things; each with the reason.
 SAID_OF = {
+    "--max-latency-ms": "a search takes budgets by name too, for a fleet",
     "--output": "each command writes another file",
     "--space": "an id, a folder or either, as the command can use them",
     "--weights": "not every command can use each kind",

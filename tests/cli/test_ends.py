@@ -131,7 +131,7 @@ def test_the_page_has_every_code(repository):
     page = (repository / "docs/reference/errors.md").read_text()
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert codes == {
-        1, ends.DONE, ends.BAD_INPUT, ends.FAULT, ends.NO_OUTPUT, ends.STOPPED, ends.PIPE_CLOSED
+        1, ends.DONE, ends.BAD_INPUT, ends.PARTLY, ends.FAULT, ends.NO_OUTPUT, ends.STOPPED, ends.PIPE_CLOSED
     }  # fmt: skip
 
 

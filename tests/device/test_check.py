@@ -17,8 +17,9 @@ from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import check
 from deploy_nas.device.check import CHECK_FILE, CheckPlan, CheckResult, check_models, logits_of, main
+from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings
-from deploy_nas.device.session import open_session, random_initializers
+from deploy_nas.device.session import open_session
 
 QUICK = MeasureSettings(rounds=2, burst_ms=0.5, least_runs=3, warmup_runs=1, warmup_ms=0.0, pause_s=0.0)
 

@@ -7,8 +7,17 @@ import pytest
 from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.spaces import embedded_space
-from deploy_nas.device.initializers import with_values
-from deploy_nas.device.session import random_initializers
+from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.device.initializers import random_initializers, with_values
+
+
+def test_random_initializers_are_finite_and_repeat():
+    shapes = {"a.weight": TensorSpec(shape=(8, 3, 3, 3)), "a.bias": TensorSpec(shape=(8,))}
+    first = random_initializers(shapes, np.random.default_rng(1))
+    again = random_initializers(shapes, np.random.default_rng(1))
+    assert first["a.weight"].shape == (8, 3, 3, 3) and first["a.weight"].dtype == np.float32
+    assert np.array_equal(first["a.weight"], again["a.weight"])
+    assert not first["a.bias"].any()
 
 
 def test_a_model_has_the_values_and_is_else_as_it_was():

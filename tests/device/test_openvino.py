@@ -1,5 +1,6 @@
 """OpenVINO as a runtime: what holds without it, and with it where it is installed."""
 
+import io
 import subprocess
 import sys
 
@@ -73,6 +74,55 @@ def test_what_cannot_be_honoured_is_refused(core):
     assert settings["PERFORMANCE_HINT"] == "LATENCY" and settings["INFERENCE_NUM_THREADS"] == "2"
 
 
+class _Compiler(_Core):
+    """Counts what it compiles and imports; cannot import one that was damaged."""
+
+    inputs = outputs = ()
+
+    def __init__(self):
+        self.compiled, self.imported = [], []
+
+    def compile_model(self, model, device, settings):
+        self.compiled.append(model)
+        self.model, self.given = model, (device, settings)
+        return self
+
+    def export_model(self):
+        return io.BytesIO(b"compiled " + self.model)
+
+    def import_model(self, data, device, settings):
+        if not (held := data.getvalue()).startswith(b"compiled "):
+            raise RuntimeError("damaged")
+        self.imported.append(held)
+        return self
+
+    def get_property(self, name):
+        return int(self.given[1][name])
+
+    def create_infer_request(self):
+        return self
+
+
+def test_a_model_that_is_opened_again_is_compiled_once(monkeypatch):
+    made, runtime = _Compiler(), OpenVino()
+    monkeypatch.setattr(openvino, "_core", lambda: made)
+    monkeypatch.setattr(openvino.memory, "available_bytes", lambda: 100)
+    kept = {}
+    for model in (b"one", b"one", b"two", b"one"):
+        runtime.open(model, kept=kept)
+    assert made.compiled == [b"one", b"two"] and made.imported == [b"compiled one"] * 2
+    runtime.open(b"one")
+    runtime.open(b"one", provider_options={"A": "1"}, kept=kept)  # other settings
+    assert made.compiled[2:] == [b"one", b"one"]
+    runtime.open(b"x" * 31, kept=kept)
+    runtime.open(b"x" * 31, kept=kept)  # more than a quarter of the memory
+    assert made.compiled[4:] == [b"x" * 31] * 2
+    for key in kept:
+        kept[key] = b"torn"
+    runtime.open(b"one", kept=kept)
+    assert made.compiled[6:] == [b"one"]
+
+
 class TestOpenVino(RuntimeContract):
     @pytest.fixture
     def runtime(self):
@@ -90,6 +140,17 @@ class TestOpenVino(RuntimeContract):
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
             with pytest.raises(RecordError, match="openvino cannot run it"):
                 opened.run({opened.inputs[0].name: images[:, :, :5]})
+
+    def test_what_is_opened_again_is_imported_and_computes_the_same(self, runtime, model, images):
+        from deploy_nas.device.runtime import first_output
+
+        kept = {}
+        first = first_output(runtime.open(model, kept=kept), images)
+        assert len(kept) == 1
+        runtime.open(model, kept=kept, provider_options={"PERFORMANCE_HINT": "THROUGHPUT"})
+        assert len(kept) == 2  # settings are part of what a model is compiled from
+        again = first_output(runtime.open(model, kept=kept), images)
+        np.testing.assert_array_equal(again, first)
 
     def test_options_that_it_does_not_know_are_named(self, runtime, model):
         with pytest.raises(ProviderError, match=r"openvino:CPU: cannot run this model .*ABACUS"):

@@ -12,17 +12,8 @@ from deploy_nas import device
 from deploy_nas.adapters.graphs import build_model, weight_tensors
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.spaces import get_space
-from deploy_nas.core.tensors import TensorSpec
-from deploy_nas.device.session import ONNX_RUNTIME, open_session, random_initializers
-
-
-def test_random_initializers_are_finite_and_repeat():
-    shapes = {"a.weight": TensorSpec(shape=(8, 3, 3, 3)), "a.bias": TensorSpec(shape=(8,))}
-    first = random_initializers(shapes, np.random.default_rng(1))
-    again = random_initializers(shapes, np.random.default_rng(1))
-    assert first["a.weight"].shape == (8, 3, 3, 3) and first["a.weight"].dtype == np.float32
-    assert np.array_equal(first["a.weight"], again["a.weight"])
-    assert not first["a.bias"].any()
+from deploy_nas.device.initializers import random_initializers
+from deploy_nas.device.session import ONNX_RUNTIME, open_session
 
 
 def test_provider_names():

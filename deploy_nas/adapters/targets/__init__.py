@@ -22,12 +22,18 @@ __all__ = [
     "Progress",
     "SshTarget",
     "Target",
+    "is_browser",
     "target_of",
 ]
 
 
-def target_of(address: str, options: Sequence[str] = ()) -> Target:
-    """The target at an address.
+def is_browser(target: Target) -> bool:
+    """Whether kits run in a browser there."""
+    return target.address == BROWSER or target.address.startswith(PAGE)
+
+
+def target_of(address: str | Target, options: Sequence[str] = ()) -> Target:
+    """The target at an address, or the target that is given.
 
     Args:
         address: ``here``, ``ssh://[user@]host[:port]``, ``browser`` (Chromium of this machine),
@@ -38,6 +44,8 @@ def target_of(address: str, options: Sequence[str] = ()) -> Target:
         TargetError: the address has another form, or ssh is not installed here.
         OptionError: options for a target that takes none.
     """
+    if not isinstance(address, str):
+        return address
     if address.startswith("ssh:"):
         return SshTarget(address, options)
     if options:

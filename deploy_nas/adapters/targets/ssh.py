@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from deploy_nas.adapters.targets.port import Progress
 from deploy_nas.adapters.targets.watching import follow, kit_command
 from deploy_nas.core.disk import temporary_folder, write_whole
-from deploy_nas.core.errors import TargetError
+from deploy_nas.core.errors import TargetError, UnreachableError
 from deploy_nas.core.reader import read_regular
 from deploy_nas.device.program import RESULT
 
+_BROKEN = 255  # the exit code of ssh's own errors
+_REFUSED = ("Host key verification failed", "Permission denied")  # for as long as nobody changes a key
 _SAFE = re.compile(r"[A-Za-z0-9._%+][A-Za-z0-9._%+@-]*")
 
 
@@ -49,13 +51,15 @@ class SshTarget:
             command, capture_output=True, text=True, errors="replace", check=False
         )
         if done.returncode:
-            raise self._error(what, done.stderr)
+            raise self._error(what, done.stderr, done.returncode)
         return done.stdout
 
-    def _error(self, what: str, stderr: str) -> TargetError:
+    def _error(self, what: str, stderr: str, code: int) -> TargetError:
         lines = [line for line in stderr.strip().splitlines() if line.strip()]
         reason = lines[-1].removeprefix("error: ") if lines else "the connection ended"
-        return TargetError(f"{what}: {reason}", subject=self.address)
+        broken = code == _BROKEN or "lost connection" in stderr  # as scp says it
+        kind = UnreachableError if broken and not any(said in stderr for said in _REFUSED) else TargetError
+        return kind(f"{what}: {reason}", subject=self.address)
 
     def machine(self) -> str:
         """The device's architecture, as ``platform.machine()`` has it there."""
@@ -70,8 +74,9 @@ class SshTarget:
         journal there, and a finished one is only fetched.
 
         Raises:
-            TargetError: the device is unreachable or refuses the key, lacks python3 or onnxruntime, its disk
-                is full, or the connection broke.
+            UnreachableError: the device does not answer, or the connection broke.
+            TargetError: the device or the key is refused, it lacks python3 or onnxruntime, or its disk is
+                full.
         """
         folder = _folder(name)
         self._call([*self._ssh, f"mkdir -p {folder}"], "cannot be reached or written")
@@ -82,7 +87,13 @@ class SshTarget:
                 [*self._scp, str(sent), f"{self.host}:{folder}/kit.pyz"], "the kit could not be copied"
             )
             run = shlex.join(kit_command("python3", "kit.pyz", RESULT, options))
-            follow([*self._ssh, f"cd {folder} && exec {run}"], self.address, progress, goes_on=bool(options))
+            follow(
+                [*self._ssh, f"cd {folder} && exec {run}"],
+                self.address,
+                progress,
+                goes_on=bool(options),
+                broken=_BROKEN,
+            )
             fetched = local / RESULT
             self._call(
                 [*self._scp, f"{self.host}:{folder}/{RESULT}", str(fetched)],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_nas.adapters.targets.port import Progress
-from deploy_nas.core.errors import RecordError, TargetError
+from deploy_nas.core.errors import RecordError, TargetError, UnreachableError
 from deploy_nas.core.fields import Fields, parse_json
 from deploy_nas.core.notices import notice
 
@@ -29,6 +29,7 @@ def follow(
     *,
     cwd: Path | None = None,
     goes_on: bool = False,
+    broken: int | None = None,
 ) -> None:
     """Run a command that writes lines of JSON to standard error (``device.program``).
 
@@ -41,9 +42,11 @@ def follow(
         progress: called with the bursts done, the bursts in total and the kind of unit.
         cwd: the folder to run it in.
         goes_on: the run keeps a journal from which it can go on.
+        broken: the exit code of a connection that broke.
 
     Raises:
-        TargetError: it ended with an exit code other than 0.
+        UnreachableError: the connection broke.
+        TargetError: it ended with another exit code than 0.
     """
     error = last = ""
     notes: set[str] = set()
@@ -69,7 +72,8 @@ def follow(
     if process.returncode:
         reason = error or last.removeprefix("error: ") or _NO_MESSAGE
         hint = "the same command goes on from there, or starts over with `fresh`" if goes_on else ""
-        raise TargetError(f"the run there ended: {reason}", subject=address, hint=hint)
+        kind = UnreachableError if process.returncode == broken and not error else TargetError
+        raise kind(f"the run there ended: {reason}", subject=address, hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ import pytest
 
 from deploy_nas.adapters import graphs
 from deploy_nas.core.spaces import get_space
-from deploy_nas.device.session import random_initializers
+from deploy_nas.device.initializers import random_initializers
 
 
 @pytest.fixture(scope="session")

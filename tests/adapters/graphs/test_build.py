@@ -10,7 +10,8 @@ import pytest
 from deploy_nas.adapters import graphs
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.precision import Scheme
-from deploy_nas.device.session import open_session, random_initializers
+from deploy_nas.device.initializers import random_initializers
+from deploy_nas.device.session import open_session
 
 
 def test_a_weight_of_the_wrong_shape_is_refused(network):

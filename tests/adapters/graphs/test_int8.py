@@ -12,7 +12,8 @@ from deploy_nas.core.errors import OptionError
 from deploy_nas.core.layers import Conv, Layer
 from deploy_nas.core.precision import Scheme
 from deploy_nas.core.spaces import get_space, space_ids
-from deploy_nas.device.session import open_session, random_initializers
+from deploy_nas.device.initializers import random_initializers
+from deploy_nas.device.session import open_session
 
 pytestmark = pytest.mark.slow
 

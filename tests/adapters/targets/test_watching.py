@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from deploy_nas.adapters.targets.watching import follow, kit_command
-from deploy_nas.core.errors import TargetError
+from deploy_nas.core.errors import TargetError, UnreachableError
 from deploy_nas.core.notices import Notice
 
 
@@ -35,6 +35,20 @@ def test_what_a_device_writes_ends_nothing(depth):
     with pytest.raises(TargetError, match="the run there ended: x") as caught:
         follow(program("\n".join([*lines, end])), "there", lambda *told: seen.append(told))
     assert not seen and len(str(caught.value)) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "broken"),
+    [
+        (["print('Connection closed', file=sys.stderr)"], 255, True),
+        (["print('Connection closed', file=sys.stderr)"], 2, False),
+        ([say({"error": "no numpy"})], 255, False),
+    ],
+)
+def test_a_connection_that_broke_is_told_from_a_run_that_failed(lines, code, broken):
+    with pytest.raises(TargetError) as caught:
+        follow(program("\n".join([*lines, f"sys.exit({code})"])), "there", None, broken=255)
+    assert isinstance(caught.value, UnreachableError) is broken
 
 
 def test_notes_are_notices_here_each_once_and_without_control_characters():

@@ -18,7 +18,7 @@ from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.fingerprint import CPU_PROVIDER, UNKNOWN, Fingerprint
 from deploy_nas.device import machine
-from deploy_nas.device.runtime import Feed, Initializers, TensorInfo
+from deploy_nas.device.runtime import Feed, Initializers, Kept, TensorInfo
 from deploy_nas.device.timing import Burst, BurstSettings
 
 _MOST_RUNS = 100_000
@@ -152,6 +152,7 @@ class PageRuntime:
         initializers: Initializers | None = None,
         worker_cores: Sequence[int] = (),
         fused: bool = True,
+        kept: Kept | None = None,
     ) -> PageModel:
         """Open a model in the page; weights without values become random ones there.
 

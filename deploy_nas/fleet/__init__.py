@@ -1,0 +1,1 @@
+"""Many devices at once: which job is next, and who does it."""
