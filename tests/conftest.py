@@ -25,6 +25,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: every worker 
 # Looking through all that torch and pytest hold, again and again, takes a tenth of the suite's time.
 gc.set_threshold(200_000, 20, 100)
 
+MADE_ONCE = {"built"}
 WHOLLY_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 
 
@@ -40,12 +41,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With pytest-xdist's ``loadgroup`` the tests of a file, or of a class, run in one process, for what they
     share would be made twice.
 
-    A file that shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
-    there is room. Slow tests begin first: what is quick fills the gaps at the end.
+    The same holds for what tests of several files share and takes long to make (``MADE_ONCE``). A file that
+    shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
+    there is room. The longest group begins first, then the other slow tests: what is quick fills the gaps at
+    the end.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(
+        key=lambda item: (
+            MADE_ONCE.isdisjoint(item.fixturenames),
+            item.get_closest_marker("slow") is None,
+        )
+    )
     for item in items:
-        if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
+        if shared := MADE_ONCE.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(min(shared)))
+        elif not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
             group = item.path.relative_to(REPOSITORY).as_posix()
             of_class = item.getparent(pytest.Class)
             item.add_marker(pytest.mark.xdist_group(f"{group}::{of_class.name}" if of_class else group))
