@@ -38,7 +38,7 @@ def load_ofa() -> None:
 
 
 def _of_the_loaders(name: str) -> Any:
-    """What ``ofa.utils`` takes from its data loaders."""
+    """A name that ``ofa.utils`` takes from its data loaders."""
     if name not in _OF_THE_LOADERS:
         raise AttributeError(f"module {_UTILS!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LOADERS), name)
