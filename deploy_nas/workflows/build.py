@@ -27,7 +27,7 @@ from deploy_nas.records.files import make_folder
 from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.training.launch import is_first
-from deploy_nas.workflows.build_budget import PROFILE, BudgetStages, BuildRequest, Built
+from deploy_nas.workflows.build_budget import BudgetStages, BuildRequest, Built
 from deploy_nas.workflows.given import profile_given
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
 from deploy_nas.workflows.question import LATENCY, SearchRequest, ends_ms
