@@ -13,12 +13,12 @@ ARG TORCH=cpu
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY deploy_nas deploy_nas
+COPY profiles profiles
 RUN python -m pip install --no-cache-dir uv \
     && uv pip install --system --no-cache --torch-backend "$TORCH" ".$EXTRA" \
     && python -m pip uninstall --yes uv \
     && useradd --create-home nas \
     && mkdir /work && chown nas /work
-COPY profiles /usr/share/deploy-nas/profiles
 
 USER nas
 WORKDIR /work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import getpass
 import os
@@ -24,6 +25,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: every worker 
 # Looking through all that torch and pytest hold, again and again, takes a tenth of the suite's time.
 gc.set_threshold(200_000, 20, 100)
 
+MADE_ONCE = {"built"}
 WHOLLY_SLOW = re.compile(r"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 
 
@@ -39,12 +41,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With pytest-xdist's ``loadgroup`` the tests of a file, or of a class, run in one process, for what they
     share would be made twice.
 
-    A file that shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
-    there is room. Slow tests begin first: what is quick fills the gaps at the end.
+    The same holds for what tests of several files share and takes long to make (``MADE_ONCE``). A file that
+    shares nothing says so, ``pytestmark = pytest.mark.shared_out``, and its tests go wherever
+    there is room. The longest group begins first, then the other slow tests: what is quick fills the gaps at
+    the end.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(
+        key=lambda item: (
+            MADE_ONCE.isdisjoint(item.fixturenames),
+            item.get_closest_marker("slow") is None,
+        )
+    )
     for item in items:
-        if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
+        if shared := MADE_ONCE.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(min(shared)))
+        elif not (item.get_closest_marker("xdist_group") or item.get_closest_marker("shared_out")):
             group = item.path.relative_to(REPOSITORY).as_posix()
             of_class = item.getparent(pytest.Class)
             item.add_marker(pytest.mark.xdist_group(f"{group}::{of_class.name}" if of_class else group))
@@ -60,16 +71,16 @@ def repository() -> Path:
 def killed_at():
     """``call(moment, work)``: do the work in a process that is killed just before its nth step on disk.
 
-    Returns true if the work was done before that.
+    Returns true if the work was done before that. ``steps`` are beginnings of the audit events that count.
     """
 
-    def call(moment, work):
+    def call(moment, work, steps=("open", "os.", "shutil.")):
         child = os.fork()
         if child == 0:
             left = [moment]
 
             def step(event, arguments):
-                if event.startswith(("open", "os.", "shutil.")):
+                if event.startswith(steps):
                     left[0] -= 1
                     if left[0] < 0:
                         os._exit(9)
@@ -106,6 +117,31 @@ def shared_machine():
         patch.setattr(conditions, "MOST_SPREAD_PERCENT", float("inf"))
         patch.setattr(cores, "_SAMPLE_S", 0.0)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_measurements():
+    """A model is timed for milliseconds, not seconds; :func:`full_measurements` times as for users."""
+    from deploy_nas.deploy import measuring
+
+    def brief(models, how, *arguments, **named):
+        few = {"rounds": min(how.rounds, 3), "least_runs": 3, "warmup_runs": 1}
+        few |= {"burst_ms": 0.5, "warmup_ms": 0.0, "pause_s": 0.0}
+        return in_full(models, dataclasses.replace(how, **few), *arguments, **named)
+
+    in_full = measuring.measure_models
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "measure_models", brief)
+        yield
+
+
+@pytest.fixture
+def full_measurements(monkeypatch):
+    """Models are timed as they are for users."""
+    from deploy_nas.deploy import measuring
+    from deploy_nas.device.measure import measure_models
+
+    monkeypatch.setattr(measuring, "measure_models", measure_models)
 
 
 @pytest.fixture

@@ -255,6 +255,11 @@ def test_no_call_changes_a_fresh_process(fresh):
     assert len(fresh["changed"]) == 5 and not any(fresh["changed"].values()), fresh["changed"]
 
 
+def test_no_call_loads_torchvision(fresh):
+    """Its import takes as long as PyTorch's own."""
+    assert fresh["torchvision"] is False
+
+
 @pytest.mark.parametrize("odd", ODD)
 def test_every_call_works_and_answers_the_same_in_odd_states(folder, fresh, odd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -274,4 +279,5 @@ if __name__ == "__main__":
         _before = state()
         _answers[_name] = repr(_call())
         _changed[_name] = changed(_before, state())
-    sys.stdout.write(json.dumps({"changed": _changed, "answers": _answers}))
+    _loaded = "torchvision" in sys.modules
+    sys.stdout.write(json.dumps({"changed": _changed, "answers": _answers, "torchvision": _loaded}))

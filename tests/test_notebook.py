@@ -15,6 +15,7 @@ HURRY = """
 from dataclasses import replace
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.core import conditions
+from deploy_nas.deploy import measuring
 from deploy_nas.device import cores
 from deploy_nas.records import profile as records
 from deploy_nas.workflows import profile as workflow
@@ -26,6 +27,8 @@ whole = workflow.settings_for
 workflow.settings_for = lambda request: replace(whole(request), **{changes})
 plan = workflow.plan_for
 workflow.plan_for = lambda *of: replace(plan(*of), fit_per_size=6, validation_per_size=4)
+in_full, few = measuring.measure_models, {"rounds": 2, "burst_ms": 0.5, "least_runs": 3, "pause_s": 0.0}
+measuring.measure_models = lambda models, how, *a, **k: in_full(models, replace(how, **few), *a, **k)
 settings, fit = train.PredictorSettings, FitSettings(hidden=(16, 16), taught=100, epochs=2)
 train.PredictorSettings = lambda **how: settings(**{**how, "fit": fit})
 """

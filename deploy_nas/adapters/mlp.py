@@ -19,11 +19,16 @@ from deploy_nas.core.fields import parse_json
 from deploy_nas.core.floats import usual_floats
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST
+from deploy_nas.core.version import __version__
 from deploy_nas.records.onnx_file import read_onnx, sealed_onnx
 
 OPSET = 17
 IR_VERSION = 9
 _CHUNK = 4096
+_DESCRIPTION = (
+    "Accuracy predictor. Input: float32 [batch, columns], which the metadata names. "
+    "Outputs: the members' mean and their standard deviation."
+)
 
 Float32Array = NDArray[np.float32]
 Dense = tuple[Float32Array, Float32Array]
@@ -90,7 +95,14 @@ def write_mlp(mlp: MLP, metadata: Mapping[str, Any]) -> bytes:
     )
     graph = helper.make_graph(nodes, "mlp", [features], [value, spread], tensors)
     opset = helper.make_opsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="deploy-nas")
+    model = helper.make_model(
+        graph,
+        opset_imports=[opset],
+        ir_version=IR_VERSION,
+        producer_name="deploy-nas",
+        producer_version=__version__,
+        doc_string=_DESCRIPTION,
+    )
     for key, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, json_text(value)

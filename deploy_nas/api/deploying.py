@@ -80,7 +80,8 @@ def export_onnx(
         arch: a file, a dict (it or ``space`` names its space), or what ``space.sample``, a search or a front
             gives.
         path: the file to write; that of ``int8`` is beside it.
-        weights: "embedded", "pretrained", "random", a checkpoint, or the folder of a trained supernet.
+        weights: "embedded", "pretrained", "random", a checkpoint (``PATH:NAME``: one of several
+            weights in it), or the folder of a trained supernet.
         calibration_images: a folder or zip, or an object with ``images``, uint8 ``[n, 3, h, w]``.
         calibration_limit: of those of a folder, at most.
         keep_statistics: take only INT8 ranges from them.
@@ -146,6 +147,7 @@ def export_onnx(
         max_accuracy_drop=max_accuracy_drop,
         int8_for=int8_for,
         allow_unstable=allow_unstable,
+        bundle=None if bundle is None else Path(bundle),
     )
     exported = export(request, log, progress=progress)
     manifest = None

@@ -61,7 +61,7 @@ def profile_device(
     space: GivenSpace,
     output: GivenPath | None = None,
     *,
-    like: Sequence[GivenPath] = (),
+    like: Sequence[GivenProfile] = (),
     threads: int = 1,
     image_sizes: Sequence[int] | None = None,
     runtime: str = ONNXRUNTIME,
@@ -102,7 +102,7 @@ def profile_device(
             fresh=fresh,
             precision=precision,
             int8_for=int8_for,
-            like=[Path(path) for path in like],
+            like=like,
             allow_unstable=allow_unstable,
         )
         if target is None:
@@ -342,7 +342,7 @@ def make_kit(
     space: GivenSpace,
     output: GivenPath,
     *,
-    like: Sequence[GivenPath] = (),
+    like: Sequence[GivenProfile] = (),
     threads: int = 1,
     image_sizes: Sequence[int] | None = None,
     runtime: str = ONNXRUNTIME,
@@ -373,7 +373,7 @@ def make_kit(
         force=force,
         precision=precision,
         int8_for=int8_for,
-        like=[Path(path) for path in like],
+        like=like,
         allow_unstable=allow_unstable,
     )
     return Kit(path=Path(output), size_bytes=write_kit(request))
@@ -383,7 +383,7 @@ def import_kit(
     result: GivenPath,
     output: GivenPath | None = None,
     *,
-    like: Sequence[GivenPath] = (),
+    like: Sequence[GivenProfile] = (),
     force: bool = False,
 ) -> Profile:
     """The profile of a kit's result, written if there is an ``output``, as ``deploy-nas kit import`` does.
@@ -393,4 +393,4 @@ def import_kit(
     """
     with temporary_folder() as folder:
         path = folder / "profile.json" if output is None else Path(output)
-        return import_result(Path(result), path, like=[Path(prior) for prior in like], force=force)
+        return import_result(Path(result), path, like=like, force=force)

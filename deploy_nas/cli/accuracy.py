@@ -34,7 +34,9 @@ def command() -> None:
     show_default=True,
     help="File of measured subnets.",
 )
-@click.option("--weights", metavar="PATH|pretrained", help="Supernet weights  [the embedded space: its own]")
+@click.option(
+    "--weights", metavar="PATH[:NAME]|pretrained", help="Supernet weights  [the embedded space: its own]"
+)
 @click.option(
     "--calibration-images", type=click.Path(path_type=Path), help="Images to recalibrate batch norm on."
 )

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), help="ONNX file  [ARCHITECTURE's name, .onnx]"
 )
 @click.option(
-    "--weights", metavar="PATH|pretrained|random", help="Supernet weights  [the embedded space: its own]"
+    "--weights",
+    metavar="PATH[:NAME]|pretrained|random",
+    help="Supernet weights  [the embedded space: its own]",
 )
 @show.supernet_option("that has the weights and the names of the classes")
 @click.option(
@@ -124,6 +126,7 @@ def command(
         images=images,
         max_accuracy_drop=max_accuracy_drop,
         allow_unstable=allow_unstable,
+        bundle=bundle,
     )
     with show.status("exporting", quiet=as_json) as say:
         exported = export(request, say, exported=None if as_json else tell)

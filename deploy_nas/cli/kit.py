@@ -37,7 +37,7 @@ def make(output: Path, as_json: bool, **timing: Any) -> None:
         show.emit_json({"path": str(output), "size_bytes": size})
         return
     show.say(f"wrote {output} ({size / 1e6:.1f} MB); on the device: python3 {output.name} -o result.jsonl")
-    like = "".join(f" --like {shell_quoted(path)}" for path in request.like)
+    like = "".join(f" --like {shell_quoted(path)}" for path in timing["like"])
     show.say(f"then here: deploy-nas kit import result.jsonl{like} -o device.profile.json")
 
 

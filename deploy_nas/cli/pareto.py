@@ -107,6 +107,7 @@ def command(
                 request,
                 evaluations=evaluations,
                 force=force,
+                again=pick is not None and not pick_output.exists(),  # killed before it picked
                 progress=lambda done, total, best: update(min(done, total), total),
             )
     picked = pick_file(front, pick, pick_output, force=force) if pick is not None else None

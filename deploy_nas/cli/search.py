@@ -204,7 +204,7 @@ def fleet_request_of(
 )
 @click.option(
     "--weights",
-    metavar="PATH|pretrained|random",
+    metavar="PATH[:NAME]|pretrained|random",
     help="Weights for --measure-top, as in export  [random: timing does not depend on them]",
 )
 @show.seed_option("The same seed gives the same subnet.")

@@ -30,7 +30,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--weights",
-            metavar="PATH|pretrained|embedded|random",
+            metavar="PATH[:NAME]|pretrained|embedded|random",
             help="Weights to start from  [the space's own]",
         ),
         click.option(

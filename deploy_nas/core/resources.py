@@ -15,11 +15,13 @@ class Resource:
         package: name that imports it; on PyPI it has the same, with hyphens.
         name: path below the package's folder.
         sha256: of the file, hexadecimal; ``None``: it is taken as it is.
+        licence: its SPDX name; empty if none is stated.
     """
 
     package: str
     name: str
     sha256: str | None = None
+    licence: str = ""
 
     @property
     def path(self) -> Path | None:
@@ -44,12 +46,14 @@ class Download:
         filename: its name in the cache.
         sha256, git_blob_id: digests of its content; without either it cannot be checked and is not
             downloaded.
+        licence: its SPDX name; empty if none is stated.
     """
 
     url: str
     filename: str
     sha256: str | None = None
     git_blob_id: str | None = None
+    licence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

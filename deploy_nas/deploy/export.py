@@ -23,11 +23,12 @@ from deploy_nas.core.seals import DIGEST, check_seal
 from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Architecture, Space, image_size_of
 from deploy_nas.core.spaces import get_space
+from deploy_nas.deploy.model_file import write_model
 from deploy_nas.deploy.weights import default_weights, load_subnet
 from deploy_nas.device.runtime import first_output
 from deploy_nas.device.session import open_session
 from deploy_nas.records.certificate import Agreement
-from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.files import check_output
 from deploy_nas.records.model import UNTRAINED, ModelMetadata, Preprocessing, Provenance
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def export_onnx(
     labels: Sequence[str] | None = None,
     batch: int | None = 1,
     force: bool = False,
+    again: bool = False,
     seed: int = 0,
     log: Log | None = None,
     progress: downloads.Progress | None = None,
@@ -146,6 +148,7 @@ def export_onnx(
         labels: of the classes; the embedded space has its own.
         batch: fixed batch size, or ``None`` for a dynamic one.
         force: replace an existing file.
+        again: go on if there is a file, which is kept if it is of this very model.
         seed: of random weights, the images' order and the inputs compared.
         log: called with a line at each step.
         progress: called while weights are downloaded.
@@ -156,7 +159,7 @@ def export_onnx(
     """
     require_supernets()
     path = Path(path)
-    check_output(path, force=force)
+    check_output(path, force=force or again)
     resolved = _space(arch, space)
     _check_edited(arch)
     architecture = resolved.decode(resolved.encode([arch]))[0]
@@ -199,10 +202,12 @@ def export_onnx(
 
     say("writing the graph and comparing it with ofa's own")
     layers = resolved.layers(architecture)
+    metadata = replace(metadata, weights=provenance)
     data = graphs.build_model(
         layers,
         supernets.folded_weights(resolved, architecture, subnet),
-        metadata=replace(metadata, weights=provenance).to_json(),
+        metadata=metadata.to_json(),
+        description=metadata.described,
         batch=batch,
         name=resolved.id,
     )
@@ -214,7 +219,7 @@ def export_onnx(
         allowed=float(f"{allowed:.2g}"),
     )
     data = graphs.with_metadata(graphs.with_shapes(data), {"agreement": agreement.to_json()})
-    write_atomic(path, data, force=force)
+    data = write_model(path, data, force=force)
     return ExportReport(
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.adapters.graphs import Inspected, check_bounded, inspect_model, with_metadata
-from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.errors import DeployNASError, MismatchError, RecordError
 from deploy_nas.core.notices import notice
 from deploy_nas.core.precision import sums_exactly
 from deploy_nas.core.predicted import Predicted
@@ -138,6 +139,25 @@ def _check_certificate(certificate: Certificate, graph: str, metadata: str, subj
                 subject=subject,
                 hint=_AGAIN,
             )
+
+
+def write_model(path: Path, data: bytes, *, force: bool = False) -> bytes:
+    """Write an exported model; returns what is there then.
+
+    Without ``force``, a file of the very same model stays as it is, with its certificate. Raises
+    :class:`OutputError`, also for another file that is there.
+    """
+    if not force and path.is_file():
+        made, held = parse_model_file(data, str(path)), None
+        with contextlib.suppress(DeployNASError):
+            held = parse_model_file(read_bytes(path), str(path))
+        if held is not None and (held.graph_sha256, held.metadata_sha256) == (
+            made.graph_sha256,
+            made.metadata_sha256,
+        ):
+            return held.data
+    write_atomic(path, data, force=force)
+    return data
 
 
 def certify(path: Path, model: ModelFile, certificate: Certificate) -> ModelFile:

@@ -19,13 +19,13 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.export import Images
 from deploy_nas.deploy.measuring import measure_together
-from deploy_nas.deploy.model_file import ModelFile, parse_model_file
+from deploy_nas.deploy.model_file import ModelFile, parse_model_file, write_model
 from deploy_nas.deploy.top1 import LabelledImages, measure_top1, predict
 from deploy_nas.device import machine
 from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.memory import available_bytes
 from deploy_nas.device.session import open_session
-from deploy_nas.records.files import check_output, write_atomic
+from deploy_nas.records.files import check_output
 from deploy_nas.records.model import Quantization
 
 _BATCH = 50
@@ -116,6 +116,7 @@ def quantize_model(
     processor: str = THIS_PROCESSOR,
     allow_unstable: bool = False,
     force: bool = False,
+    again: bool = False,
     seed: int = 0,
     log: Log | None = None,
 ) -> QuantizeReport:
@@ -135,6 +136,7 @@ def quantize_model(
         processor: to choose number formats for, one of ``core.precision.PROCESSORS``.
         allow_unstable: rely on a comparison of speeds on an unstable machine.
         force: replace an existing file.
+        again: go on if there is a file, which is kept if it is of this very model.
         seed: of the images' order.
         log: called with a line at each step.
 
@@ -145,7 +147,7 @@ def quantize_model(
         UnstableDeviceError: the speeds cannot be relied on; nothing is written.
         CheckFailedError: INT8 is slower or loses more; nothing is written.
     """
-    check_output(output, force=force)
+    check_output(output, force=force or again)
     if not 0 <= max_drop_points <= 100:
         raise OptionError(f"must be from 0 to 100, is {max_drop_points}", subject="max_accuracy_drop")
     say = log or (lambda line: None)
@@ -194,8 +196,8 @@ def quantize_model(
         compared=len(prepared),
     )
     _check_worth(report, source.subject, max_drop_points)
-    write_atomic(output, made.data, force=force)
-    return report
+    written = write_model(output, made.data, force=force)
+    return replace(report, model=parse_model_file(written, made.subject))
 
 
 def int8_of(
@@ -241,6 +243,7 @@ def int8_of(
         calibrate(layers, weights, prepared),
         scheme,
         metadata=metadata.to_json(),
+        description=metadata.described,
         batch=source.batch,
         name=said.space.id,
     )

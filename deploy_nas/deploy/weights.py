@@ -39,9 +39,17 @@ def default_weights(space: Space, weights: str | Path | None) -> str | Path:
         )
         raise WeightsError(missing, subject=space.id, hint=_choices())
     named = weights in (PRETRAINED_WEIGHTS, RANDOM_WEIGHTS) or is_supernet(weights)
-    if not named and not Path(weights).is_file():
+    if not named and not file_and_part(weights)[0].is_file():
         raise WeightsError("this file of weights does not exist", subject=str(weights), hint=_choices())
     return weights
+
+
+def file_and_part(weights: str | Path) -> tuple[Path, str]:
+    """The file of ``PATH`` or ``PATH:NAME`` and the name of the weights in it; empty: those that fit."""
+    path, _, name = str(weights).rpartition(":")
+    if path and name and not Path(weights).exists() and Path(path).is_file():
+        return Path(path), name
+    return Path(weights), ""
 
 
 def load_supernet(
@@ -57,8 +65,8 @@ def load_supernet(
     Args:
         space: one whose supernet can be built.
         weights: "embedded" (the space's own, the default if it has some), "pretrained" (published by
-            its authors, downloaded at first use), "random", a checkpoint file, or the folder of a trained
-            supernet.
+            its authors, downloaded at first use), "random", a checkpoint file, one of several weights in it
+            (``PATH:NAME``), or the folder of a trained supernet.
         architecture: the one subnet that is needed; ``None``: any.
         seed: of random weights.
         progress: of a download.
@@ -100,18 +108,18 @@ def load_subnet(
             space, weights, architecture=architecture, seed=seed, progress=progress
         )
     except WeightsError as error:
-        if weights is None or is_supernet(weights) or not Path(weights).is_file():
+        if weights is None or is_supernet(weights) or not (path := file_and_part(weights)[0]).is_file():
             raise
         taken = supernets.subnet(supernets.build_supernet(space), architecture)
         try:
-            provenance = _loaded(taken, space, weights, Path(weights), what="weights of this subnet alone")
+            provenance = _loaded(taken, space, weights, path, what="weights of this subnet alone")
         except WeightsError as own:
             if own.message == error.message:  # of the file, whatever it is taken for
                 raise error from None
             raise WeightsError(
                 f"{error.message}; nor is it a checkpoint of this subnet alone: {own.message}",
                 subject=str(weights),
-                hint=_other_classes(taken, space, Path(weights)),
+                hint=_other_classes(taken, space, weights),
             ) from error
         return taken, provenance
     return supernets.subnet(net, architecture), provenance
@@ -121,18 +129,34 @@ def _loaded(
     net: torch.nn.Module, space: Space, weights: str | Path, path: Path, what: str = ""
 ) -> Provenance:
     """Load a file into the net; says what of the file was taken where that is not plain."""
-    loaded = supernets.load_weights(net, space, path)
+    loaded = supernets.load_weights(net, space, path, part=file_and_part(weights)[1])
     taken = "; ".join(part for part in (what, loaded.wrapping) if part)
     if taken:
-        other = "; to use weights that were left out, save them in a file of their own"
+        other = f"; to use weights that were left out, name them: {path}:NAME"
         notice(f"took {taken}{other if ' left out' in taken else ''}", subject=str(path))
-    return Provenance(source=_source(weights, path), sha256=loaded.sha256, trained=True, taken=taken)
+    return Provenance(
+        source=_source(weights, path),
+        sha256=loaded.sha256,
+        trained=True,
+        taken=taken,
+        licence=_licence(space, weights),
+    )
 
 
-def _other_classes(net: torch.nn.Module, space: Space, path: Path) -> str:
+def _licence(space: Space, weights: str | Path) -> str:
+    """The licence of "embedded" or "pretrained" weights; empty for files of your own, which state none."""
+    if weights == PRETRAINED_WEIGHTS and space.published_weights is not None:
+        return space.published_weights.licence
+    named = weights in (EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS)
+    own = space.default_weights
+    return own.licence if named and isinstance(own, Resource) else ""
+
+
+def _other_classes(net: torch.nn.Module, space: Space, weights: str | Path) -> str:
     """The hint for a checkpoint of other classes; empty where that is not the fault."""
+    path, part = file_and_part(weights)
     try:
-        stored = supernets.stored_classes(net, path)
+        stored = supernets.stored_classes(net, path, part=part)
     except WeightsError:
         return ""
     base = (space.base or space).id
@@ -177,7 +201,7 @@ def transferred_supernet(
         path = weights_path(donor, weights)
     else:
         path = weights_path(base, default_weights(base, weights), progress=progress)
-        stored = supernets.stored_classes(net, path)
+        stored = supernets.stored_classes(net, path, part=file_and_part(weights)[1])
         donor = base if stored == base.classes else with_classes(base, stored)
     given = net if donor.classes == space.classes else supernets.build_supernet(donor)
     provenance = _loaded(given, donor, weights, path)
@@ -187,10 +211,12 @@ def transferred_supernet(
 
 
 def _source(weights: str | Path, path: Path) -> str:
-    named = weights in (PRETRAINED_WEIGHTS, EMBEDDED_WEIGHTS)
-    return (
-        str(weights) if named else path.name if path == Path(weights) else f"{path.parent.name}/{path.name}"
-    )
+    if weights in (PRETRAINED_WEIGHTS, EMBEDDED_WEIGHTS):
+        return str(weights)
+    file, part = file_and_part(weights)
+    if path != file:  # of a supernet's folder
+        return f"{path.parent.name}/{path.name}"
+    return f"{path.name}:{part}" if part else path.name
 
 
 def save_tuned(
@@ -234,7 +260,7 @@ def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progr
         found = of_same_id(str(weights), space)
         assert found.default_weights is not None  # noqa: S101 - a trained supernet has weights
         return _checked(space, found.default_weights)
-    return Path(weights)
+    return file_and_part(weights)[0]
 
 
 def _come_with_a_package(space: Space) -> bool:
@@ -294,6 +320,7 @@ def published_path(space: Space, *, progress: downloads.Progress | None = None) 
 
 def _choices() -> str:
     return (
-        "choose `weights`: PATH (a checkpoint of this supernet, or the folder of a trained one), "
+        "choose `weights`: PATH (a checkpoint of this supernet, PATH:NAME for one of several weights in it, "
+        "or the folder of a trained supernet), "
         "pretrained (a checked download), or random (UNTRAINED, for timing only)"
     )

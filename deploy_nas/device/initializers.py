@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from deploy_nas.core.arrays import Array
+from deploy_nas.core.arrays import Array, Float32Array
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.core.wire import as_bytes, field_bytes, spans
@@ -22,17 +23,23 @@ def random_initializers(tensors: Mapping[str, TensorSpec], rng: np.random.Genera
     int8 tensors are weights, int32 tensors biases; a float32 tensor with one dimension is a bias.
     """
     values: dict[str, Array] = {}
-    largest = max((int(np.prod(spec.shape)) for spec in tensors.values()), default=1)
+    largest = max((math.prod(spec.shape) for spec in tensors.values()), default=1)
     noise = rng.standard_normal(min(largest, 1 << 22), dtype=np.float32)
     for name, spec in tensors.items():
         if spec.type == "int8":
-            values[name] = np.clip(np.resize(noise, spec.shape) * 40.0, -127, 127).astype(np.int8)
+            values[name] = np.clip(_filled(noise, spec.shape) * 40.0, -127, 127).astype(np.int8)
         elif spec.type == "int32" or len(spec.shape) == 1:
             values[name] = np.zeros(spec.shape, dtype=spec.type)
         else:
             scale = np.float32(np.sqrt(2.0 / np.prod(spec.shape[1:])))
-            values[name] = np.resize(noise, spec.shape) * scale
+            values[name] = _filled(noise, spec.shape) * scale
     return values
+
+
+def _filled(noise: Float32Array, shape: tuple[int, ...]) -> Float32Array:
+    """``np.resize``, without a copy where there are values enough."""
+    count = math.prod(shape)
+    return noise[:count].reshape(shape) if count <= noise.size else np.resize(noise, shape)
 
 
 def with_values(model: bytes, values: Mapping[str, Array]) -> bytes:

@@ -48,10 +48,24 @@ def make_folder(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write the whole file, or leave the old one as it was; raises :class:`OutputError`."""
+    """Write the whole file, or leave the old one as it was; raises :class:`OutputError`.
+
+    A file that holds just this already stays, without ``force`` too: a run that writes several files and was
+    killed between them is completed so.
+    """
+    if not force and _holds(path, data):
+        _log.info("%s is there already", path)
+        return
     check_output(path, force=force)
     write_whole(path, data, replace=force)
     _log.info("wrote %s, %d bytes", path, len(data))
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and read_regular(path, len(data)) == data
+    except OSError:
+        return False
 
 
 def write_json(path: Path, value: Mapping[str, object], *, force: bool = False) -> None:

@@ -17,6 +17,8 @@ from deploy_nas.records.architecture import ArchitectureRecord, parse_architectu
 from deploy_nas.records.certificate import Agreement, Certificate
 
 UNTRAINED = "UNTRAINED"
+MODEL_LICENSE = "model_license"
+"""The key that ONNX has for the licence of a model; here it is that of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,7 @@ class Provenance:
         seed: of random weights.
         recalibrated: images the batch-norm statistics were re-estimated on; 0: as loaded.
         taken: what was taken from the file, where it held more than the weights; empty: all of it.
+        licence: its SPDX name, where those who published the weights state one; else empty.
     """
 
     source: str
@@ -38,6 +41,7 @@ class Provenance:
     seed: int | None = None
     recalibrated: int = 0
     taken: str = ""
+    licence: str = ""
 
     def to_json(self) -> dict[str, object]:
         """The object in files; for random weights with the warning UNTRAINED."""
@@ -49,6 +53,8 @@ class Provenance:
         }
         if self.taken:
             value["taken"] = self.taken
+        if self.licence:
+            value["licence"] = self.licence
         return value if self.trained else {**value, "seed": self.seed, "warning": UNTRAINED}
 
     @classmethod
@@ -61,6 +67,7 @@ class Provenance:
             seed=fields.optional_integer("seed", 0),
             recalibrated=fields.optional_integer("recalibrated", 0) or 0,
             taken=fields.optional_text("taken") or "",
+            licence=fields.optional_text("licence") or "",
         )
 
 
@@ -191,6 +198,21 @@ class ModelMetadata:
         """True unless the file says that its weights are random."""
         return self.weights is None or self.weights.trained
 
+    @property
+    def described(self) -> str:
+        """The file in words, for programs that show models."""
+        side, weights = self.image_size, self.weights
+        said = [
+            f"Image classifier: a subnet of {self.space.id}, {self.precision}.",
+            f"Input: float32 [batch, 3, {side}, {side}], RGB from 0 to 1, normalised as the metadata "
+            "'preprocessing' says.",
+            f"Output: {self.space.classes} logits.",
+        ]
+        if weights is not None:
+            licence = f" ({weights.licence})" if weights.licence else ""
+            said.append(f"Weights: {weights.source if weights.trained else UNTRAINED}{licence}.")
+        return " ".join(said)
+
     def prepared_as(self, subject: str) -> Preprocessing:
         """The preprocessing of its images; raises :class:`RecordError` if the file does not name it."""
         if self.preprocessing is None:
@@ -199,6 +221,7 @@ class ModelMetadata:
 
     def to_json(self) -> dict[str, object]:
         """Key to JSON value, as the file holds them."""
+        licence = "" if self.weights is None else self.weights.licence
         return {
             "architecture": {"space": self.space.id, **self.architecture},
             "space": self.space.id,
@@ -212,6 +235,7 @@ class ModelMetadata:
             "agreement": None if self.agreement is None else self.agreement.to_json(),
             "quantization": None if self.quantization is None else self.quantization.to_json(),
             "certificate": None if self.certificate is None else self.certificate.to_json(),
+            **({MODEL_LICENSE: licence} if licence else {}),
         }
 
 

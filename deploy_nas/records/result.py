@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from deploy_nas.core.errors import RecordError, VersionError
+from deploy_nas.core.errors import DeployNASError, RecordError, VersionError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST, check_format_sealed, digest_of
@@ -218,6 +218,15 @@ def load_result(path: Path) -> SearchRecord:
         candidates=tuple(_candidate(c) for c in fields.objects("candidates")),
         sealed=held,
     )
+
+
+def answer_to(asked: Asked, kind: str, path: Path) -> SearchRecord | None:
+    """The result in a file if it answers this very question; ``None`` for any other file."""
+    try:
+        held = load_result(path)
+    except DeployNASError:
+        return None
+    return held if held.kind == kind and held.asked.to_json() == asked.to_json() else None
 
 
 def _candidate(fields: Fields) -> Candidate:

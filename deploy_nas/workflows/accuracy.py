@@ -17,7 +17,7 @@ from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predi
 from deploy_nas.adapters.images import ReadingReport, SizedImages, load_images_at_sizes, with_mirrored
 from deploy_nas.adapters.plots import Scatter, plot_predictions
 from deploy_nas.adapters.pools import ClusterPool, check_cluster, pool_of
-from deploy_nas.core.errors import OutputError, WeightsError
+from deploy_nas.core.errors import DeployNASError, OutputError, WeightsError
 from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.shown import Shown
 from deploy_nas.deploy.weights import load_supernet
@@ -227,11 +227,15 @@ def fit_file(
     ``plot`` names a picture of its held-out figures (.svg); where that cannot be written, the result
     says why. ``note`` is shown with every prediction.
     """
-    check_output(output, force=force)
     if plot is not None:
         check_output(plot, force=force)
+    if plot is None or plot.exists() or not output.is_file():
+        check_output(output, force=force)
     measured = load_accuracy_data(data)
+    check_output(output, force=force or _is_fitted(output, measured.header, settings or FitSettings()))
     predictor, figures = fit_accuracy(measured, settings, log=log)
+    if plot is not None and force:
+        plot.unlink(missing_ok=True)  # it is of the predictor before
     save_accuracy_predictor(replace(predictor, note=note), output, force=force)
     if plot is None:
         return Fitted(figures=figures)
@@ -240,6 +244,16 @@ def fit_file(
     except OutputError as error:
         return Fitted(figures=figures, plot_fault=str(error))
     return Fitted(figures=figures, plot=plot)
+
+
+def _is_fitted(path: Path, header: AccuracyHeader, settings: FitSettings) -> bool:
+    """Whether a predictor seems to be fitted to these subnets: a run was killed before it drew the plot."""
+    try:
+        about = load_accuracy_predictor(header.space, path).about
+    except DeployNASError:
+        return False
+    made = (about.weights, about.images, about.seed, about.ensemble)
+    return made == (header.weights, header.images, settings.seed, settings.ensemble)
 
 
 def plot_figures(figures: HeldOut, path: Path, *, title: str, force: bool = False) -> None:

@@ -24,10 +24,11 @@ from deploy_nas.adapters.images import load_images
 from deploy_nas.core.errors import BudgetError, ImagesError, MismatchError, OptionError
 from deploy_nas.core.space import Space
 from deploy_nas.records.files import make_folder
-from deploy_nas.records.profile import Profile, load_profile
+from deploy_nas.records.profile import Profile
 from deploy_nas.search.budgets import parse_budgets
 from deploy_nas.training.launch import is_first
-from deploy_nas.workflows.build_budget import PROFILE, BudgetStages, BuildRequest, Built
+from deploy_nas.workflows.build_budget import BudgetStages, BuildRequest, Built
+from deploy_nas.workflows.given import profile_given
 from deploy_nas.workflows.profile import ProfileRequest, profile_device
 from deploy_nas.workflows.question import LATENCY, SearchRequest, ends_ms
 from deploy_nas.workflows.report import Commands
@@ -118,13 +119,13 @@ def check_test_images(test: Path, images: Path) -> None:
 
 def _profile(request: BuildRequest, space: Space, say: Log, said: Progress) -> Profile:
     """The given profile, the one made before, or a new one."""
-    path = request.profile or request.output / PROFILE
+    path = request.profile_path
     if request.profile is not None or path.is_file():
-        profile = load_profile(path)
+        profile = profile_given(request.profile or path)
         if profile.space.id != space.id:
             raise MismatchError(
                 f"is of space {profile.space.id}, not {space.id}",
-                subject=str(path),
+                subject=profile.id if request.profile is profile else str(path),
                 hint=f"profile {space.id}, or remove the file to have that done",
             )
         return profile

@@ -32,6 +32,7 @@ from deploy_nas.records.result import load_result
 from deploy_nas.records.supernet import supernet_space
 from deploy_nas.workflows.bundle import certify_files
 from deploy_nas.workflows.finetune import FinetuneRequest, finetune_on
+from deploy_nas.workflows.given import GivenProfile
 from deploy_nas.workflows.question import LATENCY, SearchRequest
 from deploy_nas.workflows.report import Commands, Findings, write_report
 from deploy_nas.workflows.search import result_path, search_file
@@ -70,7 +71,7 @@ class BuildRequest:
     output: Path
     training: TrainRequest
     budgets_ms: Sequence[float] = ()
-    profile: Path | None = None
+    profile: GivenProfile | None = None
     target: str | None = None
     ssh_options: Sequence[str] = ()
     threads: int = 1
@@ -81,6 +82,12 @@ class BuildRequest:
     test: Path | None = None
     allow_unstable: bool = False
     seed: int = 0
+
+    @property
+    def profile_path(self) -> Path:
+        """The file of the given profile, else the one in ``output``."""
+        given = self.profile
+        return Path(given) if isinstance(given, str | Path) else self.output / PROFILE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -332,7 +339,7 @@ class BudgetStages:
     ) -> None:
         begun = time.monotonic()
         paths = {
-            "profile": self.request.profile or self.request.output / PROFILE,
+            "profile": self.request.profile_path,
             "space": self.trained.folder,
             **({} if self._weights is None else {"weights": self._weights}),
             "best": self.folder / "best.json",

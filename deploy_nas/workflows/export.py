@@ -11,7 +11,7 @@ import numpy as np
 
 from deploy_nas.adapters import downloads
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
-from deploy_nas.core.errors import ImagesError, OptionError
+from deploy_nas.core.errors import DeployNASError, ImagesError, OptionError
 from deploy_nas.core.extras import require_supernets
 from deploy_nas.core.precision import INT8, THIS_PROCESSOR
 from deploy_nas.core.reader import text_of
@@ -30,7 +30,8 @@ _MOST_LABEL_BYTES = 16 * 1024 * 1024
 class ExportRequest:
     """An export to make; ``weights`` as :func:`deploy_nas.export_onnx` takes them.
 
-    ``space`` is the folder of a trained supernet, for weights and labels.
+    ``space`` is the folder of a trained supernet, for weights and labels; ``bundle`` the place where a bundle
+    of the files is made afterwards (``workflows.bundle``).
     """
 
     architecture: GivenArchitecture
@@ -49,6 +50,7 @@ class ExportRequest:
     max_accuracy_drop: float = 1.0
     int8_for: str = THIS_PROCESSOR
     allow_unstable: bool = False
+    bundle: Path | None = None
 
     @property
     def int8_output(self) -> Path:
@@ -100,9 +102,10 @@ def export(
     asked, record = record, _in_space(record, folder)
     if asked.predicted and not record.predicted and log is not None:
         log(f"the predictions are of {asked.space.classes} classes: left out")
-    check_output(request.output, force=request.force)
+    again = _was_killed(request, record)
+    check_output(request.output, force=request.force or again)
     if request.int8:
-        check_output(request.int8_output, force=request.force)
+        check_output(request.int8_output, force=request.force or again)
     labels = _labels(request.labels) if request.labels is not None else None
     given = _images(request, record, class_names(record.space, labels))
     report = export_onnx(
@@ -115,6 +118,7 @@ def export(
         labels=labels,
         batch=None if request.dynamic_batch else 1,
         force=request.force,
+        again=again,
         seed=request.seed,
         log=log,
         progress=progress,
@@ -137,10 +141,24 @@ def export(
         processor=request.int8_for,
         allow_unstable=request.allow_unstable,
         force=request.force,
+        again=again,
         seed=request.seed,
         log=log,
     )
     return Exported(report=report, quantized=replace(quantized, readings=given.readings))
+
+
+def _was_killed(request: ExportRequest, record: ArchitectureRecord) -> bool:
+    """Whether a run that exports the same network may have been killed between two of its files."""
+    later = [request.int8_output] if request.int8 else []
+    later += [request.bundle] if request.bundle is not None else []
+    if request.force or all(path.exists() for path in later):
+        return False
+    there = [path for path in (request.output, *later[: int(request.int8)]) if path.is_file()]
+    try:
+        return all(read_model(path).metadata.record.same_network(record) for path in there)
+    except DeployNASError:
+        return False
 
 
 def _in_space(record: ArchitectureRecord, source: str | None) -> ArchitectureRecord:

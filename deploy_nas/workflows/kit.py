@@ -18,7 +18,8 @@ from deploy_nas.device.kit import split_result
 from deploy_nas.device.measure import Progress
 from deploy_nas.profiling.plan import ProfilePlan, plan_of
 from deploy_nas.records.files import check_output, read_bytes, write_atomic
-from deploy_nas.records.profile import Profile, check_readable, load_profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
+from deploy_nas.workflows.given import GivenProfile, profile_given
 from deploy_nas.workflows.profile import ProfileRequest, plan_for, profile_of, settings_for
 
 
@@ -57,7 +58,7 @@ def write_kit(request: ProfileRequest) -> int:
     check_output(request.output, force=request.force)
     if request.int8_for_this_processor:
         raise OptionError("must name the device's processor for an INT8 kit", subject="int8_for")
-    data = kit_for(request, [load_profile(path) for path in request.like])[1]
+    data = kit_for(request, [profile_given(prior) for prior in request.like])[1]
     write_atomic(request.output, data, force=request.force)
     return len(data)
 
@@ -107,10 +108,12 @@ def _check_size(arguments: PlanArguments, bursts: Bursts, subject: str) -> None:
         raise RecordError(f"asks for {asked} networks, but holds times of {timed} units", subject=subject)
 
 
-def import_result(result: Path, output: Path, *, like: Sequence[Path] = (), force: bool = False) -> Profile:
+def import_result(
+    result: Path, output: Path, *, like: Sequence[GivenProfile] = (), force: bool = False
+) -> Profile:
     """Check a kit's result and write its profile; ``like`` are the profiles that the kit carries over."""
     check_output(output, force=force)
-    priors = [load_profile(path) for path in like]
+    priors = [profile_given(prior) for prior in like]
     profile = profile_of_result(read_bytes(result, MOST_JSON_BYTES), str(result), priors)
     save_profile(check_readable(profile), output, force=force)
     return profile
@@ -146,7 +149,7 @@ def profile_target(
     if request.int8_for_this_processor:
         # Instruction sets within an architecture change the bits of a weight, but not what is timed.
         request = replace(request, int8_for=processor_of((), device.machine()))
-    priors = [load_profile(path) for path in request.like]
+    priors = [profile_given(prior) for prior in request.like]
     plan, kit = kit_for(request, priors, slow=is_browser(device))
     name = _run_name(plan.id, request)
     data = device.run_kit(kit, name, progress, options=[FRESH if request.fresh else KEEP])

@@ -16,10 +16,18 @@ from deploy_nas.core.shown import Shown
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
-from deploy_nas.records.result import FRONT, Candidate, SearchRecord, load_result, save_result
+from deploy_nas.records.result import (
+    FRONT,
+    Asked,
+    Candidate,
+    SearchRecord,
+    answer_to,
+    load_result,
+    save_result,
+)
 from deploy_nas.report.inline import front_picture
 from deploy_nas.search.pareto import Front, knee_of, pareto
-from deploy_nas.workflows.question import LATENCY, SearchRequest, ask, generator, predictor_for
+from deploy_nas.workflows.question import LATENCY, Question, SearchRequest, ask, generator, predictor_for
 
 EVALUATIONS = 100_000
 KNEE = "knee"
@@ -59,13 +67,17 @@ def find_front(
     record = SearchRecord(
         kind=FRONT,
         space=profile.space,
-        asked=replace(question.asked(), hyper={}, evaluations=evaluations),
+        asked=_asked(question, evaluations),
         history=(),
         evaluations=front.evaluations,
         interrupted=front.interrupted,
         candidates=[Candidate(record=r) for r in question.records(front.encoded)],
     )
     return record, front
+
+
+def _asked(question: Question, evaluations: int) -> Asked:
+    return replace(question.asked(), hyper={}, evaluations=evaluations)
 
 
 def front_file(
@@ -75,12 +87,20 @@ def front_file(
     *,
     evaluations: int = EVALUATIONS,
     force: bool = False,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> SearchRecord:
-    """Find the front and write it; without an ``output`` it is not written."""
+    """Find the front and write it; without an ``output`` it is not written.
+
+    With ``again`` it goes on if there is a file, which is kept if it is this very front.
+    """
+    again = again and output is not None and output.is_file()
     if output is not None:
-        check_output(output, force=force)
+        check_output(output, force=force or again)
     predictor = predictor_for(profile, request.predictor, request.anchors)
+    if again and output is not None:
+        asked = _asked(ask(profile, predictor, request), evaluations)
+        check_output(output, force=force or answer_to(asked, FRONT, output) is not None)
     record, _ = find_front(profile, predictor, request, evaluations=evaluations, progress=progress)
     if output is not None:
         save_result(record, output, force=force)

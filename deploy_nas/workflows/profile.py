@@ -28,8 +28,9 @@ from deploy_nas.profiling.carried import carried_profile, check_priors, plan_lik
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
 from deploy_nas.records.files import check_output
-from deploy_nas.records.profile import Profile, check_readable, load_profile, save_profile
+from deploy_nas.records.profile import Profile, check_readable, save_profile
 from deploy_nas.records.supernet import space_named
+from deploy_nas.workflows.given import GivenProfile, profile_given
 
 _KEPT_S = 24 * 3600.0
 
@@ -54,7 +55,7 @@ class ProfileRequest:
     fresh: bool = False
     precision: str = FP32
     int8_for: str = THIS_PROCESSOR
-    like: Sequence[Path] = ()
+    like: Sequence[GivenProfile] = ()
     allow_unstable: bool = False
 
     @property
@@ -158,7 +159,7 @@ def profile_device(
         MismatchError: the journal is of another run.
     """
     check_output(request.output, force=request.force)
-    priors = [load_profile(path) for path in request.like]
+    priors = [profile_given(prior) for prior in request.like]
     plan = plan_for(request, priors)
     if priors:
         check_priors(priors, plan, _here(request), unstable=request.allow_unstable)

@@ -12,12 +12,13 @@ import numpy as np
 
 from deploy_nas.accuracy.own import Predicts
 from deploy_nas.core.errors import MismatchError, OptionError
+from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.reader import name_text
 from deploy_nas.core.version import __version__
 from deploy_nas.records.architecture import ArchitectureRecord
 from deploy_nas.records.files import check_output, write_atomic
 from deploy_nas.records.profile import Profile
-from deploy_nas.records.result import Asked, SearchRecord, load_result
+from deploy_nas.records.result import SEARCH, Asked, SearchRecord, load_result
 from deploy_nas.records.supernet import SupernetRecord, is_supernet, load_supernet_record
 from deploy_nas.report.evaluation import evaluation_shown
 from deploy_nas.report.facts import facts_of, profile_facts, threads_of, top1_warnings, warnings_about
@@ -125,7 +126,7 @@ def _gather(request: ReportRequest) -> Findings:
     record, profile = architecture_given(request.architecture), profile_given(request.profile)
     given = request.result or _beside(request.architecture)
     result = load_result(given) if isinstance(given, Path) else given
-    if result is not None and not any(c.record.same_network(record) for c in result.candidates):
+    if result is not None and not _belongs(record, result):
         result = None  # another search wrote it under the same name
     front = load_front(request.front) if isinstance(request.front, Path) else request.front
     if front is not None and _profiled(front, profile) != profile.id:
@@ -134,7 +135,8 @@ def _gather(request: ReportRequest) -> Findings:
             subject=str(request.front) if isinstance(request.front, Path) else "front",
             hint="leave it out to compute a new front",
         )
-    source = result or (front if record.predicted.picked is not None else None)
+    picked = front is not None and record.predicted.picked is not None and _belongs(record, front)
+    source = result or (front if picked else None)
     asked = source.asked if source is not None else Asked()
     if front is not None and not front.sealed:
         front = None  # its predictions cannot be checked: they are computed now
@@ -164,6 +166,20 @@ def _beside(architecture: GivenArchitecture) -> Path | None:
         return None
     path = result_path(Path(architecture))
     return path if path.is_file() else None
+
+
+def _belongs(record: ArchitectureRecord, found: SearchRecord) -> bool:
+    """Whether a search found it: this very network, with these predictions unless it comes without any."""
+
+    def promise(said: Predicted) -> Predicted:
+        kept = said.budget_ms if found.kind == SEARCH else None  # a pick has its own
+        return replace(said, measured_ms=None, picked=None, budget_ms=kept)
+
+    return any(
+        c.record.same_network(record)
+        and (not record.predicted or promise(c.record.predicted) == promise(record.predicted))
+        for c in found.candidates
+    )
 
 
 def _profiled(found: SearchRecord, profile: Profile) -> str:

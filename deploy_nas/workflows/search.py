@@ -13,7 +13,7 @@ from deploy_nas.core.shown import Shown
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
 from deploy_nas.records.files import check_output
 from deploy_nas.records.profile import Profile
-from deploy_nas.records.result import SEARCH, Asked, Candidate, SearchRecord, load_result, save_result
+from deploy_nas.records.result import SEARCH, Asked, Candidate, SearchRecord, answer_to, save_result
 from deploy_nas.report.inline import architecture_line, subnets_table
 from deploy_nas.search.evolution import HyperParameters, SearchResult, evolve
 from deploy_nas.workflows.measured_finish import (
@@ -176,9 +176,5 @@ def _was_killed(output: Path, asked: Asked) -> bool:
     path = result_path(output)
     if output.exists() or not path.exists():
         return False
-    try:
-        held = load_result(path)
-    except DeployNASError:
-        return False
-    missed = held.timed and not any(timed.within_budget for _, timed in held.timed)
-    return held.kind == SEARCH and held.asked.to_json() == asked.to_json() and not missed
+    held = answer_to(asked, SEARCH, path)
+    return held is not None and (not held.timed or any(timed.within_budget for _, timed in held.timed))

@@ -105,3 +105,12 @@ def test_a_dict_without_a_space_says_so(profile):
 def test_a_kit_is_written(tmp_path):
     kit = deploy_nas.make_kit("ofa-mbv3-cifar10", tmp_path / "kit.pyz", image_sizes=[24], quick=True)
     assert kit.path.stat().st_size == kit.size_bytes and len(repr(kit)) < 200
+
+
+def test_a_kit_that_carries_a_profile_over_takes_a_file_or_a_value(profile, tmp_path):
+    save_profile(profile, tmp_path / "p.json")
+    kits = [
+        deploy_nas.make_kit(profile.space, tmp_path / f"{number}.pyz", like=[prior], image_sizes=[20])
+        for number, prior in enumerate((profile, tmp_path / "p.json", str(tmp_path / "p.json")))
+    ]
+    assert len({kit.path.read_bytes() for kit in kits}) == 1

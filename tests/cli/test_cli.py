@@ -140,6 +140,7 @@ def test_profiles_of_other_kinds_are_refused(run, made_profile, tmp_path, profil
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("full_measurements")
 def test_export_and_verify_for_real(run, made_profile, architecture, tmp_path, profile):
     done = run("export", architecture, "--weights", "random")
     assert "UNTRAINED" in done.stderr and "largest difference" in done.output

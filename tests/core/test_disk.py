@@ -63,12 +63,21 @@ def test_of_several_that_write_one_file_at_once_one_succeeds(
     assert path.read_bytes() == b"theirs" and names(tmp_path) == ["a"]
 
 
-def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
-    path = tmp_path / "a"
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_replaced_file_keeps_its_permissions_and_is_private_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    path, sync, seen = tmp_path / "a", os.fsync, list[int]()
     write_whole(path, b"old")
-    path.chmod(0o600)
+    path.chmod(mode)
+
+    def look(descriptor: int) -> None:
+        seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
     write_whole(path, b"new", replace=True)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert seen == [0o600] and stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_a_name_as_long_as_the_disk_takes_is_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_anything_else_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.Mo
         read_regular(Path("none"))
     with pytest.raises(OSError, match="path is not valid"):
         read_regular(Path("a\0b"))
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(1 << 40)  # takes no place on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(OSError, match="larger than 64 MiB"):
+            read_regular(tmp_path / "a", 64 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_without_a_size_is_bounded_too() -> None:

@@ -29,6 +29,7 @@ from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.resources import Download
 from deploy_nas.core.seals import sealed
 from deploy_nas.core.spaces import embedded_space, get_space
+from deploy_nas.core.version import __version__
 from deploy_nas.deploy import export, weights
 from deploy_nas.deploy.export import export_onnx
 from deploy_nas.deploy.model_file import read_model
@@ -171,6 +172,9 @@ def test_metadata(tmp_path, checkpoint):
         "quantization": None,
         "certificate": None,
     }
+    written = onnx.load_from_string(data)
+    assert (written.producer_name, written.producer_version) == ("deploy-nas", __version__)
+    assert "[batch, 3, 28, 28], RGB from 0 to 1" in written.doc_string
     assert report.warning is None
     json.dumps(report.to_json(), allow_nan=False)
 
@@ -298,6 +302,32 @@ def test_a_tuned_subnets_own_checkpoint_is_exported(tmp_path, checkpoint, random
     with pytest.raises(WeightsError, match=r"does not fit .*; nor is it a checkpoint of this subnet alone: "):
         export_onnx(other, tmp_path / "y.onnx", weights=tmp_path / "tuned.pth")
     assert not (tmp_path / "y.onnx").exists()
+
+
+def test_averaged_weights_are_exported_where_they_are_named(tmp_path, checkpoint):
+    net, _ = checkpoint(SMALL)
+    state = net.state_dict()
+    averaged = {f"module.{key}": value * 1.5 if value.ndim == 4 else value for key, value in state.items()}
+    path = tmp_path / "both.pth"
+    torch.save({"state_dict": state, "state_dict_ema": averaged}, path)
+    torch.save({key.removeprefix("module."): value for key, value in averaged.items()}, tmp_path / "ema.pth")
+    left = (
+        "took 'state_dict'; 'state_dict_ema.module' left out; to use weights that were left out, name them: "
+    )
+    with pytest.warns(Notice, match=re.escape(f"{left}{path}:NAME")):
+        usual = export_onnx(ARCHITECTURE, tmp_path / "usual.onnx", weights=path)
+    with pytest.warns(Notice, match=r"both\.pth: took 'state_dict_ema', prefix 'module\.'$"):
+        named = export_onnx(ARCHITECTURE, tmp_path / "named.onnx", weights=f"{path}:state_dict_ema")
+    alone = export_onnx(ARCHITECTURE, tmp_path / "alone.onnx", weights=tmp_path / "ema.pth")
+    x = np.random.default_rng(0).standard_normal((1, 3, 28, 28)).astype(np.float32)
+    outputs = [run(report.path, x) for report in (usual, named, alone)]
+    assert np.array_equal(outputs[1], outputs[2]) and not np.allclose(outputs[0], outputs[1])
+    said = named.weights
+    assert (said.source, said.taken) == ("both.pth:state_dict_ema", "'state_dict_ema', prefix 'module.'")
+    with pytest.raises(
+        WeightsError, match=r"both\.pth: holds no weights named 'ema'; it holds 'state_dict', "
+    ):
+        export_onnx(ARCHITECTURE, tmp_path / "x.onnx", weights=f"{path}:ema")
 
 
 def test_a_subnets_checkpoint_of_other_classes_says_which_space_it_is_of(tmp_path, randomise):

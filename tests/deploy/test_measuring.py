@@ -13,6 +13,8 @@ from deploy_nas.device.machine import cores
 from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.records.profile_parts import Imported
 
+pytestmark = pytest.mark.usefixtures("full_measurements")
+
 
 def test_measuring_for_real_gives_ordered_quantiles(model_data, made_profile):
     found = measuring.measure(model_data(), profile=made_profile(), rounds=2)

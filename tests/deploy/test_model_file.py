@@ -8,11 +8,17 @@ import onnx
 import pytest
 
 from deploy_nas.adapters.graphs import inspect_model, with_metadata
-from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError, UnknownSpaceError
+from deploy_nas.core.errors import (
+    ArchitectureError,
+    MismatchError,
+    OutputError,
+    RecordError,
+    UnknownSpaceError,
+)
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.notices import Notice
 from deploy_nas.core.spaces import embedded_space
-from deploy_nas.deploy.model_file import certify, parse_model_file, read_model
+from deploy_nas.deploy.model_file import certify, parse_model_file, read_model, write_model
 from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.records.onnx_file import sealed_onnx
 
@@ -184,6 +190,21 @@ def test_certifying_writes_the_file_that_was_measured_and_no_other(model_data, t
     assert inspect_model(again.data, "x").graph_sha256 == model.graph_sha256
 
 
+def test_the_very_same_model_is_kept_with_its_certificate_and_no_other_without_force(model_data, tmp_path):
+    path, data = tmp_path / "m.onnx", model_data()
+    assert write_model(path, data) == path.read_bytes() == data
+    certified = certify(path, read_model(path), certificate(read_model(path))).data
+    assert write_model(path, data) == path.read_bytes() == certified != data
+    for other in (model_data(labels=list(SPACE.labels)), model_data(4)):
+        with pytest.raises(OutputError, match=r"m\.onnx: exists already"):
+            write_model(path, other)
+    assert path.read_bytes() == certified
+    assert write_model(path, data, force=True) == path.read_bytes() == data
+    path.write_bytes(data[:-1])
+    with pytest.raises(OutputError, match=r"m\.onnx: exists already"):
+        write_model(path, data)
+
+
 # -- edited files ---------------------------------------------------------------------------------
 
 SAID = {
@@ -224,6 +245,29 @@ def test_every_metadata_value_is_covered(exported):
 
         with pytest.raises(MismatchError, match="was edited or damaged"):
             parse_model_file(edited(exported, change), "m.onnx")
+
+
+def test_a_verified_file_of_an_earlier_version_is_read(exported):
+    """It named no version, said nothing in words, and left the region of its Resizes out."""
+
+    def before(model):
+        model.ClearField("producer_version")
+        model.ClearField("doc_string")
+        for node in model.graph.node:
+            if node.op_type == "Resize":
+                node.input[1] = ""
+        kept = [tensor for tensor in model.graph.initializer if not tensor.name.endswith(".roi")]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+
+    data = sealed_onnx(edited(exported, before))
+    assert data != exported
+    model = parse_model_file(data, "m.onnx")
+    held = replace(certificate(model), metadata_sha256=model.metadata_sha256)
+    verified = model.certified(held)
+    assert parse_model_file(verified.data, "m.onnx").metadata.certificate == held
+    written = onnx.load_from_string(verified.data)
+    assert (written.producer_name, written.producer_version) == ("deploy-nas", "")  # who wrote it stays
 
 
 def test_predictions_and_budgets_of_a_file_without_a_digest_are_not_used(exported, tmp_path):

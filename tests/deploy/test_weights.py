@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from deploy_nas.core.spaces import embedded_space, get_space
 from deploy_nas.deploy import weights
 from deploy_nas.deploy.weights import (
     default_weights,
+    file_and_part,
     load_supernet,
     published_path,
     save_tuned,
@@ -108,11 +110,26 @@ def test_a_checkpoint_is_named_by_its_file_and_hash(tmp_path):
     assert said.sha256 == own.sha256 == supernets.weights_hash(path)
 
 
+def test_weights_in_a_file_are_named_after_a_colon(tmp_path):
+    path, odd = tmp_path / "w.pth", tmp_path / "w:ema.pth"
+    path.touch()
+    odd.touch()
+    assert file_and_part(f"{path}:a.b") == (path, "a.b")
+    assert default_weights(SPACE, f"{path}:a.b") == f"{path}:a.b" and weights_path(SPACE, f"{path}:a") == path
+    assert file_and_part(odd) == (odd, "") and file_and_part(f"{odd}:ema") == (odd, "ema")
+    for whole in ("embedded", f"{path}:", ":ema", f"{tmp_path}:ema", r"C:\w.pth", "absent.pth:ema"):
+        assert file_and_part(whole) == (Path(whole), "")
+    with pytest.raises(WeightsError, match=r"absent\.pth:ema: this file of weights does not exist"):
+        default_weights(SPACE, "absent.pth:ema")
+
+
 def test_pretrained_weights_are_those_the_space_names(fetched):
-    space = publishing(git_blob_id="0" * 40)
+    space = publishing(git_blob_id="0" * 40, licence="Apache-2.0")
     seen = object()
     _, said = load_supernet(space, "pretrained", progress=seen)
-    assert said.source == "pretrained" and said.trained
+    assert said.source == "pretrained" and said.trained and said.licence == "Apache-2.0"
+    assert load_supernet(space, "embedded")[1].licence == "MIT"
+    assert not load_supernet(space, SPACE.default_weights.path)[1].licence  # a file of one's own states none
     ((url, how),) = fetched
     assert url == "https://x.example/w" and how["filename"] == "w" and how["progress"] is seen
     assert (how["git_blob_id"], how["sha256"]) == ("0" * 40, None)

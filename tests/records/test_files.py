@@ -43,6 +43,17 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+def test_a_file_that_holds_just_that_already_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_atomic(path, b"same")
+    before = path.stat()
+    write_atomic(path, b"same")
+    assert path.stat().st_ino == before.st_ino
+    for other in (b"Same", b"sam", b"same\n"):
+        with pytest.raises(OutputError, match="exists already"):
+            write_atomic(path, other)
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failure_on_the_way_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -83,6 +83,7 @@ VALUES = [
     Top1(right=6, images=8),
     Top1(right=1, images=3),
     PROVENANCE,
+    replace(PROVENANCE, licence="Apache-2.0"),
     Provenance(source="random", sha256=None, trained=False, seed=3),
     PREPROCESSING,
     QUANTIZATION,
@@ -105,6 +106,14 @@ def test_random_weights_say_untrained():
     assert "warning" not in PROVENANCE.to_json()
     assert MODEL.trained and replace(MODEL, weights=None).trained
     assert not replace(MODEL, weights=Provenance(source="random", sha256=None, trained=False)).trained
+
+
+def test_a_licence_is_named_where_one_is_stated():
+    assert "model_license" not in MODEL.to_json() and "licence" not in PROVENANCE.to_json()
+    licensed = replace(MODEL, weights=replace(PROVENANCE, source="pretrained", licence="MIT"))
+    assert licensed.to_json()["model_license"] == "MIT"
+    assert "Weights: pretrained (MIT)." in licensed.described
+    assert MODEL.described.startswith("Image classifier: a subnet of ofa-mbv3-cifar10, int8. Input: float32 ")
 
 
 def test_what_a_model_gives_on():

@@ -1,4 +1,6 @@
-"""Two profiles; and, made once, an export in both precisions with its pictures and its bundle."""
+"""Two profiles; and, made once, an export in both precisions, its bundle, and a build with its supernet."""
+
+import shutil
 
 import numpy as np
 import pytest
@@ -89,10 +91,41 @@ def request_for():
 
 
 @pytest.fixture(scope="session")
-def trained(coloured, request_for, tmp_path_factory):
-    """A supernet with its predictor."""
-    from deploy_nas.workflows.train import train
+def built(coloured, request_for, made_profile, tmp_path_factory):
+    """A request, and the network that was built by it: the supernet, its predictor, and all that follows.
 
-    folder = tmp_path_factory.mktemp("s") / "supernet"
-    train(request_for(coloured, folder, subnets=30))
-    return folder
+    The profile is of this machine, but every subnet is said to be slow: real measurements keep every budget.
+    """
+    from dataclasses import replace
+
+    from deploy_nas.core.fingerprint import CPU_PROVIDER
+    from deploy_nas.device import machine
+    from deploy_nas.records.profile import save_profile
+    from deploy_nas.workflows import build_budget
+    from deploy_nas.workflows.build import BuildRequest, build, training_for
+
+    profile, output = tmp_path_factory.mktemp("p") / "slow.profile.json", tmp_path_factory.mktemp("b") / "out"
+    here = machine.fingerprint(
+        threads=1, provider=CPU_PROVIDER, provider_options={}, precision="fp32", pinned=True
+    )
+    made = made_profile("ofa-mbv3-cifar10@3@20+24", speed=0.02)
+    save_profile(replace(made, fingerprint=here), profile)
+    request = BuildRequest(
+        output=output,
+        training=training_for(output, request_for(coloured, output, subnets=30)),
+        budgets_ms=(15.0,),
+        profile=profile,
+        finetune_epochs=1,
+        max_accuracy_drop=100,
+        test=coloured,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_budget, "_MEASURED", 2)
+        return request, build(request)
+
+
+@pytest.fixture(scope="session")
+def trained(built, tmp_path_factory):
+    """A supernet with its predictor: a copy of the one that a network was built of."""
+    request, _ = built
+    return shutil.copytree(request.training.output, tmp_path_factory.mktemp("s") / "supernet")

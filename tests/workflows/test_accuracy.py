@@ -1,11 +1,17 @@
 """Fitting a predictor to a file of measured subnets, and what a predictor promised of them."""
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from deploy_nas.accuracy.encoding import WITH_TOTALS, feature_layout
 from deploy_nas.accuracy.fit import FitSettings
 from deploy_nas.accuracy.heldout import HeldOut
-from deploy_nas.accuracy.predictor import load_accuracy_predictor
+from deploy_nas.accuracy.making import Making
+from deploy_nas.accuracy.predictor import AccuracyPredictor, load_accuracy_predictor, save_accuracy_predictor
+from deploy_nas.adapters.mlp import MLP
 from deploy_nas.core.errors import OutputError, RecordError, WeightsError
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.records.accuracy import AccuracyData, AccuracyHeader, save_accuracy_data
@@ -53,6 +59,50 @@ def test_a_plot_that_fails_costs_nothing_else(data, tmp_path, monkeypatch):
     assert fitted.figures is FIGURES and fitted.plot is None
     assert load_accuracy_predictor(SPACE, tmp_path / "a.onnx").space == SPACE
     assert fitted.plot_fault == "a.svg: could not be drawn (no such font)"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is made by fork")
+@pytest.mark.parametrize("before", [False, True])
+def test_a_kill_at_any_moment_lets_the_same_command_run_again(data, tmp_path, monkeypatch, killed_at, before):
+    """With ``force`` there are files of an earlier predictor: its plot is never beside the new one."""
+    save_accuracy_data(data, tmp_path / "a.jsonl")
+    layout, made = feature_layout(SPACE, WITH_TOTALS), []
+    mlp = MLP(members=(((np.ones((len(layout.columns), 1), np.float32), np.zeros(1, np.float32)),),))
+    about = Making(weights="ab" * 32, images="cd" * 32, seed=0, ensemble=1)
+    predictor = AccuracyPredictor(space=SPACE, layout=layout, mlp=mlp, about=about)
+    monkeypatch.setattr(accuracy, "fit_accuracy", lambda *a, **k: (predictor, made[-1]))
+
+    def work(percent=80.5, force=before):
+        made.append(replace(FIGURES, pairs=((80.0, percent),)))
+        fit_file(tmp_path / "a.jsonl", path, plot=plot, note=str(percent), force=force)
+
+    path, plot, seen = tmp_path / "whole.onnx", tmp_path / "whole.svg", set()
+    work(force=False)
+    whole = path.read_bytes(), plot.read_bytes()
+    for moment in range(20):
+        path, plot = tmp_path / f"{moment}.onnx", tmp_path / f"{moment}.svg"
+        if before:
+            work(70.0, force=False)
+        ended = killed_at(moment, work, ("os.link", "os.rename", "os.remove"))
+        there = [one.read_bytes() if one.exists() else b"" for one in (path, plot)]
+        seen.add((there[0] == whole[0], plot.exists()))
+        assert there[0] != whole[0] or there[1] in (b"", whole[1])
+        if before or there != [*whole]:
+            work()
+        assert (path.read_bytes(), plot.read_bytes()) == whole
+        if ended:
+            break
+    assert ended and seen == {(False, False), (False, before), (True, False), (True, True)}
+
+
+def test_a_predictor_of_other_subnets_is_refused_before_the_fit(data, tmp_path, monkeypatch):
+    save_accuracy_data(data, tmp_path / "a.jsonl")
+    about = Making(weights="ab" * 32, images="ef" * 32, seed=0, ensemble=1)
+    predictor = replace(load_accuracy_predictor(SPACE, "embedded"), about=about)
+    save_accuracy_predictor(predictor, tmp_path / "a.onnx")
+    monkeypatch.setattr(accuracy, "fit_accuracy", None)
+    with pytest.raises(OutputError, match=r"a\.onnx: exists already"):
+        fit_file(tmp_path / "a.jsonl", tmp_path / "a.onnx", plot=tmp_path / "a.svg")
 
 
 def test_nothing_is_fitted_where_a_file_would_be_lost(data, tmp_path):

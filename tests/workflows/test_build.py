@@ -5,14 +5,12 @@ from dataclasses import replace
 import pytest
 
 from deploy_nas.core.errors import BudgetError, MismatchError
-from deploy_nas.core.fingerprint import CPU_PROVIDER
 from deploy_nas.deploy.model_file import read_model
-from deploy_nas.device import machine
 from deploy_nas.records.build import load_build
 from deploy_nas.records.bundle import is_bundle
 from deploy_nas.records.profile import save_profile
 from deploy_nas.workflows import build_budget
-from deploy_nas.workflows.build import BuildRequest, build, check_budgets, training_for
+from deploy_nas.workflows.build import build, check_budgets, training_for
 
 pytestmark = pytest.mark.slow
 
@@ -27,32 +25,10 @@ def few_candidates():
         yield
 
 
-@pytest.fixture(scope="module")
-def profile(made_profile, tmp_path_factory):
-    """This machine, but every subnet is said to be slow: real measurements keep every budget."""
-    path = tmp_path_factory.mktemp("p") / "slow.profile.json"
-    here = machine.fingerprint(
-        threads=1, provider=CPU_PROVIDER, provider_options={}, precision="fp32", pinned=True
-    )
-    save_profile(replace(made_profile(SPACE, speed=0.02), fingerprint=here), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def asked(coloured, request_for, profile, tmp_path_factory):
+@pytest.fixture
+def asked(built):
     """A request, and what was built by it."""
-    output = tmp_path_factory.mktemp("b") / "out"
-    training = training_for(output, request_for(coloured, output, subnets=30))
-    request = BuildRequest(
-        output=output,
-        training=training,
-        budgets_ms=(15.0,),
-        profile=profile,
-        finetune_epochs=1,
-        max_accuracy_drop=100,
-        test=coloured,
-    )
-    return request, build(request)
+    return built
 
 
 def test_everything_that_is_promised_is_there(asked):
@@ -106,13 +82,12 @@ def test_another_budget_shares_the_training(asked):
     assert second.folder.name == "12ms" and second.within_budget
 
 
-def test_nothing_of_another_device_is_measured_here(asked, made_profile, tmp_path):
+def test_nothing_of_another_device_is_measured_here(asked, made_profile):
     request, _ = asked
-    save_profile(made_profile(SPACE, speed=0.02), tmp_path / "other.profile.json")
     elsewhere = replace(
         request,
         budgets_ms=(13.0,),
-        profile=tmp_path / "other.profile.json",
+        profile=made_profile(SPACE, speed=0.02),
         finetune_epochs=0,
         int8=False,
         test=None,
@@ -154,6 +129,8 @@ def test_a_profile_of_another_space_is_named(asked, made_profile, tmp_path):
     save_profile(made_profile(), tmp_path / "p.json")
     with pytest.raises(MismatchError, match=r"p\.json: is of space ofa-mbv3-cifar10, not"):
         build(replace(request, profile=tmp_path / "p.json"))
+    with pytest.raises(MismatchError, match=rf"{made_profile().id}: is of space ofa-mbv3-cifar10, not"):
+        build(replace(request, profile=made_profile()))
 
 
 def test_of_several_processes_all_train_and_the_first_does_the_rest(asked, monkeypatch):

@@ -1,6 +1,7 @@
 """What the doctor finds, and what it advises, on machines of every kind."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -32,6 +33,7 @@ def machine(monkeypatch):
             where = doctor.cores if name == "quota_cores" else doctor.machine
             monkeypatch.setattr(where, name, lambda value=value: value)
 
+    monkeypatch.setattr(onnxruntime, "__version__", "1.32.0")  # a release that files are written for
     readings()
     return readings
 
@@ -125,6 +127,7 @@ def test_openvino_is_named_installed_or_not(machine, monkeypatch):
             return doctor.ONNX_RUNTIME.fingerprint(**how)
 
     monkeypatch.setattr(doctor, "OPEN_VINO", Installed())
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(__version__="2026.1"))
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     assert "not installed" in found()["openvino"].value
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)

@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 
 from deploy_nas.core.errors import CheckFailedError, ImagesError, MismatchError, OptionError, OutputError
+from deploy_nas.core.measured import Measured
 from deploy_nas.core.precision import INT8
 from deploy_nas.core.predicted import Predicted
 from deploy_nas.core.spaces import embedded_space
 from deploy_nas.deploy import quantize
-from deploy_nas.deploy.model_file import read_model
+from deploy_nas.deploy.model_file import certify, read_model
 from deploy_nas.records.architecture import ArchitectureRecord, save_architecture
+from deploy_nas.records.certificate import Certificate, MeasuredOn
 from deploy_nas.workflows import export as workflow
 from deploy_nas.workflows.export import ExportRequest, export
 
@@ -44,6 +46,28 @@ def test_int8_is_judged_on_every_fifth_picture_and_nothing_else_sees_those(made)
     assert exported.quantized.quantization.calibration_images == 32
     assert exported.quantized.int8_top1.images == exported.quantized.float_top1.images == 8
     assert exported.report.weights.recalibrated == 32
+
+
+def test_a_run_that_was_killed_between_its_files_goes_on(request_, pictures, tmp_path, monkeypatch):
+    """Before the INT8 file was written, and between certificate and bundle."""
+    asked = replace(request_, bundle=tmp_path / "bundle")
+    export(asked)
+    model = read_model(asked.output)
+    on = MeasuredOn(cpu="here", threads=1, runtime_version="1.0")
+    measured = Measured(latency_ms=1.0, p50_ms=1.1, p90_ms=1.2, p99_ms=1.3, runs=9)
+    held = Certificate(graph_sha256=model.graph_sha256, measured=measured, measured_on=on)
+    certified = certify(asked.output, model, held)
+    assert export(asked).report.sha256 == certified.sha256 and read_model(asked.output) == certified
+    monkeypatch.setattr(workflow, "export_onnx", None)  # what follows is refused before the slow work
+    int8 = replace(asked, int8=True, calibration_images=pictures)
+    assert workflow._was_killed(int8, workflow.architecture_given(int8.architecture))
+    asked.bundle.mkdir()
+    for whole in (asked, replace(asked, bundle=None)):
+        with pytest.raises(OutputError, match=r"a\.onnx: exists already"):
+            export(whole)
+    other = ArchitectureRecord(space=SPACE, architecture=SPACE.largest(24))
+    with pytest.raises(OutputError, match=r"a\.onnx: exists already"):
+        export(replace(int8, architecture=other))
 
 
 def test_calibration_takes_its_limit_altogether_without_labels(made):

@@ -10,6 +10,7 @@ from deploy_nas.core.errors import (
     OptionError,
     RecordError,
 )
+from deploy_nas.workflows import pareto as workflow
 from deploy_nas.workflows.pareto import find_front, load_front, pick
 from deploy_nas.workflows.question import (
     LATENCY,
@@ -62,6 +63,25 @@ def test_front_pick_and_result_files(run, profiles, tmp_path):
     (tmp_path / "front.json").write_text(text[:300])
     with pytest.raises(RecordError, match="cut short"):
         load_front(tmp_path / "front.json")
+
+
+def test_a_kill_before_the_pick_lets_the_same_command_run_again(run, profiles, monkeypatch, tmp_path):
+    def killed(*arguments, **named):
+        raise MemoryError
+
+    same = ("pareto", "--profile", profiles[0], "--evaluations", 1000, "--pick", "knee")
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "pick_file", killed)
+        run(*same, code=2)
+    left = (tmp_path / "front.json").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "find_front", killed)  # refused before it is searched again
+        for other in ("--seed", 1), ("--evaluations", 1001), ("--max-macs-millions", 5):
+            assert "front.json: exists already" in run(*same, *other, code=2).stderr
+    assert "front.json: exists already" in run(*same[:-2], code=2).stderr
+    run(*same)
+    assert (tmp_path / "front.json").read_bytes() == left and (tmp_path / "best.json").is_file()
+    assert "best.json: exists already" in run(*same, code=2).stderr
 
 
 def test_a_budget_that_nothing_meets_is_told_by_its_name(made_profile):

@@ -27,6 +27,9 @@ def test_a_quick_request_takes_fewer_and_shorter_bursts(request_):
 def test_a_profile_has_the_devices_fingerprint_and_the_settings(request_, monkeypatch, quick_settings):
     whole = workflow.settings_for
     monkeypatch.setattr(workflow, "settings_for", lambda asked: replace(whole(asked), **quick_settings))
+    made = workflow.make_plan  # a kit's test times all networks of a quick plan
+    few = {"fit_per_size": 6, "validation_per_size": 3}
+    monkeypatch.setattr(workflow, "make_plan", lambda *a, **k: replace(made(*a, **k), **few))
     heard, told = [], []
     profile = profile_device(request_, lambda *t: told.append(t), heard.append)
     assert load_profile(request_.output) == profile

@@ -21,7 +21,7 @@ from deploy_nas.records.profile import save_profile
 from deploy_nas.records.result import SEARCH, Asked, Candidate, SearchRecord, Timed, save_result
 from deploy_nas.records.supernet import LossPoint, SupernetRecord, TrainedOn, save_supernet
 from deploy_nas.workflows import report as workflow
-from deploy_nas.workflows.pareto import find_front
+from deploy_nas.workflows.pareto import find_front, pick
 from deploy_nas.workflows.question import LATENCY, SearchRequest
 from deploy_nas.workflows.report import Findings, ReportRequest, report, report_data, write_report
 from deploy_nas.workflows.search import search
@@ -229,11 +229,25 @@ def test_the_result_of_another_search_or_profile_is_left_out(findings, files, tm
     report(files)
     save_result(timed(findings.record, 0.3, "another"), tmp_path / "b.search.json", force=True)
     report(files)
-    assert [found.result for found in gathered] == [None, None]
-    assert gathered[0].asked == Asked() and gathered[1].asked.measure_top == 2
+    other = changed(findings, budget_ms=0.2).record  # it found the same network, within another budget
+    save_result(timed(other, 0.3, findings.profile.id), tmp_path / "b.search.json", force=True)
+    report(files)
+    assert [found.result for found in gathered] == [None, None, None]
+    assert [found.asked.measure_top for found in gathered] == [0, 2, 0] and gathered[0].asked == Asked()
     save_result(timed(findings.record, 0.3, findings.profile.id), tmp_path / "b.search.json", force=True)
     report(files)
-    assert gathered[2].result.timed[0][1].latency_ms == 0.3
+    assert gathered[3].result.timed[0][1].latency_ms == 0.3
+
+
+def test_a_pick_of_another_front_says_nothing_of_this_one(findings, files, tmp_path, monkeypatch):
+    gathered = []
+    monkeypatch.setattr(workflow, "write_report", lambda findings, *_, **__: gathered.append(findings))
+    own = pick(findings.front, "knee")
+    other = replace(own, predicted=replace(own.predicted, seed=99))
+    for picked in (own, other, pick(findings.front, "0.4")):
+        save_architecture(picked, tmp_path / "b.json", force=True)
+        report(files)
+    assert [found.asked.evaluations for found in gathered] == [4000, None, 4000]
 
 
 def test_figures_that_cannot_be_checked_are_left_out(findings, files, tmp_path, monkeypatch):

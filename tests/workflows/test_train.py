@@ -51,15 +51,9 @@ def test_the_same_request_again_trains_nothing_and_another_is_refused(trained, c
         train(request_for(coloured, trained, epochs=2))
 
 
-def test_the_same_seed_gives_the_same_weights(trained, coloured, tmp_path, request_for):
-    train(request_for(coloured, tmp_path / "again"))
-    again = load_supernet_record(tmp_path / "again")
-    assert again.weights_sha256 == load_supernet_record(trained).weights_sha256
-    train(request_for(coloured, tmp_path / "again", seed=1, force=True))
-    assert load_supernet_record(tmp_path / "again").weights_sha256 != again.weights_sha256
-
-
-def test_a_stopped_training_goes_on(trained, coloured, tmp_path, request_for):
+def test_a_stopped_training_goes_on_and_the_seed_settles_its_weights(
+    trained, coloured, tmp_path, request_for
+):
     def stop(what, done, total, left_s):
         if done == 7:
             raise KeyboardInterrupt
@@ -71,6 +65,8 @@ def test_a_stopped_training_goes_on(trained, coloured, tmp_path, request_for):
     assert any(line.startswith("resumed at step 7") for line in said)
     ends = [load_supernet_record(folder).weights_sha256 for folder in (trained, tmp_path / "s")]
     assert ends[0] == ends[1]
+    train(request_for(coloured, tmp_path / "s", seed=1, force=True))
+    assert load_supernet_record(tmp_path / "s").weights_sha256 != ends[0]
 
 
 def test_weights_of_a_supernet_begin_another_with_other_classes(trained):

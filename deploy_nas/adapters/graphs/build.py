@@ -19,6 +19,7 @@ def build_model(
     weights: Weights | None,
     *,
     metadata: Mapping[str, object] | None = None,
+    description: str = "",
     batch: int | None = 1,
     name: str = "subnet",
 ) -> bytes:
@@ -29,6 +30,7 @@ def build_model(
         weights: float32 by name, as ``core.walk.weight_tensors`` lists them; ``None`` leaves the values out,
             for timing (a few kilobytes per network: the device generates values).
         metadata: each value is stored as JSON under its key.
+        description: what the model is, for programs that show models.
         batch: fixed batch size, or ``None`` for a dynamic one named "batch".
         name: name of the graph.
 
@@ -36,7 +38,7 @@ def build_model(
         RecordError: a weight has the wrong shape.
     """
     made = emit_fp32(layers, weights, fixed_batch=batch is not None)
-    return assemble(made, layers, metadata=metadata, batch=batch, name=name)
+    return assemble(made, layers, metadata=metadata, description=description, batch=batch, name=name)
 
 
 def build_int8(
@@ -46,6 +48,7 @@ def build_int8(
     scheme: Scheme,
     *,
     metadata: Mapping[str, object] | None = None,
+    description: str = "",
     batch: int | None = 1,
     name: str = "subnet",
 ) -> tuple[bytes, dict[str, TensorSpec]]:
@@ -57,14 +60,15 @@ def build_int8(
             timing.
         ranges: smallest and largest value of every tensor in ``range_tensors``; ``None`` for timing.
         scheme: number formats.
-        metadata, batch, name: as for :func:`build_model`.
+        metadata, description, batch, name: as for :func:`build_model`.
 
     Raises:
         OptionError: an operator has no INT8 form.
         RecordError: a weight has the wrong shape.
     """
     made = emit_int8(layers, weights, ranges, scheme)
-    return assemble(made, layers, metadata=metadata, batch=batch, name=name), made.valueless
+    model = assemble(made, layers, metadata=metadata, description=description, batch=batch, name=name)
+    return model, made.valueless
 
 
 def timed_graph(

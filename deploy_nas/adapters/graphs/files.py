@@ -15,6 +15,7 @@ from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import parse_json
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import DIGEST
+from deploy_nas.core.version import __version__
 from deploy_nas.core.walk import NamedLayers, weight_shapes
 from deploy_nas.records.onnx_file import sealed_onnx
 
@@ -36,9 +37,18 @@ def _onnx() -> Any:
 
 
 def assemble(
-    made: Nodes, layers: NamedLayers, *, metadata: Mapping[str, Any] | None, batch: int | None, name: str
+    made: Nodes,
+    layers: NamedLayers,
+    *,
+    metadata: Mapping[str, Any] | None,
+    description: str,
+    batch: int | None,
+    name: str,
 ) -> bytes:
-    """A serialised model of the nodes emitted for these layers; the last node's result is the output."""
+    """A serialised model of the nodes emitted for these layers; the last node's result is the output.
+
+    Models with metadata name the version of deploy-nas; what is only timed does not depend on it.
+    """
     first, last = layers[0][1], layers[-1][1]
     size: int | str = "batch" if batch is None else batch
     in_shape = [size, first.in_channels, first.in_size, first.in_size]
@@ -55,7 +65,10 @@ def assemble(
         opset_imports=[_onnx().helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="deploy-nas",
+        doc_string=description,
     )
+    if metadata:
+        model.producer_version = __version__
     _set_metadata(model, metadata or {})
     return _serialised(model)
 

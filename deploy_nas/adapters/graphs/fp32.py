@@ -90,8 +90,10 @@ class Fp32Emitter(Nodes):
         """Enlarge one pixel to a square image of side ``size``."""
         factors = [1.0, 1.0, float(size), float(size)]
         scales = self.constant(f"{name}.scales", "float32", factors, (4,))
+        # No region of interest, as an empty tensor: CoreML and NNAPI take a missing one for one that varies.
+        region = self.constant(f"{name}.roi", "float32", (), (0,))
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return self.node("Resize", name, [x, "", scales], mode="nearest", **how)
+        return self.node("Resize", name, [x, region, scales], mode="nearest", **how)
 
 
 def emit_fp32(layers: NamedLayers, weights: Weights | None, *, fixed_batch: bool = True) -> Nodes:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deploy_nas.adapters.supernets.host import usual_torch
+from deploy_nas.adapters.supernets.package import load_ofa
 from deploy_nas.core.errors import WeightsError
 from deploy_nas.core.space import Space
 
@@ -31,6 +32,7 @@ def build_supernet(space: Space, *, seed: int = 0) -> torch.nn.Module:
     """
     from deploy_nas.adapters.supernets.families import FAMILIES
 
+    load_ofa()
     arguments = copy.deepcopy(dict(space.supernet))  # ofa sorts these lists in place
     kind = str(arguments.pop("class"))
     with temporary_seed(seed):

@@ -45,7 +45,7 @@ class Loaded:
 
 
 @usual_torch()
-def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> Loaded:
+def load_weights(net: torch.nn.Module, space: Space, source: str | Path, *, part: str = "") -> Loaded:
     """Copy a checkpoint into a net; every key and shape is checked before anything is copied.
 
     Args:
@@ -55,6 +55,7 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> Load
             wrapped as :mod:`wrappings` knows it, with the key names of the published checkpoints or of the
             modules. float16 becomes float32. ``num_batches_tracked`` is not needed. A net may have
             ``translated(state)``, which gives another module's tensors its own names.
+        part: the weights that are meant in a file that holds several, as :func:`unwrapped` takes it.
 
     Raises:
         WeightsError: unreadable, unsafe, truncated or edited file, several sets of weights that fit, or the
@@ -67,7 +68,7 @@ def load_weights(net: torch.nn.Module, space: Space, source: str | Path) -> Load
     if path.suffix == ".safetensors":
         check_tensors_seal(data, str(path))
     fit = _Fit(net)
-    given, wrapping = unwrapped(_value(data, path), str(path), fit.fits, fit.known)
+    given, wrapping = unwrapped(_value(data, path), str(path), fit.fits, fit.known, part)
     given = fit.translated(given)
     own = {canonical_key(k): (k, v) for k, v in net.state_dict().items() if not k.endswith(_COUNTER)}
     found: dict[str, torch.Tensor] = {}
@@ -186,14 +187,15 @@ def weights_notes(path: Path) -> dict[str, str]:
 
 
 @usual_torch()
-def stored_classes(net: torch.nn.Module, source: Path) -> int:
-    """Number of classes of a checkpoint of this kind of supernet.
+def stored_classes(net: torch.nn.Module, source: Path, *, part: str = "") -> int:
+    """Number of classes of a checkpoint of this kind of supernet, or of a ``part`` of the file.
 
     Raises:
         WeightsError: an unreadable file, or one of another kind of net.
     """
     fit = _Fit(net, any_classes=True)
-    state = fit.translated(unwrapped(_value(_read(source), source), str(source), fit.fits, fit.known)[0])
+    loaded = _value(_read(source), source)
+    state = fit.translated(unwrapped(loaded, str(source), fit.fits, fit.known, part)[0])
     weight = canonical_key(f"{head_name(net)}.weight")
     for key, value in state.items():
         if canonical_key(key) == weight and value.ndim == 2:

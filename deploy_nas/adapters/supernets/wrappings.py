@@ -2,7 +2,7 @@
 
 ``DataParallel`` puts ``module.`` before every key, ``torch.compile`` ``_orig_mod.``, Lightning ``model.``.
 Training scripts put the state dict beside an optimizer's, or beside averaged weights (EMA). The one that has
-a net's tensors, by name and shape, is taken.
+a net's tensors, by name and shape, is taken, unless the user names another.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class Candidate:
         return ", ".join(part for part, holds in parts.items() if holds)
 
     @property
+    def place(self) -> str:
+        """Where it is in the file, as users name it: ``state_dict.model``; empty for the whole file."""
+        return ".".join(part for part in (*self.path, self.prefix.rstrip(".")) if part)
+
+    @property
     def averaged(self) -> bool:
         """Whether its name says that it is an average of the weights in training."""
         words = f"{'.'.join(self.path)}.{self.prefix}".lower()
@@ -63,7 +68,11 @@ class Candidate:
 
 
 def unwrapped(
-    loaded: object, where: str, fits: Callable[[State], bool], known: Callable[[State], int]
+    loaded: object,
+    where: str,
+    fits: Callable[[State], bool],
+    known: Callable[[State], int],
+    part: str = "",
 ) -> tuple[State, str]:
     """The state dict of a net, and what was wrapped around it; empty where nothing was.
 
@@ -73,21 +82,28 @@ def unwrapped(
         fits: whether a state dict is the net's, by name and shape.
         known: how many tensors of the net it has by name: the best is taken where none fits, so that the
             first misfit can be named.
+        part: the place that the user names (:attr:`Candidate.place`): only what is there, or within it, is
+            looked at; empty: everything.
 
     Raises:
-        WeightsError: no state dict, or several that fit and differ.
+        WeightsError: no state dict, none at that place, or several that fit and differ.
     """
     held = list(_state_dicts(loaded))
     if not held:
         raise WeightsError(f"contains no state dict{_why_none(loaded)}", subject=where)
-    found = [candidate for path, state in held for candidate in _candidates(path, state)]
+    every = [candidate for path, state in held for candidate in _candidates(path, state)]
+    found = _within(part, every)
+    if not found:
+        places = [c.place for c in every if fits(c.state)] or [c.place for c in every if not c.prefix]
+        names = ", ".join(map(repr, dict.fromkeys(filter(None, places)))) or "one state dict without a name"
+        raise WeightsError(f"holds no weights named {part!r}", subject=where, hint=f"it holds {names}")
     fitting = [candidate for candidate in found if fits(candidate.state)]
     if not fitting:  # parts of the net may have been wrapped each by itself
         inner = [c for path, state in held for c in _candidates(path, _without_inner(state), inner=True)]
-        fitting = [candidate for candidate in inner if fits(candidate.state)]
+        fitting = [candidate for candidate in _within(part, inner) if fits(candidate.state)]
     if not fitting:
         best = max(found, key=lambda candidate: (known(candidate.state), not candidate.averaged))
-        return best.state, _said(best, [])
+        return best.state, best.name if part else _said(best, [])
     plain = [candidate for candidate in fitting if not candidate.averaged] or fitting
     chosen = plain[0]
     for other in plain[1:]:
@@ -95,14 +111,19 @@ def unwrapped(
             raise WeightsError(
                 f"holds several state dicts that fit: {'; '.join(c.name or 'the whole file' for c in plain)}",
                 subject=where,
-                hint="save the one you mean in a file of its own: torch.save(state_dict, PATH)",
+                hint=f"name the one you mean: {' or '.join(f'{where}:{c.place}' for c in plain if c.place)}",
             )
-    return chosen.state, _said(chosen, [c for c in fitting if c is not chosen])
+    return chosen.state, chosen.name if part else _said(chosen, [c for c in fitting if c is not chosen])
+
+
+def _within(part: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those at a place or within it."""
+    return [c for c in candidates if not part or f"{c.place}.".startswith(f"{part}.")]
 
 
 def _said(chosen: Candidate, beside: Sequence[Candidate]) -> str:
     """The wrapping in words, with what was left in the file."""
-    left = [f"{candidate.name or 'those outside it'} left out" for candidate in beside if candidate.averaged]
+    left = [f"{candidate.place!r} left out" for candidate in beside if candidate.averaged]
     named = {key for candidate in beside for key in candidate.state}
     others = [key for key in chosen.others if not any(key.endswith(f".{name}") for name in named)]
     if others:

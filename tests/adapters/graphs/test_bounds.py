@@ -99,7 +99,12 @@ def claiming(*dims: int) -> Any:
 
 
 POOLED = plain()[1:]
-LARGE = numpy_helper.from_array(np.array([1, 1, 1e5, 1e5], np.float32), "scales")
+
+
+def scales(side: float) -> Any:
+    return numpy_helper.from_array(np.array([1, 1, side, side], np.float32), "scales")
+
+
 HOSTILE = {
     "endless": ([endless(), *plain()], (W,), {}, "node of type 'Loop'"),
     "foreign": ([node("Foo", ["input"], ["logits"], domain="x")], (), {}, "node of type 'Foo' of 'x'"),
@@ -118,9 +123,31 @@ HOSTILE = {
             node("GlobalAveragePool", ["big"], ["pool"]),
             *POOLED,
         ],
-        (W, LARGE),
+        (W, scales(1e5)),
         {},
         "'Resize' that makes 1.92e",
+    ),
+    "slow": (
+        [
+            node("Resize", ["input", "", "scales"], ["big"]),
+            node("Conv", ["big", "wide"], ["sums"]),
+            node("GlobalAveragePool", ["sums"], ["pool"]),
+            *POOLED,
+        ],
+        (W, scales(1024.0), numpy_helper.from_array(np.ones((3, 3, 21, 21), np.float32), "wide")),
+        {},
+        r"asks for 2\.6\d+e\+11 multiplications",
+    ),
+    "many large": (
+        [
+            node("Resize", ["input", "", "scales"], ["x0"]),
+            *(node("Relu", [f"x{n}"], [f"x{n + 1}"]) for n in range(24)),
+            node("GlobalAveragePool", ["x24"], ["pool"]),
+            *POOLED,
+        ],
+        (W, scales(1024.0)),
+        {},
+        "far above any network of a space",
     ),
     "no images": (plain(), (W,), {"shape": [0, 3, 8, 8]}, "takes 0 images at once"),
     "many images": (plain(), (W,), {"shape": [10**9, 3, 8, 8]}, "takes 1000000000 images at once"),

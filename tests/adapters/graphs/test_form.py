@@ -29,14 +29,16 @@ FORMS = {
 
 def form_in_file(data):
     """The form as it follows from the nodes of a written model."""
+    graph = onnx.load_from_string(data).graph
+    empty = {tensor.name for tensor in graph.initializer if 0 in tensor.dims}
     nodes = [
         [
             node.op_type,
-            list(node.input),
+            ["" if name in empty else name for name in node.input],
             list(node.output),
             sorted(f"{a.name}={onnx.helper.get_attribute_value(a)!r}" for a in node.attribute),
         ]
-        for node in onnx.load_from_string(data).graph.node
+        for node in graph.node
     ]
     return hashlib.sha256(json.dumps(nodes).encode()).hexdigest()[:12]
 

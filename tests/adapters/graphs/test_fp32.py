@@ -1,10 +1,13 @@
 """Float graphs: valid, repeatable, and fused as a whole as they are layer by layer."""
 
+import logging
+import re
 from collections import Counter
 
 import onnx
 import onnxruntime
 import pytest
+from onnxruntime.tools.mobile_helpers import usability_checker
 
 from deploy_nas.adapters import graphs
 from deploy_nas.core.spaces import get_space, space_ids
@@ -63,7 +66,7 @@ def test_names_can_be_read(network):
     names = [node.name for node in graph.node]
     assert len(set(names)) == len(names)
     assert {"stem/conv", "stage2.block1/se", "stage1.block2/add", "tail/classifier"} <= set(names)
-    weights = [i.name for i in graph.initializer if not i.name.endswith(".scales")]
+    weights = [i.name for i in graph.initializer if not i.name.endswith((".scales", ".roi"))]
     assert weights == list(graphs.weight_shapes(layers))
     kinds = (
         "Conv",
@@ -100,6 +103,19 @@ def test_the_whole_network_keeps_one_layout(tmp_path, batch, network):
         assert counted == {"ReorderOutput": 1}
     else:  # each gate in another layout than its image, but no reshapes beside
         assert counted["ReorderInput"] <= squeezes + 2 and "Reshape" not in counted
+
+
+@spelled
+def test_the_whole_network_is_one_part_for_coreml(tmp_path, network, caplog):
+    """But for the Flatten at its end; NNAPI has no HardSigmoid, whatever the spelling."""
+    layers, weights = network(get_space("ofa-mbv3-w1.0"), image_size=128)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(graphs.with_shapes(graphs.build_model(layers, weights)))
+    caplog.set_level(logging.INFO)
+    usability_checker.analyze_model(path, logger=logging.getLogger())
+    (said,) = (text for text in caplog.messages if "can be handled by the CoreML MLProgram EP" in text)
+    parts, inside, nodes = map(int, re.findall(r"\d+", said))
+    assert parts == 1 and inside == nodes - 1
 
 
 @spelled

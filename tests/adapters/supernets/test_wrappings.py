@@ -11,13 +11,14 @@ pytestmark = pytest.mark.slow
 OWN = {"stem.weight": torch.zeros(2), "body.0.weight": torch.ones(3), "head.bias": torch.ones(4)}
 
 
-def found(value):
+def found(value, part=""):
     shapes = {key: tensor.shape for key, tensor in OWN.items()}
     return unwrapped(
         value,
         "file.pth",
         lambda state: {key: tensor.shape for key, tensor in state.items()} == shapes,
         lambda state: len(state.keys() & OWN.keys()),
+        part,
     )
 
 
@@ -47,7 +48,7 @@ def test_averages_give_way_to_the_weights_and_are_taken_where_there_are_no_other
     swa = {"n_averaged": torch.tensor(3), **behind("module.", by=1.0)}
     state, said = found({"model": OWN, "swa_model": swa})
     assert torch.equal(state["stem.weight"], OWN["stem.weight"])
-    assert said == "'model'; 'swa_model', prefix 'module.' left out"
+    assert said == "'model'; 'swa_model.module' left out"
     state, said = found({"swa_model": swa})
     assert state["stem.weight"][0] == 1.0 and said == "'swa_model', prefix 'module.'; 'n_averaged' left out"
 
@@ -60,8 +61,46 @@ def test_another_nets_weights_beside_it_do_not_confuse():
 
 def test_the_same_weights_twice_are_no_question():
     assert found({"model": OWN, "best": behind("module.")})[1] == "'model'"
-    with pytest.raises(WeightsError, match=r"file\.pth: holds several state dicts that fit: 'a'; 'b'"):
+    hint = r"; name the one you mean: file\.pth:a or file\.pth:b"
+    with pytest.raises(
+        WeightsError, match=rf"file\.pth: holds several state dicts that fit: 'a'; 'b'{hint}$"
+    ):
         found({"a": OWN, "b": behind("", by=1.0)})
+
+
+def test_the_weights_that_are_named_are_taken():
+    both = {"state_dict": OWN, "state_dict_ema": behind("module.", by=1.0), "a": {"b": behind("", by=2.0)}}
+    for part, first, said in (
+        ("state_dict", 0.0, "'state_dict'"),
+        ("state_dict_ema", 1.0, "'state_dict_ema', prefix 'module.'"),
+        ("state_dict_ema.module", 1.0, "'state_dict_ema', prefix 'module.'"),
+        ("a.b", 2.0, "'a.b'"),
+        ("a", 2.0, "'a.b'"),
+    ):
+        state, taken = found(both, part)
+        assert state.keys() == OWN.keys() and taken == said
+        assert state["stem.weight"].tolist() == [first] * 2
+    beside = {"state_dict": behind("model.") | behind("ema_model.", by=1.0)}
+    assert found(beside)[1] == "'state_dict', prefix 'model.'; 'state_dict.ema_model' left out"
+    assert found(beside, "state_dict.ema_model")[0]["stem.weight"].tolist() == [1.0] * 2
+
+
+@pytest.mark.parametrize("part", ["ema", "state_dict_em", "state_dict.ema", ".", "*"])
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(part):
+    several = {"state_dict": OWN, "state_dict_ema": behind("module.", by=1.0), "teacher": {"x": OWN}}
+    with pytest.raises(WeightsError) as caught:
+        found(several, part)
+    assert str(caught.value) == (
+        f"file.pth: holds no weights named {part!r}; "
+        "it holds 'state_dict', 'state_dict_ema.module', 'teacher.x'"
+    )
+    with pytest.raises(WeightsError, match=r"'ema'; it holds one state dict without a name$"):
+        found(OWN, "ema")
+
+
+def test_named_weights_that_do_not_fit_are_not_exchanged_for_others():
+    state, said = found({"model": OWN, "ema": {"stem.weight": torch.ones(7)}}, "ema")
+    assert state["stem.weight"].shape == (7,) and said == "'ema'"
 
 
 def test_where_none_fits_the_nearest_is_given():
