@@ -211,7 +211,7 @@ def _device(
         raise RecordError(
             "has neither 'spaces' to profile nor 'bundles' to verify",
             subject=fields.where,
-            hint='for instance spaces = ["ofa-mbv3-w1.2"], here or at the beginning of the file',
+            hint="name some, here or at the beginning of the file; `deploy-nas spaces` lists spaces",
         )
     return made
 

@@ -120,8 +120,9 @@ def test_round_trip_and_onnx_runtime_agree(space: Space, tmp_path: Path, members
     np.testing.assert_allclose(value[:, 0], predictor.predict_encoded(encoded), rtol=1e-5)
     np.testing.assert_allclose(spread[:, 0], predictor.spread_encoded(encoded), atol=1e-3)
     assert (predictor.spread_encoded(encoded).max() > 0) == (members > 1)
+    save_accuracy_predictor(predictor, path)  # it is there already
     with pytest.raises(OutputError, match="exists already"):
-        save_accuracy_predictor(predictor, path)
+        save_accuracy_predictor(make(space, members + 1), path)
 
 
 def test_same_predictor_same_bytes_and_a_valid_model(space: Space) -> None:

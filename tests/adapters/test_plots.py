@@ -46,6 +46,6 @@ def test_one_value_alone_can_be_drawn(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     plot_predictions(GROUPS, tmp_path / "p.svg", title="t")
     with pytest.raises(OutputError, match="exists already"):
-        plot_predictions(GROUPS, tmp_path / "p.svg", title="t")
+        plot_predictions(GROUPS, tmp_path / "p.svg", title="another")
     with pytest.raises(OptionError, match=r"must end in \.svg"):
         plot_predictions(GROUPS, tmp_path / "p.png", title="t")

@@ -206,7 +206,10 @@ def test_the_command(published, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "mine")
     assert "mine.json: " in run(".").output and (tmp_path / "mine/mine.json").exists()
     monkeypatch.chdir(tmp_path)
+    assert run(published / MOBILE / "net.config").exit_code == 0  # this very file is there already
+    (tmp_path / f"{MOBILE}.json").write_text("mine")
     again = run(published / MOBILE / "net.config")
     assert again.exit_code == 2 and "exists already" in again.output
+    assert (tmp_path / f"{MOBILE}.json").read_text() == "mine"
     assert run(tmp_path / "absent").exit_code == 2
     assert json.loads(run(published / MOBILE, "--force", "--json").stdout)["image_size"] == 224

@@ -270,6 +270,8 @@ def test_a_result_stays_on_the_device_until_the_profile_is_written(result, tmp_p
     done = []
 
     class Device:
+        address = "ssh://device"
+
         def run_kit(self, *_, **__):
             done.append("run")
             return result.read_bytes()
