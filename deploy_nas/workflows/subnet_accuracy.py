@@ -54,6 +54,8 @@ class PredictorSettings:
         workers: processes that measure; ``None``: one per core.
         cluster: whose nodes measure instead, as of ``measure_subnets``.
         fit: of every fit.
+        mirrored: measure on mirrored images too, for less noise; false where a mirrored image is of another
+            class, or of none.
     """
 
     subnets: int = 150
@@ -63,6 +65,7 @@ class PredictorSettings:
     workers: int | None = None
     cluster: str | None = None
     fit: FitSettings = field(default_factory=FitSettings)
+    mirrored: bool = True
 
 
 def predictor_rounds(subnets: int) -> tuple[int, ...]:
@@ -128,7 +131,7 @@ def make_predictor(
 ) -> PredictorMade:
     """Measure subnets on the validation images, fit the accuracy predictor, and write it.
 
-    Mirrored images are used too, for less noise. What was measured before is not measured again.
+    What was measured before is not measured again.
 
     Raises:
         WeightsError: weights that do not fit.
@@ -137,8 +140,10 @@ def make_predictor(
     """
     net = supernets.build_supernet(space)
     weights = supernets.load_weights(net, space, files.weights).sha256
-    mirrored = SizedImages({size: with_mirrored(given) for size, given in validation.by_size.items()})
-    evaluator = SubnetEvaluator(space, net, mirrored)
+    measured = validation
+    if settings.mirrored:
+        measured = SizedImages({size: with_mirrored(given) for size, given in validation.by_size.items()})
+    evaluator = SubnetEvaluator(space, net, measured)
 
     def measure(path: Path, count: int, seed: int, best_by: Percent | None = None) -> None:
         measure_subnets(

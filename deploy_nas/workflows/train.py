@@ -129,6 +129,20 @@ class Trained(Shown):
         return f"{self.folder}, {self.record._summary()}"
 
 
+def predictor_settings(request: TrainRequest) -> PredictorSettings:
+    """How the predictor of a training is made: images that must not be mirrored are not, there either."""
+    rounds = predictor_rounds(request.subnets)
+    return PredictorSettings(
+        subnets=request.subnets - sum(rounds),
+        best=rounds,
+        seed=request.seed,
+        workers=request.workers,
+        cluster=request.cluster,
+        fit=request.fit,
+        mirrored=request.flip,
+    )
+
+
 def train(request: TrainRequest, log: Log | None = None, progress: Progress | None = None) -> Trained:
     """Train a supernet, or go on with a training that was stopped; then measure and fit its predictor.
 
@@ -150,14 +164,7 @@ def train(request: TrainRequest, log: Log | None = None, progress: Progress | No
         space, images = _trained(request, log if ranks.first else lambda line: None, progress, ranks)
     record, made = load_supernet_record(request.output), None
     if request.subnets:
-        settings = PredictorSettings(
-            subnets=request.subnets - sum(rounds := predictor_rounds(request.subnets)),
-            best=rounds,
-            seed=request.seed,
-            workers=request.workers,
-            cluster=request.cluster,
-            fit=request.fit,
-        )
+        settings = predictor_settings(request)
         made = fit_predictor(space, images, request.output, settings, log=log, progress=progress)
         record = load_supernet_record(request.output)
     readings = [images.training.report]

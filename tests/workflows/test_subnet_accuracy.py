@@ -12,6 +12,7 @@ from deploy_nas.accuracy.predictor import load_accuracy_predictor
 from deploy_nas.adapters.images import ImageSet, at_sizes
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.accuracy import load_accuracy_data
+from deploy_nas.workflows import subnet_accuracy
 from deploy_nas.workflows.subnet_accuracy import PredictorFiles, PredictorSettings, make_predictor
 
 pytestmark = pytest.mark.slow
@@ -61,6 +62,24 @@ def test_measured_on_held_out_images_and_their_mirror_images(rng, files):
     make_predictor(SPACE, files, sized, replace(settings, judged=0), log=said.append)
     assert files.subnets.read_text().splitlines(keepends=True)[:34] == lines[:34]
     assert len(load_accuracy_data(files.subnets)) == 37
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_images_that_must_not_be_mirrored_are_measured_as_they_are(rng, files, monkeypatch, mirrored):
+    validation = ImageSet(
+        images=rng.integers(0, 256, (6, 3, 32, 32), dtype=np.uint8),
+        labels=np.arange(6) % 10,
+        classes=SPACE.labels,
+        source="made up",
+    )
+
+    def evaluator(space, net, images):
+        raise KeyError(len(images.first))
+
+    monkeypatch.setattr(subnet_accuracy, "SubnetEvaluator", evaluator)
+    settings = PredictorSettings(mirrored=mirrored)
+    with pytest.raises(KeyError, match="12" if mirrored else "6"):
+        make_predictor(SPACE, files, at_sizes(validation, SPACE.image_sizes), settings, log=print)
 
 
 def test_rounds_of_a_fit_with_one_summit_are_drawn_broadly(rng, files, monkeypatch):

@@ -17,7 +17,7 @@ from deploy_nas.core.errors import (
 from deploy_nas.deploy.weights import load_supernet, transferred_supernet
 from deploy_nas.records.supernet import load_supernet_record, space_named
 from deploy_nas.training.plans import augmentation_for, fine_tuning
-from deploy_nas.workflows.train import epochs_within, train
+from deploy_nas.workflows.train import epochs_within, predictor_settings, train
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +39,12 @@ def test_every_part_of_it_is_found_by_the_folder(trained):
     assert provenance.trained and provenance.sha256 == load_supernet_record(trained).weights_sha256
     assert load_accuracy_predictor(space, "embedded").about.weights == provenance.sha256
     assert load_accuracy_predictor(space, trained).about.image_count == 18  # mirrored
+
+
+def test_what_must_not_be_mirrored_is_not_for_the_predictor_either(request_for, tmp_path):
+    for flip in (True, False):
+        settings = predictor_settings(request_for(tmp_path, tmp_path / "out", flip=flip, subnets=40))
+        assert settings.mirrored is flip and settings.subnets + sum(settings.best) == 40
 
 
 def test_the_same_request_again_trains_nothing_and_another_is_refused(trained, coloured, request_for):
