@@ -7,23 +7,21 @@ line has its number and a digest: one that was damaged, edited or doubled is lef
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 
-from deploy_nas.core.errors import ArchitectureError, MismatchError, OutputError, RecordError
+from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format, parse_json
-from deploy_nas.core.locks import lock
-from deploy_nas.core.reader import MOST_JSON_BYTES, json_text
-from deploy_nas.core.seals import check_format_sealed, lines_of, read_lines, sealed, sealed_line, tell_faults
+from deploy_nas.core.reader import MOST_JSON_BYTES
+from deploy_nas.core.seals import check_format_sealed, lines_of, read_lines, tell_faults
 from deploy_nas.core.space import FloatArray, IntArray, Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.records.files import check_output, read_bytes
+from deploy_nas.records.line_file import LineFile
 
 FORMAT = "deploy-nas measured subnets"
 VERSION = 2
@@ -117,52 +115,26 @@ class AccuracyWriter:
 
     def __init__(self, path: Path, header: AccuracyHeader) -> None:
         self.path, self.header = path, header
-        check_output(path, force=True)
-        try:
-            self._file: IO[bytes] = path.open("a+b")
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
-        try:
-            lock(self._file, path)
-            self.done = self._begin()
-        except BaseException:
-            self._file.close()
-            raise
+        self._file = LineFile(path, header.to_json(), self._read, most_bytes=MOST_JSON_BYTES)
 
-    def _begin(self) -> AccuracyData:
-        content = read_bytes(self.path, MOST_JSON_BYTES)
-        first = json_text(sealed(self.header.to_json())).encode() + b"\n"
-        if first.startswith(content):
-            self._file.truncate(0)
-            self._write(first)
-            content = first
+    def _read(self, content: bytes) -> tuple[int, int]:
         complete = _complete(content)
-        data, self._last_line = _parse(complete, str(self.path))
+        self.done, last_line = _parse(complete, str(self.path))
         for key, wanted in self.header.to_json().items():
-            found = data.header.to_json()[key]
+            found = self.done.header.to_json()[key]
             if found != wanted:
                 raise MismatchError(
                     f"was started with {key.replace('_', ' ')} {found!r}, not {wanted!r}",
                     subject=str(self.path),
                     hint="name another file, or use what it was started with",
                 )
-        self._file.truncate(len(complete))
-        return data
+        return last_line, len(complete)
 
     def append(self, architecture: Mapping[str, object], top1_percent: float) -> None:
         """Add one subnet; it is on disk when this returns. Raises as :func:`load_accuracy_data`."""
         value = {**architecture, "top1": float(top1_percent)}
         _parse_row(Fields(value, str(self.path)), self.header.space)
-        self._write(sealed_line(value, self._last_line + 1))
-        self._last_line += 1
-
-    def _write(self, line: bytes) -> None:
-        try:
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(self.path)) from error
+        self._file.append(value)
 
     def close(self) -> None:
         """Close and unlock the file."""

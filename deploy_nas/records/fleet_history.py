@@ -6,20 +6,17 @@ line has its number and a digest: damage costs a line. An open history is locked
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
-from deploy_nas.core.errors import OutputError, RecordError
+from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import Fields, check_format, parse_json
-from deploy_nas.core.locks import lock
 from deploy_nas.core.notices import notice
-from deploy_nas.core.reader import json_text
-from deploy_nas.core.seals import check_seal, lines_of, read_lines, sealed, sealed_line, tell_faults
-from deploy_nas.records.files import check_output, read_bytes
+from deploy_nas.core.seals import check_seal, lines_of, read_lines, tell_faults
+from deploy_nas.records.files import read_bytes
+from deploy_nas.records.line_file import LineFile
 
 FORMAT = "deploy-nas fleet history"
 VERSION = 1
@@ -108,45 +105,19 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        check_output(path, force=True)
-        try:
-            self._file: IO[bytes] = path.open("a+b")
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(path)) from error
-        try:
-            lock(self._file, path)
-            self.events = self._begin()
-        except BaseException:
-            self._file.close()
-            raise
+        self._file = LineFile(path, _FIRST, self._read)
 
-    def _begin(self) -> tuple[Event, ...]:
-        content = read_bytes(self.path)
-        first = json_text(sealed(_FIRST)).encode() + b"\n"
-        if first.startswith(content):  # new, or killed within its first line
-            self._file.truncate(0)
-            self._write(first)
-            content = first
-        events, self._last_line, whole_bytes = _parse(content, str(self.path))
-        self._file.truncate(whole_bytes)
-        return events
+    def _read(self, content: bytes) -> tuple[int, int]:
+        self.events, last_line, whole_bytes = _parse(content, str(self.path))
+        return last_line, whole_bytes
 
     def append(self, events: Sequence[Event]) -> None:
         """Add events; they are on disk when this returns."""
         for event in events:
             value = event.to_json()
             Event.from_json(Fields(dict(value), str(self.path)))  # as it will be read
-            self._write(sealed_line(value, self._last_line + 1))
-            self._last_line += 1
+            self._file.append(value)
         self.events += tuple(events)
-
-    def _write(self, line: bytes) -> None:
-        try:
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", subject=str(self.path)) from error
 
     def __enter__(self) -> History:
         return self
