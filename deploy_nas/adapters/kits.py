@@ -46,6 +46,8 @@ _PROGRAM_FILES = (
     "__init__",
     "cgroups",
     "check",
+    "clocks",
+    "core_speed",
     "cores",
     "initializers",
     "journal",

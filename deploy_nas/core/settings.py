@@ -35,7 +35,7 @@ class Settings:
     sentinel_burst_ms: float = 5.0
     sentinel_every_ms: float = 40.0
     slow_factor: float = 1.3
-    wait_s: float = 60.0
+    wait_s: float = 120.0
     least_runs: int = 5
     warmup_runs: int = 2
     warmup_ms: float = 3.0

@@ -243,6 +243,7 @@ class Journal:
             "s": round(sentinel_ms, 6),
             "w": round(took_s, 4),
             "t": list(burst.points_ms),
+            **({} if burst.core_us is None else {"c": burst.core_us}),
         }
         try:
             key, held, _ = _parse_burst(Fields(value, unit))
@@ -384,5 +385,8 @@ def _parse_burst(fields: Fields) -> tuple[tuple[str, int], tuple[Burst, float], 
     busy = fields.number("b")
     if not 0.0 <= busy <= _LONGEST:
         raise ValueError
-    burst = Burst(runs=fields.integer("n", 1, int(_LONGEST)), points_ms=points, busy=busy)
+    core_us = fields.optional_number("c")
+    if core_us is not None and not 0.0 <= core_us <= _LONGEST:
+        raise ValueError
+    burst = Burst(runs=fields.integer("n", 1, int(_LONGEST)), points_ms=points, busy=busy, core_us=core_us)
     return (fields.text("u"), fields.integer("r", 0, _MOST_ROUNDS)), (burst, beside), took_s

@@ -18,9 +18,11 @@ from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import OptionError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.measured import Measured, Paced, latency_of
+from deploy_nas.device.clocks import CLOCKS, Clocks
+from deploy_nas.device.core_speed import CoreSpeed, slow_above_us
 from deploy_nas.device.machine import Pinning
 from deploy_nas.device.runtime import Runnable
-from deploy_nas.device.timing import CLOCKS, Burst, BurstSettings, Clocks, Timer
+from deploy_nas.device.timing import Burst, BurstSettings, Timer
 
 QUIET_QUANTILE = 0.2
 _BUSY_QUANTILE = 0.1
@@ -142,6 +144,7 @@ class Watch:
         self._known_ms = quiet_ms
         self._last: tuple[int, float] | None = None
         self._waited_s = 0.0
+        self._waited_for = False  # the timer itself has waited for the core, as long as it may
 
     @property
     def quiet_ms(self) -> float:
@@ -157,7 +160,9 @@ class Watch:
 
     def read(self) -> float:
         """Time the sentinel now; returns its latency, ms."""
-        self.readings.append(latency_of(self.timer.burst(self.burst).points_ms))
+        burst = self.timer.burst(self.burst)
+        self._waited_for = self.timer.on_slow_core(burst)
+        self.readings.append(latency_of(burst.points_ms))
         return self.readings[-1]
 
     def wait(self) -> float:
@@ -168,7 +173,7 @@ class Watch:
         clocks = self.timer.clocks
         if self._last is None or clocks.wall() - self._last[0] > self.every_ms * 1e6:
             reading = self.read()
-            while reading > self.limit_ms and self._waited_s < self.wait_s:
+            while reading > self.limit_ms and not self._waited_for and self._waited_s < self.wait_s:
                 clocks.sleep(_PAUSE_S)
                 self._waited_s += _PAUSE_S
                 reading = self.read()
@@ -206,8 +211,9 @@ def measure_models(
 ) -> list[Measured]:
     """Measure models in turn: every round has one burst of each.
 
-    With a sentinel, a burst counts only if the readings before and after it are not slow. A model without
-    such bursts keeps all of its bursts, so that a slow device can be measured too.
+    A burst counts only if the core was not slow beside its runs, and, with a sentinel, if the readings before
+    and after it are not slow. A model without such bursts keeps all of its bursts, so that a slow device can
+    be measured too.
 
     Args:
         models: the models, open.
@@ -227,11 +233,12 @@ def measure_models(
     """
     check_pace(how.every_ms)
     rng = np.random.default_rng(how.seed)
-    timers = [Timer(model, rng, clocks) for model in models]
+    core = None if waits else CoreSpeed(clocks, wait_s=how.wait_s)
+    timers = [Timer(model, rng, clocks, core) for model in models]
     watch = None
     if sentinel is not None:
         watch = Watch(
-            Timer(sentinel.model, rng, clocks),
+            Timer(sentinel.model, rng, clocks, core),
             quiet_ms=sentinel.quiet_ms,
             slow_factor=how.slow_factor,
             wait_s=how.wait_s,
@@ -244,10 +251,14 @@ def measure_models(
             taken.append(one)
             if progress is not None:
                 progress(len(taken), how.rounds * len(models), "measure")
-    quiet = [True] * len(taken)
+    limit_us = slow_above_us(one.burst.core_us for one in taken if one.burst.core_us is not None)
+    quiet = [one.burst.core_us is None or one.burst.core_us <= limit_us for one in taken]
     if watch is not None:
         beside = [*(one.sentinel_ms or 0.0 for one in taken), watch.read()]
-        quiet = [max(pair) <= watch.limit_ms for pair in itertools.pairwise(beside)]
+        quiet = [
+            good and max(pair) <= watch.limit_ms
+            for good, pair in zip(quiet, itertools.pairwise(beside), strict=True)
+        ]
     place = pinning.conditions(how.threads)
     quiet_ms = None if sentinel is None else sentinel.quiet_ms
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,21 +13,26 @@ import numpy as np
 
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fields import JsonObject
+from deploy_nas.core.fingerprint import processor_waits
 from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.device.clocks import CLOCKS, Clocks
+from deploy_nas.device.core_speed import CoreSpeed, slow_above_us
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.journal import Journal
-from deploy_nas.device.measure import Progress, Watch, one_round
+from deploy_nas.device.measure import QUIET_QUANTILE, Progress, Watch, one_round
 from deploy_nas.device.runtime import Kept, Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
-from deploy_nas.device.timing import CLOCKS, BurstSettings, Clocks, Timer
+from deploy_nas.device.timing import Burst, BurstSettings, Timer
+
+Key = tuple[str, int]
+Timings = Mapping[Key, tuple[Burst, float]]
+"""Bursts and the sentinel's latency beside each in ms, by unit and round."""
 
 SENTINEL = "sentinel"
 ROW = "row"
 SAME = "aa"
-
-_MOST_SLOW = 0.7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +66,41 @@ class Plan(Protocol):
 
     def model(self, unit_id: str) -> bytes:
         """The graph of one unit."""
+
+
+def sentinel_limit_ms(bursts: Timings, slow_factor: float) -> float:
+    """The device is slow where the sentinel takes longer than this."""
+    return slow_factor * float(np.quantile([beside for _, beside in bursts.values()], QUIET_QUANTILE))
+
+
+def slow_ones(bursts: Timings, limit_ms: float) -> set[Key]:
+    """Bursts of slow moments: of the sentinel beside them, above ``limit_ms``, or of the core."""
+    limit_us = slow_above_us(burst.core_us for burst, _ in bursts.values() if burst.core_us is not None)
+    return {key for key, (burst, beside) in bursts.items() if beside > limit_ms or _core_us(burst) > limit_us}
+
+
+def _core_us(burst: Burst) -> float:
+    return 0.0 if burst.core_us is None else burst.core_us
+
+
+def to_take_again(bursts: Timings, limit_ms: float) -> set[Key]:
+    """Bursts of slow moments, of units that have few others."""
+    slow = slow_ones(bursts, limit_ms)
+    slow_of = Counter(unit for unit, _ in slow)
+    all_of = Counter(unit for unit, _ in bursts)
+    return {(unit, number) for unit, number in slow if slow_of[unit] > all_of[unit] / 2}
+
+
+def without_slow_ones(bursts: Timings, slow_factor: float) -> tuple[Timings, set[Key]]:
+    """Bursts outside slow moments and all those of units without such; the latter ones' keys.
+
+    A moment is slow if the sentinel takes more than ``slow_factor`` times its quiet time, or if the core is
+    slow by a reading of its own (``device.core_speed``).
+    """
+    slow = slow_ones(bursts, sentinel_limit_ms(bursts, slow_factor))
+    steady = {unit for unit, number in bursts if (unit, number) not in slow}
+    kept = {key: held for key, held in bursts.items() if key not in slow or key[0] not in steady}
+    return kept, slow & kept.keys()
 
 
 def differences_percent(latencies_ms: Sequence[float]) -> float:
@@ -100,6 +141,14 @@ class Runner:
         self.worker_cores = worker_cores
         self.clocks, self.runtime = clocks, runtime
         self.rng = np.random.default_rng(settings.seed)
+        self._core = None
+        if not processor_waits(settings.provider):
+            readings = (burst.core_us for burst, _ in journal.bursts.values())
+            self._core = CoreSpeed(
+                clocks,
+                readings_us=[r for r in readings if r is not None],
+                wait_s=settings.wait_s,
+            )
         self._kept: Kept | None = {} if settings.passes > 1 else None
         self._done = self._total = 0
 
@@ -115,7 +164,7 @@ class Runner:
             initializers=random_initializers(unit.tensors, self._rng_of(unit)),
             kept=self._kept,
         )
-        return Timer(model, self.rng, self.clocks)
+        return Timer(model, self.rng, self.clocks, self._core)
 
     def _rng_of(self, unit: Unit) -> np.random.Generator:
         """Draws the same weights each time a unit is opened, so that it is the same model."""
@@ -179,20 +228,20 @@ class Runner:
     def resolution_percent(self, same: Sequence[Unit]) -> float:
         """How far the timings of the same model differ so far, percent."""
         points: dict[str, list[float]] = {unit.id: [] for unit in same}
-        for (unit, _), (burst, _) in self.journal.bursts.items():
+        for (unit, _), (burst, _) in self._steady_bursts().items():
             if unit in points:
                 points[unit].extend(burst.points_ms)
         return differences_percent([latency_of(p) for p in points.values()])
+
+    def _steady_bursts(self) -> Timings:
+        return without_slow_ones(self.journal.bursts, self.settings.slow_factor)[0]
 
     def _open_all(self, units: Sequence[Unit]) -> dict[str, Timer]:
         return {u.id: self.open(u) for u in {u.id: u for u in units}.values()}
 
     def _time_slow_ones_again(self, watch: Watch) -> None:
-        """Repeat, once, the bursts of stretches that turned out to be slow only later."""
-        limit = watch.limit_ms
-        slow = {key for key, (_, beside) in self.journal.bursts.items() if beside > limit}
-        if len(slow) > _MOST_SLOW * len(self.journal.bursts):
-            return
+        """Repeat, once, the slow bursts of units that have few others."""
+        slow = to_take_again(self.journal.bursts, watch.limit_ms)
         self._total += len(slow)
         for block in self.plan.blocks:
             again = [(u, number) for u in block for unit, number in sorted(slow) if unit == u.id]
@@ -223,10 +272,9 @@ class Runner:
     def unstable(self, block: Sequence[Unit], timers: Mapping[str, Timer]) -> list[Unit]:
         """Units of a block, among those just timed, whose rounds do not agree yet."""
         found = []
+        steady = self._steady_bursts()
         for unit in block:
-            times = [
-                latency_of(b.points_ms) for (u, _), (b, _) in self.journal.bursts.items() if u == unit.id
-            ]
+            times = [latency_of(b.points_ms) for (u, _), (b, _) in steady.items() if u == unit.id]
             if unit.id in timers and np.median(times) > min(times) * (
                 1 + self.settings.unstable_percent / 100
             ):

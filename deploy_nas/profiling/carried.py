@@ -12,16 +12,15 @@ from deploy_nas.core.errors import MismatchError, OptionError, UnstableDeviceErr
 from deploy_nas.core.fingerprint import Fingerprint, processor_waits
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import IntArray
+from deploy_nas.device.runner import Timings, without_slow_ones
 from deploy_nas.profiling.carry import Networks, PriorTables, carry_table, choose_networks
 from deploy_nas.profiling.fit import count_rows
 from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.profiling.table import (
-    Bursts,
     assess_noise,
     check_timed,
     moments_ms,
     scale_out_drift,
-    without_slow_stretches,
 )
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.profile_history import Carried, Prior
@@ -110,7 +109,7 @@ def _row_ms(prior: Profile, key: str, plan: ProfilePlan) -> float:
 def carried_profile(
     plan: ProfilePlan,
     priors: Sequence[Profile],
-    bursts: Bursts,
+    bursts: Timings,
     *,
     fingerprint: Fingerprint,
     settings: Settings,
@@ -128,11 +127,18 @@ def carried_profile(
     """
     check_priors(priors, plan, unstable=True)
     check_timed(plan, bursts, settings)
-    bursts, slow = without_slow_stretches(bursts, settings.slow_factor)
-    timed, quiet_ms, local = scale_out_drift(bursts)
+    bursts, slow = without_slow_ones(bursts, settings.slow_factor)
+    timed, quiet_ms, local = scale_out_drift(bursts, slow)
     encoded = plan.fit[[int(unit.partition(":")[2]) for unit in plan.only]]
     measured = np.array([timed[unit].latency_ms for unit in plan.only])
-    table = carry_table(plan.rows, _tables(plan, priors), _networks(plan, encoded), measured)
+    asked_ms = settings.rounds * settings.burst_ms
+    table = carry_table(
+        plan.rows,
+        _tables(plan, priors),
+        _networks(plan, encoded),
+        measured,
+        np.array([timed[unit].doubt(asked_ms) for unit in plan.only]),
+    )
     return Profile(
         space=plan.space,
         image_sizes=plan.image_sizes,

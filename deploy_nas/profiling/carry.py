@@ -150,7 +150,11 @@ def choose_networks(
 
 
 def carry_table(
-    layers: Sequence[Layer], tables: PriorTables, networks: Networks, measured_ms: FloatArray
+    layers: Sequence[Layer],
+    tables: PriorTables,
+    networks: Networks,
+    measured_ms: FloatArray,
+    doubts: FloatArray | None = None,
 ) -> CarriedTable:
     """The table that a few networks' times make of other tables.
 
@@ -159,7 +163,9 @@ def carry_table(
         tables: of other profiles.
         networks: that were timed.
         measured_ms: their latencies.
+        doubts: how much noisier than the best each latency is, from 1, ``[networks]``; ``None``: all alike.
     """
+    noise_ms = measured_ms if doubts is None else doubts * measured_ms
     count = len(tables.row_ms)
     scale = np.exp(np.median(np.log(measured_ms / networks.predicted_ms(tables)), axis=1))
     scaled = PriorTables(
@@ -167,7 +173,7 @@ def carry_table(
         offset_ms=tables.offset_ms * scale[:, None],
     )
     which = [(k,) for k in range(count)] + ([tuple(range(count))] if count > 1 else [])
-    fitted = [_fit(layers, scaled.of(chosen), networks, measured_ms) for chosen in which]
+    fitted = [_fit(layers, scaled.of(chosen), networks, measured_ms, noise_ms) for chosen in which]
     evidence = np.array([one.evidence for _, one in fitted])
     weights = np.exp(evidence - evidence.max())
     weights /= weights.sum()
@@ -188,7 +194,11 @@ def carry_table(
 
 
 def _fit(
-    layers: Sequence[Layer], tables: PriorTables, networks: Networks, measured_ms: FloatArray
+    layers: Sequence[Layer],
+    tables: PriorTables,
+    networks: Networks,
+    measured_ms: FloatArray,
+    noise_ms: FloatArray,
 ) -> tuple[PriorTables, Posterior]:
     """One table from tables at the networks' scale; a row below its least share is held there."""
     design = _Design(layers, tables)
@@ -204,7 +214,7 @@ def _fit(
             mean=design.mean,
             departures=networks.counts * free_ms,
             times_ms=measured_ms - offset_ms[networks.size_index] - held_ms,
-            noise_ms=measured_ms,
+            noise_ms=noise_ms,
         )
         found = regress(problem, _spreads(design, typical_ms))
         of_rows, one, of_sizes = np.split(

@@ -70,6 +70,7 @@ def fit_table(
     size_index: IntArray,
     sizes: int,
     measured_ms: FloatArray,
+    doubts: FloatArray | None = None,
 ) -> Table:
     """Fit the table.
 
@@ -85,7 +86,9 @@ def fit_table(
         size_index: image size of each network, ``[networks]``, in ``range(sizes)``.
         sizes: number of image sizes.
         measured_ms: latency of each network, ``[networks]``.
+        doubts: how much noisier than the best each latency is, from 1, ``[networks]``; ``None``: all alike.
     """
+    noise_ms = measured_ms if doubts is None else doubts * measured_ms
     features = row_features(layers, alone_ms)
     least_ms = _LEAST_SHARE * alone_ms
     held = np.zeros(len(layers), dtype=bool)
@@ -94,7 +97,7 @@ def fit_table(
     while True:
         free = np.where(held, 0.0, alone_ms)
         rest_ms = measured_ms - counts @ np.where(held, least_ms, 0.0)
-        table = _regress(features * ~held[:, None], free, counts, at_size, rest_ms, measured_ms)
+        table = _regress(features * ~held[:, None], free, counts, at_size, rest_ms, measured_ms, noise_ms)
         low = ~held & (table.row_ms < least_ms)
         held |= low
         if low.any():
@@ -121,8 +124,9 @@ def _regress(
     at_size: FloatArray,
     rest_ms: FloatArray,
     measured_ms: FloatArray,
+    noise_ms: FloatArray,
 ) -> Table:
-    """The regression of ``rest_ms`` on rows with these features; noise is proportional to ``measured_ms``.
+    """The regression of ``rest_ms`` on rows with these features; noise is proportional to ``noise_ms``.
 
     ``at_size``: 1 where a network is of an image size that has an offset, float64 ``[networks, sizes]``.
     """
@@ -137,7 +141,7 @@ def _regress(
         mean=prior_mean,
         departures=counts * alone_ms,
         times_ms=rest_ms,
-        noise_ms=measured_ms,
+        noise_ms=noise_ms,
     )
     found = regress(
         problem,

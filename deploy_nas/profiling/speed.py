@@ -14,11 +14,11 @@ from deploy_nas.core.measured import Measured
 from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.walk import NamedLayers
 from deploy_nas.device import machine
+from deploy_nas.device.clocks import CLOCKS, Clocks
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings, Progress, measure_models
 from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
-from deploy_nas.device.timing import CLOCKS, Clocks
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.profile_history import Speed
 from deploy_nas.records.profile_parts import Pair

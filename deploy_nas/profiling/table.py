@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy_nas.core.conditions import Conditions
 from deploy_nas.core.errors import RecordError
@@ -14,32 +15,37 @@ from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device.measure import QUIET_QUANTILE, busy_share
-from deploy_nas.device.runner import SAME, differences_percent
-from deploy_nas.device.timing import Burst
+from deploy_nas.device.runner import SAME, Key, Timings, differences_percent, without_slow_ones
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.profile_parts import Noise, Pair, Row
 
-Bursts = Mapping[tuple[str, int], tuple[Burst, float]]
-
 UNSTABLE_SPREAD_PERCENT = 10.0
 _WINDOW = 20
 _TRUST = 0.75
+_MOST_DOUBT, _SLOW_DOUBT = 6.0, 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
-    """All runs of one unit, scaled to the device's quiet speed."""
+    """All runs of one unit, scaled to the device's quiet speed; undisturbed ones took ``quiet_ms`` in all."""
 
     points_ms: FloatArray
     round_ms: FloatArray
     runs: int
+    quiet_ms: float
 
     @property
     def latency_ms(self) -> float:
         """The latency over all rounds, ms."""
         return latency_of(self.points_ms)
+
+    def doubt(self, asked_ms: float) -> float:
+        """How much noisier this is than if at least half of ``asked_ms`` had been undisturbed, from 1."""
+        if self.quiet_ms <= 0.0:
+            return _SLOW_DOUBT
+        return float(np.clip(np.sqrt(0.5 * asked_ms / self.quiet_ms), 1.0, _MOST_DOUBT))
 
     @property
     def spread_percent(self) -> float:
@@ -47,54 +53,54 @@ class Timed:
         return 100.0 * float(np.median(self.round_ms) / np.min(self.round_ms) - 1.0)
 
 
-def local_sentinel(sentinel_ms: FloatArray) -> FloatArray:
+def local_sentinel(sentinel_ms: FloatArray, slow: NDArray[np.bool_]) -> FloatArray:
     """A low quantile of the sentinel's times around each burst, float64 ``[n]``.
 
     It covers many bursts, because a single reading is as noisy as the time it corrects. It is a low quantile,
     because too little scaling is better than too much where the speed changes: the latency statistic ignores
-    times that stay too long, but would pick those that become too short.
+    times that stay too long, but would pick those that become too short. Moments known to be ``slow``, bool
+    ``[n]``, keep their own time.
     """
-    padded = np.pad(sentinel_ms, _WINDOW, mode="edge")
+    if slow.all():
+        return sentinel_ms
+    padded = np.pad(sentinel_ms[~slow], _WINDOW, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _WINDOW + 1)
-    result: FloatArray = np.quantile(windows, QUIET_QUANTILE, axis=1)
+    result = sentinel_ms.copy()
+    result[~slow] = np.quantile(windows, QUIET_QUANTILE, axis=1)
     return result
 
 
-def without_slow_stretches(bursts: Bursts, slow_factor: float) -> tuple[Bursts, float]:
-    """Bursts outside slow stretches, and the share of the others, which a unit without such bursts keeps."""
-    quiet = float(np.quantile([s for _, s in bursts.values()], QUIET_QUANTILE))
-    good = {key: value for key, value in bursts.items() if value[1] <= slow_factor * quiet}
-    units = {unit for unit, _ in good}
-    kept = {key: value for key, value in bursts.items() if key in good or key[0] not in units}
-    return kept, 1.0 - len(good) / len(bursts)
-
-
-def scale_out_drift(bursts: Bursts) -> tuple[dict[str, Timed], float, FloatArray]:
+def scale_out_drift(bursts: Timings, slow: Collection[Key]) -> tuple[dict[str, Timed], float, FloatArray]:
     """Units' times at the device's quiet speed, that speed (the sentinel's ms), and the local speeds.
 
     Each burst is scaled by the ratio of the quiet sentinel (its latency over the run) to the sentinel around
     the burst, raised to a power below 1: the sentinel is itself noisy, and not every network is slowed as
     much. The reference is the quiet sentinel, not the typical one, because disturbances only slow a device.
     """
-    local = local_sentinel(np.array([s for _, s in bursts.values()]))
-    quiet = latency_of(local)
+    slowed = np.array([key in slow for key in bursts])
+    local = local_sentinel(np.array([s for _, s in bursts.values()]), slowed)
+    quiet = latency_of(local if slowed.all() else local[~slowed])
     points: dict[str, list[FloatArray]] = {}
     runs: dict[str, int] = {}
-    for ((unit, _), (burst, _)), now in zip(bursts.items(), local, strict=True):
+    quiet_ms: dict[str, float] = {}
+    for ((unit, _), (burst, _)), now, lost in zip(bursts.items(), local, slowed, strict=True):
         points.setdefault(unit, []).append(np.array(burst.points_ms) * (quiet / now) ** _TRUST)
         runs[unit] = runs.get(unit, 0) + burst.runs
+        counted_ms = 0.0 if lost else burst.runs * float(np.median(burst.points_ms))
+        quiet_ms[unit] = quiet_ms.get(unit, 0.0) + counted_ms
     timed = {
         unit: Timed(
             points_ms=np.concatenate(rounds),
             round_ms=np.array([latency_of(r) for r in rounds]),
             runs=runs[unit],
+            quiet_ms=quiet_ms[unit],
         )
         for unit, rounds in points.items()
     }
     return timed, quiet, local
 
 
-def moments_ms(bursts: Bursts, unit: str, rounds: int, passes: int) -> tuple[float, ...]:
+def moments_ms(bursts: Timings, unit: str, rounds: int, passes: int) -> tuple[float, ...]:
     """A unit's latency in the first and in the second half of the run, with the drift left in.
 
     Halves and not passes: a pass has only two short bursts, whose noise would widen the bound.
@@ -112,9 +118,9 @@ def moments_ms(bursts: Bursts, unit: str, rounds: int, passes: int) -> tuple[flo
 def assess_noise(
     timed: Mapping[str, Timed],
     local: FloatArray,
-    bursts: Bursts,
+    bursts: Timings,
     rows: list[Row],
-    slow: float,
+    slow: Collection[Key],
     *,
     conditions: Conditions,
     waits: bool = False,
@@ -123,12 +129,13 @@ def assess_noise(
 
     Args:
         timed, local, bursts, rows: of the run.
-        slow: share of the run in slow stretches.
+        slow: those of the bursts that were taken in slow moments: of units without any other.
         conditions: threads, cores and quota of the run.
         waits: the provider works on another device while the processor waits.
     """
     resolution = differences_percent([timed[f"{SAME}:{i}"].latency_ms for i in range(AA_UNITS)])
-    drift = 100.0 * float(np.quantile(local, 0.95) / np.quantile(local, 0.05) - 1.0)
+    steady = local[[key not in slow for key in bursts]]
+    drift = 100.0 * float(np.quantile(steady, 0.95) / np.quantile(steady, 0.05) - 1.0) if len(steady) else 0.0
     busy = busy_share([b.busy for b, _ in bursts.values()], conditions.threads)
     unstable = sum(not r.stable for r in rows)
     faults = [*replace(conditions, busy=None if waits else busy).faults]
@@ -136,8 +143,9 @@ def assess_noise(
         faults.append(f"two timings of one and the same model differ by up to {resolution:.1f}%")
     if drift > 20.0:
         faults.append(f"the device's speed changed by {drift:.0f}% during the run")
-    if slow > 0.25:
-        faults.append(f"for {100 * slow:.0f}% of the run the device was far slower than for the rest")
+    only = len({unit for unit, _ in slow}) / len({unit for unit, _ in bursts})
+    if only > 0.1:
+        faults.append(f"{100 * only:.0f}% of the layers and networks were timed in slow moments only")
     if unstable > 0.25 * len(rows):
         faults.append(
             f"{unstable} of {len(rows)} layers did not repeat within {UNSTABLE_SPREAD_PERCENT:.0f}%"
@@ -154,7 +162,7 @@ def assess_noise(
     )
 
 
-def check_timed(plan: ProfilePlan, bursts: Bursts, settings: Settings) -> None:
+def check_timed(plan: ProfilePlan, bursts: Timings, settings: Settings) -> None:
     """Raise :class:`RecordError` naming a unit of the plan that was never timed."""
     begun = {unit for unit, number in bursts if number < settings.rounds}
     for block in plan.blocks:
@@ -167,7 +175,7 @@ def check_timed(plan: ProfilePlan, bursts: Bursts, settings: Settings) -> None:
 
 def make_profile(
     plan: ProfilePlan,
-    bursts: Bursts,
+    bursts: Timings,
     *,
     fingerprint: Fingerprint,
     settings: Settings,
@@ -181,13 +189,14 @@ def make_profile(
         RecordError: a unit of the plan was never timed.
     """
     check_timed(plan, bursts, settings)
-    bursts, slow = without_slow_stretches(bursts, settings.slow_factor)
-    timed, quiet_ms, local = scale_out_drift(bursts)
+    bursts, slow = without_slow_ones(bursts, settings.slow_factor)
+    timed, quiet_ms, local = scale_out_drift(bursts, slow)
     layers = plan.rows
     alone = {layer.key: timed[f"row:{layer.key}"] for layer in layers}
     indices = list(plan.space.image_size_indices(plan.image_sizes))
     size_index = np.array([indices.index(i) for i in plan.fit[:, 0]])
     measured = np.array([timed[f"fit:{i}"].latency_ms for i in range(len(plan.fit))])
+    asked_ms = settings.rounds * settings.burst_ms
     table = fit_table(
         layers,
         np.array([t.latency_ms for t in alone.values()]),
@@ -195,6 +204,7 @@ def make_profile(
         size_index,
         len(plan.image_sizes),
         measured,
+        np.array([timed[f"fit:{i}"].doubt(asked_ms) for i in range(len(plan.fit))]),
     )
     rows = [
         Row(

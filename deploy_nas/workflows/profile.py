@@ -23,6 +23,7 @@ from deploy_nas.device import machine
 from deploy_nas.device.journal import JournalContent
 from deploy_nas.device.measure import Progress
 from deploy_nas.device.run import time_plan
+from deploy_nas.device.runner import sentinel_limit_ms, to_take_again
 from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.profiling.carried import carried_profile, check_priors, plan_like
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
@@ -33,6 +34,7 @@ from deploy_nas.records.supernet import space_named
 from deploy_nas.workflows.given import GivenProfile, profile_given
 
 _KEPT_S = 24 * 3600.0
+_MUCH = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +76,13 @@ def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
 
 
-def carried_path(output: Path) -> Path:
-    """The times of a carried-over profile, which a full profile can begin with."""
-    return output.with_name(output.name + ".carried")
+def times_path(output: Path) -> Path:
+    """The times of a finished run that the next one begins with.
+
+    They are those of a carried-over profile, which a full profile needs too, or of a run that was much
+    disturbed: the next one takes only the disturbed ones again.
+    """
+    return output.with_name(output.name + ".times")
 
 
 def settings_for(request: ProfileRequest) -> Settings:
@@ -145,13 +151,20 @@ def profile_of(plan: ProfilePlan, priors: Sequence[Profile], timed: JournalConte
     )
 
 
+def goes_on(timed: JournalContent) -> bool:
+    """Whether the next run should take a part of this one again: much of it was timed in slow moments."""
+    again = to_take_again(timed.bursts, sentinel_limit_ms(timed.bursts, timed.header.settings.slow_factor))
+    return len(again) > _MUCH * len(timed.bursts)
+
+
 def profile_device(
     request: ProfileRequest, progress: Progress | None = None, say: Callable[[str], None] | None = None
 ) -> Profile:
     """Time a space on this device and write its profile; ``say`` is called with the result of the A/A test.
 
     A stopped run is resumed from its journal; ``fresh`` starts over. The journal is removed when the profile
-    is written.
+    is written. If much of the run was disturbed, its times are kept for a day, and the next run of the same
+    request takes the disturbed ones again.
 
     Raises:
         InputError: an invalid space, size, provider, thread count or output, or profiles whose tables cannot
@@ -163,24 +176,24 @@ def profile_device(
     plan = plan_for(request, priors)
     if priors:
         check_priors(priors, plan, _here(request), unstable=request.allow_unstable)
-    path, carried = journal_path(request.output), carried_path(request.output)
+    path, times = journal_path(request.output), times_path(request.output)
     made: list[Profile] = []
 
     def finish(timed: JournalContent) -> None:
         profile = profile_of(plan, priors, timed)
         save_profile(check_readable(profile), request.output, force=request.force)
         made.append(profile)
-        if priors:
-            write_whole(carried, path.read_bytes(), replace=True)
+        if priors or goes_on(timed):
+            write_whole(times, path.read_bytes(), replace=True)
         else:
-            carried.unlink(missing_ok=True)
+            times.unlink(missing_ok=True)
 
     time_plan(
         plan,
         settings_for(request),
         path,
         fresh=request.fresh,
-        earlier=None if priors else lambda: _recent(carried),
+        earlier=None if priors else lambda: _recent(times),
         finish=finish,
         progress=progress,
         say=say,

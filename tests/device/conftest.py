@@ -6,9 +6,10 @@ import pytest
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
+from deploy_nas.device.clocks import Clocks
+from deploy_nas.device.core_speed import CoreSpeed
 from deploy_nas.device.runner import Unit
 from deploy_nas.device.runtime import TensorInfo
-from deploy_nas.device.timing import Clocks
 
 
 class FakeClock:
@@ -64,6 +65,17 @@ def clock():
 @pytest.fixture
 def fake_model(clock):
     return lambda ms, share=1.0: FakeModel(clock, ms, share)
+
+
+@pytest.fixture
+def slowed_core(clock):
+    """``slowed_core(factor, ...)``: a core whose work takes 40 us times ``factor(seconds passed)``."""
+
+    def make(factor, **given):
+        work = lambda: clock.pass_ns(40_000 * factor(clock.now_ns / 1e9))  # noqa: E731
+        return CoreSpeed(clock.clocks, work=work, **given)
+
+    return make
 
 
 class FakeRuntime:

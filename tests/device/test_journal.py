@@ -33,9 +33,9 @@ def test_journal_goes_on_where_it_was_cut(tmp_path):
         path.write_bytes(data[:cut])
         with Journal(path, HEADER) as journal:
             assert ("a", 0) in journal.bursts
-            journal.add("c", 1, BURST, 0.25)
+            journal.add("c", 1, replace(BURST, core_us=41.5), 0.25)
         bursts = read_journal(path).bursts
-        assert bursts["a", 0] == (BURST, 0.5) and bursts["c", 1] == (BURST, 0.25)
+        assert bursts["a", 0] == (BURST, 0.5) and bursts["c", 1] == (replace(BURST, core_us=41.5), 0.25)
 
 
 def test_two_runs_on_one_journal_are_refused(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.device.journal import Journal, JournalHeader
-from deploy_nas.device.runner import Runner, differences_percent
+from deploy_nas.device.runner import Runner, differences_percent, slow_ones, to_take_again, without_slow_ones
 from deploy_nas.device.timing import Burst
 
 DEVICE = Fingerprint(cpu="x", cores=2, machine="m", os="o", runtime_version="1")
@@ -59,3 +59,27 @@ def test_a_unit_that_is_not_in_the_plan_is_named(run, tmp_path, settings):
 def test_differences_of_one_model_timed_again_and_again():
     assert differences_percent([1.0, 1.0, 1.0]) == 0.0
     assert 8.0 < differences_percent([1.0, 1.0, 1.1]) <= 10.0
+
+
+def timed(core_us, beside=1.0):
+    return Burst(runs=5, points_ms=(1.0,), busy=1.0, core_us=core_us), beside
+
+
+def test_slow_moments_are_left_out_but_no_unit_is():
+    bursts = {("a", 0): timed(None), ("a", 1): timed(None, 2.0)}
+    bursts |= {("b", 0): timed(None, 2.0), ("c", 0): timed(None)}
+    kept, slow = without_slow_ones(bursts, 1.3)
+    assert set(kept) == {("a", 0), ("b", 0), ("c", 0)} and slow == {("b", 0)}
+
+
+def test_a_slow_core_is_a_slow_moment_whatever_the_sentinel_says():
+    bursts = {("a", 0): timed(40.0), ("a", 1): timed(80.0), ("b", 0): timed(80.0), ("c", 0): timed(44.0)}
+    assert slow_ones(bursts, 9.0) == {("a", 1), ("b", 0)}
+    kept, slow = without_slow_ones(bursts, 1.3)
+    assert set(kept) == {("a", 0), ("b", 0), ("c", 0)} and slow == {("b", 0)}
+
+
+def test_taken_again_is_what_was_mostly_timed_in_slow_moments():
+    bursts = {("a", 0): timed(40.0), ("a", 1): timed(80.0), ("b", 0): timed(80.0), ("b", 1): timed(80.0)}
+    bursts |= {("b", 2): timed(41.0)}
+    assert to_take_again(bursts, 9.0) == {("b", 0), ("b", 1)}

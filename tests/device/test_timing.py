@@ -64,3 +64,41 @@ def test_runs_have_the_usual_float_mode_whatever_the_callers(clock, fake_model, 
     with np.errstate(all="raise"):
         take(timer)
     assert set(seen) == {"ignore"}
+
+
+SHARED = BurstSettings(burst_ms=20.0, least_runs=5, warmup_runs=1)
+
+
+def half(now_s):
+    """Somebody else has half of the core for 30 of every 50 ms."""
+    return 2.0 if now_s % 0.05 >= 0.02 else 1.0
+
+
+def on_core(clock, fake_model, core, factor):
+    return Timer(fake_model(lambda now_s: factor(now_s)), np.random.default_rng(0), clock.clocks, core)
+
+
+def test_runs_beside_other_work_on_the_core_are_taken_again(clock, fake_model, slowed_core):
+    core = slowed_core(half, wait_s=60.0)
+    burst = on_core(clock, fake_model, core, half).burst(SHARED)
+    assert burst.runs == 20 and set(burst.points_ms) == {1.0}
+    assert burst.core_us == pytest.approx(40.0) and burst.busy == 1.0
+    plain = on_core(clock, fake_model, None, half).burst(SHARED)
+    assert 2.0 in plain.points_ms and plain.core_us is None
+
+
+def test_a_burst_on_a_core_that_stays_slow_is_short_and_says_so(clock, fake_model, slowed_core):
+    core = slowed_core(lambda now_s: 2.0, readings_us=[40.0])
+    timer = on_core(clock, fake_model, core, lambda now_s: 2.0)
+    burst = timer.burst(SHARED)
+    assert burst.runs == 5 and set(burst.points_ms) == {2.0} and burst.core_us == pytest.approx(80.0)
+    assert timer.on_slow_core(burst)
+    quiet = on_core(clock, fake_model, slowed_core(lambda now_s: 1.0), lambda now_s: 1.0)
+    assert not quiet.on_slow_core(quiet.burst(SHARED))
+
+
+def test_short_runs_are_grouped_between_readings(clock, fake_model, slowed_core):
+    readings = []
+    core = slowed_core(lambda now_s: readings.append(now_s) or 1.0)
+    burst = on_core(clock, fake_model, core, lambda now_s: 0.05).burst(SHARED)
+    assert burst.runs == 400 and len(readings) == 51  # groups of 0.4 ms

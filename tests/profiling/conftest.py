@@ -9,10 +9,10 @@ from deploy_nas.core.fingerprint import Fingerprint
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device import runner
+from deploy_nas.device.clocks import Clocks
 from deploy_nas.device.journal import Journal, JournalHeader
 from deploy_nas.device.runner import Runner
 from deploy_nas.device.runtime import TensorInfo
-from deploy_nas.device.timing import Clocks
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 
 

@@ -42,3 +42,20 @@ def test_an_offset_never_takes_back_most_of_the_smallest_network():
     table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms)
     predicted = counts @ table.row_ms + table.offset_ms[sizes]
     assert (predicted >= 0.4999 * (counts @ table.row_ms)).all() and (predicted > 0.0).all()
+
+
+def test_networks_in_doubt_hardly_count():
+    plan = make_plan(SPACE, quick=True)
+    layers = plan.rows
+    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
+    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
+    sizes = plan.fit[:, 0]
+    truth_ms = counts @ alone_ms
+    disturbed = np.arange(len(truth_ms)) % 4 == 0
+    measured_ms = np.where(disturbed, 1.5, 1.0) * truth_ms
+
+    def error(doubts):
+        table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms, doubts)
+        return np.abs((counts @ table.row_ms + table.offset_ms[sizes]) / truth_ms - 1)[~disturbed].mean()
+
+    assert error(np.where(disturbed, 20.0, 1.0)) < 0.01 < 0.025 < error(None)

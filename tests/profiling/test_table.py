@@ -12,7 +12,7 @@ from deploy_nas.core.measured import latency_of
 from deploy_nas.core.spaces import get_space
 from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.plan import make_plan
-from deploy_nas.profiling.table import local_sentinel, make_profile, moments_ms, without_slow_stretches
+from deploy_nas.profiling.table import Timed, local_sentinel, make_profile, moments_ms
 from deploy_nas.records.profile import VERSION, load_profile, save_profile
 
 pytestmark = pytest.mark.shared_out
@@ -109,10 +109,19 @@ def test_cores_and_quota_of_the_run_are_in_the_profile_and_judged(plan, run_fake
 def test_local_sentinel_is_a_low_quantile_around():
     times = np.ones(100)
     times[50] = 9.0
-    assert local_sentinel(times).tolist() == [1.0] * 100
+    slow = np.zeros(100, dtype=bool)
+    assert local_sentinel(times, slow).tolist() == [1.0] * 100
     times[60:] = 2.0
-    local = local_sentinel(times)
+    local = local_sentinel(times, slow)
     assert local[60] == 1.0 and local[99] == 2.0
+
+
+def test_slow_moments_have_their_own_sentinel_and_say_nothing_of_others():
+    times = np.ones(100)
+    slow = np.arange(100) % 4 > 0
+    times[slow] = 2.0
+    assert local_sentinel(times, slow).tolist() == times.tolist()
+    assert local_sentinel(times, np.ones(100, dtype=bool)) is times
 
 
 def test_profile_file_round_trip_and_faults(plan, run_fake, tmp_path, profile_of):
@@ -179,8 +188,32 @@ def test_moments_are_halves_of_the_run():
     assert moments_ms(of(4), "u", 4, 4) == (0.25, 2.25)
 
 
-def test_slow_stretches_are_left_out_but_no_unit_is():
-    burst = Burst(runs=5, points_ms=(1.0,), busy=1.0)
-    bursts = {("a", 0): (burst, 1.0), ("a", 1): (burst, 2.0), ("b", 0): (burst, 2.0), ("c", 0): (burst, 1.0)}
-    kept, share = without_slow_stretches(bursts, 1.3)
-    assert set(kept) == {("a", 0), ("b", 0), ("c", 0)} and share == 0.5
+def test_doubt_grows_as_less_was_undisturbed():
+    timed = {
+        ms: Timed(points_ms=np.ones(1), round_ms=np.ones(1), runs=1, quiet_ms=ms) for ms in (0, 1, 25, 200)
+    }
+    assert [timed[ms].doubt(200.0) for ms in (200, 25, 1, 0)] == [1.0, 2.0, 6.0, 20.0]
+
+
+def slowed(bursts, which):
+    """The bursts of a run in which the core was shared while the units were timed that ``which`` says."""
+
+    def on_half_a_core(unit, burst):
+        if not which(unit):
+            return dataclasses.replace(burst, core_us=40.0)
+        return dataclasses.replace(burst, core_us=80.0, points_ms=tuple(1.9 * p for p in burst.points_ms))
+
+    return {key: (on_half_a_core(key[0], burst), beside) for key, (burst, beside) in bursts.items()}
+
+
+def test_networks_that_were_timed_in_slow_moments_only_do_not_move_the_table(plan, run_fake, profile_of):
+    _, bursts = run_fake(plan)
+    half = slowed(bursts, lambda unit: unit.startswith("fit:") and int(unit[4:]) % 2 == 0)
+    assert profile_of(plan, half).validation.mean_error_percent < 3.0
+
+
+def test_slow_moments_are_told_where_much_was_timed_in_nothing_else(plan, run_fake, profile_of):
+    _, bursts = run_fake(plan)
+    profile = profile_of(plan, slowed(bursts, lambda unit: unit.startswith("row:")))
+    assert "of the layers and networks were timed in slow moments only" in profile.faults[0]
+    assert not profile.stable

@@ -6,9 +6,18 @@ import pytest
 
 from deploy_nas.core.errors import OutputError, ProviderError, UnknownSpaceError
 from deploy_nas.core.settings import Settings
+from deploy_nas.device.journal import JournalContent, JournalHeader
+from deploy_nas.device.timing import Burst
 from deploy_nas.records.profile import load_profile
 from deploy_nas.workflows import profile as workflow
-from deploy_nas.workflows.profile import ProfileRequest, journal_path, plan_for, profile_device, settings_for
+from deploy_nas.workflows.profile import (
+    ProfileRequest,
+    journal_path,
+    plan_for,
+    profile_device,
+    settings_for,
+    times_path,
+)
 
 
 @pytest.fixture
@@ -49,3 +58,36 @@ def test_nothing_is_timed_for_a_request_that_cannot_be(request_):
     with pytest.raises(ProviderError, match="provider"):
         profile_device(replace(forced, provider="abacus"))
     assert request_.output.read_text() == "kept" and not journal_path(request_.output).exists()
+
+
+def timed(core_us, header):
+    """A finished run of ten bursts, the first six beside a reading of the core that is given."""
+    burst = lambda i: Burst(runs=5, points_ms=(1.0,), busy=1.0, core_us=core_us if i < 6 else 40.0)  # noqa: E731
+    bursts = {(f"fit:{i}", 0): (burst(i), 1.0) for i in range(10)}
+    return JournalContent(header=header, bursts=bursts, whole_bytes=5, duration_s=1.0)
+
+
+def test_the_times_of_a_run_that_was_mostly_disturbed_are_where_the_next_one_begins(
+    request_, monkeypatch, made_profile
+):
+    fake_profile = made_profile()
+    header = JournalHeader(plan="p", fingerprint=fake_profile.fingerprint, settings=Settings())
+    begun = []
+
+    def run(core_us):
+        def time_plan(plan, settings, path, *, earlier, finish, **others):
+            begun.append(earlier())
+            path.write_bytes(b"times")
+            finish(timed(core_us, header))
+            path.unlink()
+
+        monkeypatch.setattr(workflow, "time_plan", time_plan)
+        monkeypatch.setattr(workflow, "profile_of", lambda *given: fake_profile)
+        profile_device(replace(request_, force=True))
+
+    run(80.0)
+    assert times_path(request_.output).read_bytes() == b"times"
+    run(41.0)
+    assert not times_path(request_.output).exists()
+    run(41.0)
+    assert begun == [None, b"times", None]

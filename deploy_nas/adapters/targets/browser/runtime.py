@@ -45,7 +45,13 @@ class PageRun:
             warmup_ms=how.warmup_ms,
         )
         points = tuple(round(p, 6) for p in found.numbers("points_ms"))
-        return Burst(runs=found.integer("runs", 1, _MOST_RUNS), points_ms=points, busy=1.0)
+        core_us = found.optional_number("core_us", positive=True)
+        return Burst(
+            runs=found.integer("runs", 1, _MOST_RUNS),
+            points_ms=points,
+            busy=1.0,
+            core_us=None if core_us is None else round(core_us, 3),
+        )
 
     def paced(self, every_ms: float, runs: int) -> NDArray[np.float64]:
         """Times of runs that begin every so many ms."""
