@@ -160,7 +160,7 @@ def command(
         return
     from deploy_nas.cli.profiles import tell_written
     from deploy_nas.workflows.kit import profile_target
-    from deploy_nas.workflows.profile import journal_path, profile_device, times_path
+    from deploy_nas.workflows.profile import journal_path, profile_device
 
     request = request_of(output=output, fresh=fresh, **timing)
     space, path = request.space, request.output
@@ -175,11 +175,6 @@ def command(
         show.say(f"stopped; the timings are kept {where}; the same command resumes the run", err=True)
         raise SystemExit(130) from None
     tell_written(path, profile, as_json=as_json)
-    if not profile.stable and times_path(path).exists():
-        show.say(
-            "much of the run was disturbed; within a day, the same command with --force repeats that part",
-            err=True,
-        )
 
 
 def _refresh(

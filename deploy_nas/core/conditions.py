@@ -25,6 +25,7 @@ class Conditions:
         speed: of the device, relative to its speed when profiled (1.0: the same).
         clock_ms: steps of the clock that timed the runs, where it is coarse, as in a browser.
         emulator: that the runs happened in, whose times are no device's.
+        core_shared: whether something slowed the core during every run (``device.core_speed``).
     """
 
     threads: int = 1
@@ -35,6 +36,7 @@ class Conditions:
     speed: float | None = None
     clock_ms: float | None = None
     emulator: str | None = None
+    core_shared: bool = False
 
     @property
     def _short_of_quota(self) -> bool:
@@ -46,6 +48,8 @@ class Conditions:
         found = []
         if self.busy is not None and self.busy < LEAST_BUSY and not self._short_of_quota:
             found.append(f"other work took the processor: runs had it {100 * self.busy:.0f}% of the time")
+        if self.core_shared:
+            found.append("something slowed the core during all runs, as work on the other half of it does")
         if self.spread_percent is not None and self.spread_percent > MOST_SPREAD_PERCENT:
             found.append(
                 f"the runs did not repeat: half of them were at least {self.spread_percent:.0f}% slower than "
@@ -96,6 +100,7 @@ class Conditions:
             "speed": self.speed,
             "clock_ms": self.clock_ms,
             "emulator": self.emulator,
+            "core_shared": self.core_shared or None,
             "faults": list(self.faults),
         }
         return {key: held for key, held in value.items() if held is not None}
@@ -112,4 +117,5 @@ class Conditions:
             speed=fields.optional_number("speed", positive=True),
             clock_ms=fields.optional_number("clock_ms", positive=True),
             emulator=fields.optional_text("emulator"),
+            core_shared=fields.optional_boolean("core_shared") or False,
         )

@@ -16,12 +16,14 @@ class Resource:
         name: path below the package's folder.
         sha256: of the file, hexadecimal; ``None``: it is taken as it is.
         licence: its SPDX name; empty if none is stated.
+        trained_on: images that weights were trained on, in words; empty for anything else.
     """
 
     package: str
     name: str
     sha256: str | None = None
     licence: str = ""
+    trained_on: str = ""
 
     @property
     def path(self) -> Path | None:
@@ -47,6 +49,7 @@ class Download:
         sha256, git_blob_id: digests of its content; without either it cannot be checked and is not
             downloaded.
         licence: its SPDX name; empty if none is stated.
+        trained_on: images that weights were trained on, in words; empty for anything else.
     """
 
     url: str
@@ -54,6 +57,7 @@ class Download:
     sha256: str | None = None
     git_blob_id: str | None = None
     licence: str = ""
+    trained_on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

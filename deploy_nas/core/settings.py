@@ -19,6 +19,7 @@ class Settings:
     several moments. A unit whose median round is ``unstable_percent`` slower than its fastest gets up to
     ``extra_rounds`` more. The sentinel is timed before a burst unless it was within ``sentinel_every_ms``;
     while it takes longer than ``slow_factor`` times its quiet time, the run waits, up to ``wait_s`` in total.
+    It waits for a slow core too (``device.core_speed``), as long and twice the time that was undisturbed.
     """
 
     threads: int = 1

@@ -35,12 +35,19 @@ _TUTORIAL_SIZES = (160, 176, 192, 208, 224)
 # Published by the authors of OFA (Cai et al., ICLR 2020), whose repository and package are under the MIT
 # licence; the files themselves state none.
 _LICENCE = "MIT"
+_IMAGENET = "the training images of ImageNet"
 _CHECKPOINTS = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/"
 _RESNET_SIZES = (128, 144, 160, 176, 192, 224, 240, 256)  # the sizes of its published accuracy predictor
 
 
 def _checkpoint(filename: str, git_blob_id: str) -> Download:
-    return Download(url=_CHECKPOINTS + filename, filename=filename, git_blob_id=git_blob_id, licence=_LICENCE)
+    return Download(
+        url=_CHECKPOINTS + filename,
+        filename=filename,
+        git_blob_id=git_blob_id,
+        licence=_LICENCE,
+        trained_on=_IMAGENET,
+    )
 
 
 def _mbv3_w10() -> Space:
@@ -94,6 +101,7 @@ def _mbv3_cifar10() -> Space:
             name=f"data/{_EMBEDDED}.safetensors",
             sha256="c25e17a54b37baba3044b14612c8cfe66bea38a7b310276fdc100b6cc114c8fb",
             licence="MIT",
+            trained_on="the training images of CIFAR-10",
         ),
         default_predictor=Resource(
             package="deploy_nas",
@@ -131,6 +139,7 @@ def _resnet50() -> Space:
             url="https://huggingface.co/han-cai/ofa/resolve/main/ofa_supernet_resnet50",
             filename="ofa_supernet_resnet50",
             licence=_LICENCE,
+            trained_on=_IMAGENET,
         ),
         published_predictor=True,
     )
@@ -165,6 +174,7 @@ def _lite(
             name=f"models/{name}-{sha256[:8]}.pth",
             sha256=sha256,
             licence="Apache-2.0",
+            trained_on=_IMAGENET,
         ),
     )
 

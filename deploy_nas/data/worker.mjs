@@ -4,10 +4,13 @@ const MOST_GROUP_MS = 50; // but not longer than this
 const MOST_RUNS = 2000;
 const KEPT_POINTS = 21;
 const CORE_STEPS = 50000; // some 60 microseconds
-const FINE_CLOCK_MS = 0.02; // a coarser clock cannot time them
+const FINE_CLOCK_MS = 0.01; // a coarser clock cannot time them
+const REMEMBERED_MS = 30000;
 const SLOW_FACTOR = 1.4;
 const COLD_MS = 1;
+const LONG_MS = 20; // what happens within longer runs, readings before and after them do not tell
 const WAIT_SHARE = 2;
+const MOST_WAIT_MS = 60000;
 const MOST_GIVEN_BYTES = 400e6; // of the weights of models that are kept open
 
 const sessions = new Map(); // key -> { session, bytes }, least recently used first
@@ -34,8 +37,10 @@ function clock() {
 // Is this core slow at this moment? As device/core_speed.py does elsewhere. Loads and stores in the nearest cache
 // take nearly twice as long while the other half of the core has work.
 const near = new Int32Array(1024);
-let coreLimitMs = Infinity;
-let coreLeftMs = 60000; // that may be lost to slow moments, besides twice the time that was not lost
+const coreLimitsMs = [Infinity, Infinity]; // of the last half minute, of this one
+let coreSince = 0;
+let coreLeftMs = MOST_WAIT_MS; // that may be lost to slow moments; twice the time that was not lost is added
+const coreIsSlow = (ms) => ms > Math.min(...coreLimitsMs);
 
 function coreMs() {
   const begin = performance.now();
@@ -46,21 +51,26 @@ function coreMs() {
   }
   near[0] = total;
   const ms = performance.now() - begin;
-  if (ms > 0) coreLimitMs = Math.min(coreLimitMs, SLOW_FACTOR * ms);
-  if (ms > coreLimitMs) coreLeftMs -= ms;
+  if (begin - coreSince > REMEMBERED_MS) {
+    coreLimitsMs[0] = coreLimitsMs[1];
+    coreLimitsMs[1] = Infinity;
+    coreSince = begin;
+  }
+  if (ms > 0) coreLimitsMs[1] = Math.min(coreLimitsMs[1], SLOW_FACTOR * ms);
+  if (coreIsSlow(ms)) coreLeftMs -= ms;
   return ms;
 }
 
-async function groups(run, size, count, least) {
+async function groups(run, size, count, least, core) {
   const found = [];
-  const core = clock() <= FINE_CLOCK_MS;
   let counted = 0;
   let before = core ? coreMs() : 0;
-  while (counted < count && (found.length < least || coreLeftMs > 0 || before <= coreLimitMs)) {
-    if (core && before > coreLimitMs && coreLeftMs > 0) {
-      while (before > coreLimitMs && coreLeftMs > 0) before = coreMs();
-      const end = performance.now() + COLD_MS; // the other work has had the caches
-      do await run(); while (performance.now() < end);
+  while (counted < count && (found.length < least || coreLeftMs > 0 || !coreIsSlow(before))) {
+    if (core && coreIsSlow(before) && coreLeftMs > 0) {
+      while (coreIsSlow(before) && coreLeftMs > 0) before = coreMs();
+      const start = performance.now();
+      do await run(); while (performance.now() < start + COLD_MS); // the other work has had the caches
+      coreLeftMs -= performance.now() - start;
       before = coreMs();
       continue;
     }
@@ -69,8 +79,8 @@ async function groups(run, size, count, least) {
     const took = performance.now() - begin;
     const after = core ? coreMs() : 0;
     const beside = Math.max(before, after);
-    const slow = beside > coreLimitMs;
-    coreLeftMs += slow ? -took : WAIT_SHARE * took;
+    const slow = core && coreIsSlow(beside);
+    coreLeftMs = Math.min(MOST_WAIT_MS, coreLeftMs + (slow ? -took : WAIT_SHARE * took));
     if (!slow) counted += 1;
     found.push({ ms: took / size, beside, slow });
     before = after;
@@ -175,10 +185,12 @@ async function burst(task) {
   }
   const single = quickest >= 10 * step ? quickest : (performance.now() - entered) / warm;
   const group = Math.max(1, Math.ceil(Math.min(CLOCK_STEPS * step, Math.max(MOST_GROUP_MS, 20 * step)) / single));
-  const least = group === 1 ? task.least_runs : 2 * group;
-  const runs = Math.min(MOST_RUNS, Math.max(least, task.burst_ms / single));
+  const asked = group === 1 ? task.least_runs : 2 * group;
+  const runs = Math.min(MOST_RUNS, Math.max(asked, task.burst_ms / single));
   const count = Math.max(1, Math.floor(runs / group));
-  const counted = await groups(run, group, count, Math.min(count, Math.ceil(task.least_runs / group)));
+  const least = Math.min(count, Math.ceil(task.least_runs / group));
+  const core = task.provider === "wasm" && task.threads === 1 && step <= FINE_CLOCK_MS && single <= LONG_MS;
+  const counted = await groups(run, group, count, least, core);
   const beside = counted.map((one) => one.beside).sort((a, b) => a - b)[counted.length >> 1];
   return {
     runs: counted.length * group,

@@ -118,7 +118,14 @@ def _measured(
                 initializers=random_initializers(given.tensors, np.random.default_rng(how.seed)),
             )
             sentinel = Sentinel(model=model, quiet_ms=given.quiet_ms)
-        return measure_models(opened, how, sentinel, pinning=pinning, waits=processor_waits(provider))
+        return measure_models(
+            opened,
+            how,
+            sentinel,
+            pinning=pinning,
+            waits=processor_waits(provider),
+            core_us=None if given is None or profile is None else profile.noise.core_us,
+        )
 
 
 def measure(

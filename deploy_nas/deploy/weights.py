@@ -263,6 +263,19 @@ def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progr
     return file_and_part(weights)[0]
 
 
+def trained_on(space: Space, weights: str | Path | None) -> str:
+    """The images that weights to start from were trained on, in words; empty if that is not known."""
+    base = space.base or space
+    own = base.default_weights
+    if isinstance(own, Resource) and weights in (None, EMBEDDED_WEIGHTS):
+        return own.trained_on
+    if weights not in (None, PRETRAINED_WEIGHTS):
+        return ""
+    if base.published_weights is not None:
+        return base.published_weights.trained_on
+    return own.trained_on if isinstance(own, Resource) else ""
+
+
 def _come_with_a_package(space: Space) -> bool:
     """Whether pretrained weights need no download."""
     return space.published_weights is None and isinstance(space.default_weights, Resource)

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from deploy_nas.device.clocks import CLOCKS, Clocks
 
 _STEPS = 1000  # 40 microseconds on a processor of 2024
 _SLOW_FACTOR = 1.4  # half a core gives 1.8 or more; a clock that falls as the core gets warm 1.2
+_QUIET_QUANTILE = 0.05  # the very fastest may be of a boost that does not last
+_REMEMBERED_S = 30.0
 _WAIT_SHARE = 2.0
 
 
@@ -24,18 +28,29 @@ def arithmetic() -> None:
         total += i * i
 
 
+def quiet_us(readings_us: Iterable[float]) -> float | None:
+    """The reading of the undisturbed core among many, microseconds; ``None`` without readings."""
+    found = list(readings_us)
+    return float(np.quantile(found, _QUIET_QUANTILE)) if found else None
+
+
 def slow_above_us(readings_us: Iterable[float]) -> float:
-    """Readings above this are of a slowed core, microseconds; endless without readings."""
-    return _SLOW_FACTOR * min(readings_us, default=float("inf"))
+    """Readings above this are of a slowed core, microseconds; infinite without readings."""
+    found = quiet_us(readings_us)
+    return float("inf") if found is None else _SLOW_FACTOR * found
 
 
 class CoreSpeed:
     """Reads the speed of the core that the calling thread runs on, and waits while it is slow.
 
+    What is fast is forgotten after half a minute to a minute without such a reading: a device that got hot
+    is not waited for.
+
     Args:
         clocks: sources of time.
         readings_us: of an earlier part of the run, microseconds.
-        wait_s: time that may be lost to slow moments, besides twice the time that was not lost.
+        wait_s: time that may be lost to slow moments; twice the time that was not lost is added to what is
+            left, up to this.
         work: the piece of work that is timed.
     """
 
@@ -48,8 +63,9 @@ class CoreSpeed:
         work: Callable[[], None] = arithmetic,
     ) -> None:
         self._clocks, self._work = clocks, work
-        self._limit_us = slow_above_us(readings_us)
-        self._left_s = wait_s
+        self._limits_us = [slow_above_us(readings_us), float("inf")]  # of the last half minute, of this one
+        self._since = clocks.wall()
+        self._left_s = self._wait_s = wait_s
 
     @property
     def may_wait(self) -> bool:
@@ -61,14 +77,16 @@ class CoreSpeed:
         begin = self._clocks.wall()
         self._work()
         reading = (self._clocks.wall() - begin) / 1e3
-        self._limit_us = min(self._limit_us, slow_above_us([reading]))
+        if self._clocks.wall() - self._since > 1e9 * _REMEMBERED_S:
+            self._limits_us, self._since = [self._limits_us[1], float("inf")], self._clocks.wall()
+        self._limits_us[1] = min(self._limits_us[1], _SLOW_FACTOR * reading)
         if self.slow(reading):
             self._left_s -= reading / 1e6
         return reading
 
     def slow(self, reading_us: float) -> bool:
         """Whether the core was slow at a reading, by all that is known of it so far."""
-        return reading_us > self._limit_us
+        return reading_us > min(self._limits_us)
 
     def wait(self, reading_us: float) -> float:
         """Read until the core is not slow, or no time is left; returns the last reading.
@@ -81,4 +99,4 @@ class CoreSpeed:
 
     def spent(self, seconds: float, *, counts: bool) -> None:
         """Take note of a group of runs, and whether they count."""
-        self._left_s += _WAIT_SHARE * seconds if counts else -seconds
+        self._left_s = min(self._wait_s, self._left_s + (_WAIT_SHARE * seconds if counts else -seconds))

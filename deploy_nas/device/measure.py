@@ -49,7 +49,8 @@ class MeasureSettings:
         burst_ms, least_runs, warmup_runs, warmup_ms: as for ``BurstSettings``.
         pause_s: pause between rounds, so that one bad moment does not affect all of them.
         slow_factor: the device is slow while its sentinel takes more than this times its quiet time.
-        wait_s: longest total wait for slow stretches to end.
+        wait_s: longest total wait for slow stretches to end; as long for a slow core, and twice the time that
+            was undisturbed. 0: the device is measured as it is.
         seed: of the inputs and the order in each round.
         every_ms: measure each model at this pace too, a run every so many ms; 0: only back to back.
     """
@@ -190,6 +191,15 @@ class Taken:
     sentinel_ms: float | None
 
 
+def reads_core(threads: int, *, waits: bool) -> bool:
+    """Whether the speed of this thread's core tells that of a run.
+
+    With several threads it does not: the others spin for a moment after each run, and slow this one's core
+    where it is the other half of theirs. Nor where the processor only waits.
+    """
+    return threads == 1 and not waits
+
+
 def one_round(
     timers: Sequence[Timer], burst: BurstSettings, rng: np.random.Generator, watch: Watch | None = None
 ) -> Iterator[Taken]:
@@ -206,6 +216,7 @@ def measure_models(
     *,
     pinning: Pinning = UNPINNED,
     waits: bool = False,
+    core_us: float | None = None,
     progress: Progress | None = None,
     clocks: Clocks = CLOCKS,
 ) -> list[Measured]:
@@ -221,6 +232,7 @@ def measure_models(
         sentinel: read before each burst.
         pinning: where the threads run.
         waits: the provider works on another device while the processor waits, whose share tells nothing.
+        core_us: reading of the undisturbed core, from an earlier run on this machine (``device.core_speed``).
         progress: called with the bursts done, the bursts in total and "measure"; then as
             :func:`measure_paced` does.
         clocks: sources of time.
@@ -233,7 +245,9 @@ def measure_models(
     """
     check_pace(how.every_ms)
     rng = np.random.default_rng(how.seed)
-    core = None if waits else CoreSpeed(clocks, wait_s=how.wait_s)
+    core = None
+    if reads_core(how.threads, waits=waits):
+        core = CoreSpeed(clocks, readings_us=[] if core_us is None else [core_us], wait_s=how.wait_s)
     timers = [Timer(model, rng, clocks, core) for model in models]
     watch = None
     if sentinel is not None:
@@ -251,7 +265,8 @@ def measure_models(
             taken.append(one)
             if progress is not None:
                 progress(len(taken), how.rounds * len(models), "measure")
-    limit_us = slow_above_us(one.burst.core_us for one in taken if one.burst.core_us is not None)
+    readings = [one.burst.core_us for one in taken if one.burst.core_us is not None]
+    limit_us = min(slow_above_us(readings), slow_above_us([] if core_us is None else [core_us]))
     quiet = [one.burst.core_us is None or one.burst.core_us <= limit_us for one in taken]
     if watch is not None:
         beside = [*(one.sentinel_ms or 0.0 for one in taken), watch.read()]
@@ -266,6 +281,7 @@ def measure_models(
             [(one, good) for one, good in zip(taken, quiet, strict=True) if one.index == index],
             place,
             quiet_ms,
+            limit_us,
             waits=waits,
             paced=None if not how.every_ms else measure_paced(timer, how.every_ms, progress),
         )
@@ -316,12 +332,14 @@ def _measured(
     own: Sequence[tuple[Taken, bool]],
     place: Conditions,
     quiet_ms: float | None,
+    limit_us: float,
     *,
     waits: bool,
     paced: Paced | None,
 ) -> Measured:
     """The result of one model, from its bursts and whether each was taken on the quiet device."""
-    counted = [one for one, good in own if good] or [one for one, _ in own]
+    good = [one for one, good in own if good]
+    counted = good or [one for one, _ in own]
     beside = [one.sentinel_ms for one, _ in own if one.sentinel_ms is not None]
     sentinel_ms = latency_of(beside) if beside else None
     busy = None if waits else round(busy_share([one.burst.busy for one in counted], place.threads), 3)
@@ -331,7 +349,13 @@ def _measured(
         np.concatenate([one.burst.points_ms for one in counted]),
         runs=sum(one.burst.runs for one, _ in own),
         sentinel_ms=sentinel_ms,
-        conditions=replace(place, busy=busy, spread_percent=round(spread, 2), speed=speed),
+        conditions=replace(
+            place,
+            busy=busy,
+            spread_percent=round(spread, 2),
+            speed=speed,
+            core_shared=all((one.burst.core_us or 0.0) > limit_us for one in counted),
+        ),
         paced=paced,
     )
 

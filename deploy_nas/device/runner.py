@@ -18,10 +18,10 @@ from deploy_nas.core.measured import latency_of
 from deploy_nas.core.settings import Settings
 from deploy_nas.core.tensors import TensorSpec
 from deploy_nas.device.clocks import CLOCKS, Clocks
-from deploy_nas.device.core_speed import CoreSpeed, slow_above_us
+from deploy_nas.device.core_speed import CoreSpeed, quiet_us, slow_above_us
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.journal import Journal
-from deploy_nas.device.measure import QUIET_QUANTILE, Progress, Watch, one_round
+from deploy_nas.device.measure import QUIET_QUANTILE, Progress, Watch, one_round, reads_core
 from deploy_nas.device.runtime import Kept, Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.device.timing import Burst, BurstSettings, Timer
@@ -71,6 +71,12 @@ class Plan(Protocol):
 def sentinel_limit_ms(bursts: Timings, slow_factor: float) -> float:
     """The device is slow where the sentinel takes longer than this."""
     return slow_factor * float(np.quantile([beside for _, beside in bursts.values()], QUIET_QUANTILE))
+
+
+def quiet_core_us(bursts: Timings) -> float | None:
+    """The reading of the undisturbed core in a run, microseconds; ``None`` where it was not read."""
+    found = quiet_us(burst.core_us for burst, _ in bursts.values() if burst.core_us is not None)
+    return round(found, 3) if found else None
 
 
 def slow_ones(bursts: Timings, limit_ms: float) -> set[Key]:
@@ -141,8 +147,8 @@ class Runner:
         self.worker_cores = worker_cores
         self.clocks, self.runtime = clocks, runtime
         self.rng = np.random.default_rng(settings.seed)
-        self._core = None
-        if not processor_waits(settings.provider):
+        self._core: CoreSpeed | None = None
+        if reads_core(settings.threads, waits=processor_waits(settings.provider)):
             readings = (burst.core_us for burst, _ in journal.bursts.values())
             self._core = CoreSpeed(
                 clocks,

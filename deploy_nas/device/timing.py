@@ -25,6 +25,7 @@ _KEPT_POINTS = 21
 _MOST_RUNS = 2000
 _GROUP_NS = 4e5  # ten times what a reading of the core takes
 _COLD_NS = 1e6
+_LONG_NS = 2e7  # what happens within longer runs, readings before and after them do not tell
 _LEAST_SHARE = 1 / 3  # the few runs of a short quiet moment take up to a fifth too long
 
 
@@ -122,10 +123,11 @@ class Timer:
             warm += 1
         runs = int(min(_MOST_RUNS, max(how.least_runs, how.burst_ms * 1e6 / max(quickest, 1.0))))
         least = min(how.least_runs, runs)
+        core = None if quickest > _LONG_NS else self._core
         collecting = gc.isenabled()
         gc.disable()
         try:
-            groups = [self._group(runs)] if self._core is None else self._groups(runs, least, self._core)
+            groups = [self._group(runs)] if core is None else self._groups(runs, least, core)
         finally:
             if collecting:
                 gc.enable()
@@ -140,9 +142,7 @@ class Timer:
             runs=len(times),
             points_ms=tuple(round(float(p), 6) for p in points),
             busy=round(busy, 3),
-            core_us=None
-            if self._core is None
-            else round(float(np.median([group.core_us for group in quiet])), 3),
+            core_us=None if core is None else round(float(np.median([group.core_us for group in quiet])), 3),
         )
 
     def on_slow_core(self, burst: Burst) -> bool:
@@ -152,7 +152,7 @@ class Timer:
     def _groups(self, runs: int, least: int, core: CoreSpeed) -> list[_Group]:
         """Groups of runs between readings of the core, until as many as asked count.
 
-        On a core that stays slow, ``least`` that do not.
+        On a core that stays slow, until ``least`` were taken.
         """
         groups: list[_Group] = []
         taken = counted = 0
@@ -160,7 +160,8 @@ class Timer:
         while counted < runs and (taken < least or core.may_wait or not core.slow(before)):
             if core.slow(before) and core.may_wait:
                 core.wait(before)
-                self._group(runs, _COLD_NS)  # the other work has had the caches
+                cold = self._group(runs, _COLD_NS)  # the other work has had the caches
+                core.spent(cold.wall_ns / 1e9, counts=False)
                 before = core.read()
                 continue
             found = self._group(runs - counted, _GROUP_NS)

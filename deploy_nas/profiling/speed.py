@@ -25,7 +25,7 @@ from deploy_nas.records.profile_parts import Pair
 
 NETWORKS = 6
 _ATTEMPTS = 3
-_HOW = MeasureSettings(rounds=8, burst_ms=25.0, least_runs=5, warmup_runs=2, wait_s=0.0)
+_HOW = MeasureSettings(rounds=8, burst_ms=25.0, least_runs=5, warmup_runs=2, wait_s=10.0)
 
 
 def checked_networks(profile: Profile) -> tuple[Pair, ...]:
@@ -120,6 +120,7 @@ def _measured(
             how,
             pinning=pinning,
             waits=processor_waits(on.provider),
+            core_us=profile.noise.core_us,
             progress=progress,
             clocks=clocks,
         )

@@ -101,7 +101,8 @@ class Noise:
     ``drift_percent``: slowest against fastest stretch, from the sentinel. ``busy`` is the lowest decile
     of the bursts' share of the processor, ``cores`` are those that the run was pinned to, and ``quota_cores``
     is the processor time that cgroups allowed it, in cores. ``faults`` are sentences, each of one thing that
-    was wrong. ``clock_ms`` are the steps of the clock, where it was coarse.
+    was wrong. ``clock_ms`` are the steps of the clock, where it was coarse. ``core_us`` is the reading of the
+    undisturbed core (``device.core_speed``), microseconds, where it was read.
     """
 
     resolution_percent: float
@@ -112,6 +113,7 @@ class Noise:
     cores: tuple[int, ...] = ()
     quota_cores: float | None = None
     clock_ms: float | None = None
+    core_us: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object in files; what older files lack is left out if it is unknown."""
@@ -124,6 +126,7 @@ class Noise:
             **({"cores": list(self.cores)} if self.cores else {}),
             **({} if self.quota_cores is None else {"quota_cores": self.quota_cores}),
             **({} if self.clock_ms is None else {"clock_ms": self.clock_ms}),
+            **({} if self.core_us is None else {"core_us": self.core_us}),
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class Noise:
             cores=tuple(fields.integers("cores")) if fields.holds("cores") else (),
             quota_cores=fields.optional_number("quota_cores", positive=True),
             clock_ms=fields.optional_number("clock_ms", positive=True),
+            core_us=fields.optional_number("core_us", positive=True),
         )
 
 

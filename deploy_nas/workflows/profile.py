@@ -16,6 +16,7 @@ from pathlib import Path
 from deploy_nas.core.disk import write_whole
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint
+from deploy_nas.core.notices import notice
 from deploy_nas.core.precision import FP32, INT8, THIS_PROCESSOR, scheme_for
 from deploy_nas.core.reader import MOST_JSON_BYTES, read_regular
 from deploy_nas.core.settings import Settings
@@ -183,8 +184,15 @@ def profile_device(
         profile = profile_of(plan, priors, timed)
         save_profile(check_readable(profile), request.output, force=request.force)
         made.append(profile)
-        if priors or goes_on(timed):
+        again = not priors and goes_on(timed)
+        if priors or again:
             write_whole(times, path.read_bytes(), replace=True)
+            if again:
+                notice(
+                    "much of it was timed in slow moments; within a day, profiling again with the same "
+                    "arguments and `force` times that part again and keeps the rest",
+                    subject=str(request.output),
+                )
         else:
             times.unlink(missing_ok=True)
 

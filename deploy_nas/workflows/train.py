@@ -21,7 +21,7 @@ from deploy_nas.core.shown import Shown
 from deploy_nas.core.space import Space
 from deploy_nas.core.spaces import get_space
 from deploy_nas.core.version import __version__
-from deploy_nas.deploy.weights import RANDOM_WEIGHTS, transferred_supernet
+from deploy_nas.deploy.weights import RANDOM_WEIGHTS, trained_on, transferred_supernet
 from deploy_nas.device.memory import available_bytes
 from deploy_nas.records.files import make_folder, read_json, write_atomic, write_json
 from deploy_nas.records.model import Provenance
@@ -194,6 +194,11 @@ def _trained(
         f"{space.classes} classes of {min(images.counts)} to {max(images.counts)} images"
     )
     _say_duplicates(images, log)
+    if known := trained_on(space, request.weights):
+        log(
+            f"the weights to start from have seen {known}: for images to judge by that come from there, the "
+            "accuracies measured are too good"
+        )
     if not ranks.alone:
         each = request.batch_size // ranks.size
         log(f"{ranks.size} processes train together, each on {each} images of a batch")

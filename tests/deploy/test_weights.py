@@ -18,6 +18,7 @@ from deploy_nas.deploy.weights import (
     load_supernet,
     published_path,
     save_tuned,
+    trained_on,
     transferred_supernet,
     weights_path,
 )
@@ -261,3 +262,21 @@ def test_tuned_weights_are_of_one_subnet_alone(tmp_path):
     for other in (None, OWN.largest(), OWN.smallest(24)):
         with pytest.raises(MismatchError, match="were fine-tuned for one subnet, which is not this one"):
             load_supernet(OWN, path, architecture=other)
+
+
+@pytest.mark.parametrize(
+    ("space", "weights", "seen"),
+    [
+        ("ofa-mbv3-cifar10", None, "CIFAR-10"),
+        ("ofa-mbv3-cifar10@6", "embedded", "CIFAR-10"),
+        ("ofa-mbv3-w1.2", None, "ImageNet"),
+        ("ofa-mbv3-w1.2", "pretrained", "ImageNet"),
+        ("efficientnet-lite0@4", "pretrained", "ImageNet"),
+        ("efficientnet-lite0", "random", ""),
+        ("mcunet-vww", None, ""),
+        ("ofa-mbv3-w1.2", "some/file.pt", ""),
+    ],
+)
+def test_what_weights_were_trained_on_is_known_of_those_that_are_named(space, weights, seen):
+    said = trained_on(get_space(space), weights)
+    assert seen in said and bool(said) == bool(seen)

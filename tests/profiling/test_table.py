@@ -215,5 +215,5 @@ def test_networks_that_were_timed_in_slow_moments_only_do_not_move_the_table(pla
 def test_slow_moments_are_told_where_much_was_timed_in_nothing_else(plan, run_fake, profile_of):
     _, bursts = run_fake(plan)
     profile = profile_of(plan, slowed(bursts, lambda unit: unit.startswith("row:")))
-    assert "of the layers and networks were timed in slow moments only" in profile.faults[0]
+    assert "of the layers or networks were timed in slow moments only" in profile.faults[0]
     assert not profile.stable

@@ -1,0 +1,11 @@
+"""Sources of time: the real ones run on."""
+
+from deploy_nas.device.clocks import CLOCKS
+
+
+def test_the_real_clocks_count_nanoseconds_and_wait():
+    wall, cpu = CLOCKS.wall(), CLOCKS.cpu()
+    CLOCKS.sleep(0.01)
+    assert 1e7 <= CLOCKS.wall() - wall < 1e10
+    sum(range(10**5))
+    assert CLOCKS.cpu() > cpu
