@@ -248,7 +248,14 @@ def model_data():
 def quick_settings() -> dict[str, float]:
     """Changes that make a real run of a plan take a second: what it measures is of no use."""
     rounds = {"rounds": 2, "row_rounds": 2, "passes": 2, "extra_rounds": 0}
-    return {**rounds, "burst_ms": 0.5, "row_burst_ms": 0.5, "warmup_ms": 0.0, "slow_factor": 1e9}
+    return {
+        **rounds,
+        "burst_ms": 0.5,
+        "row_burst_ms": 0.5,
+        "warmup_ms": 0.0,
+        "slow_factor": 1e9,
+        "wait_s": 0.0,
+    }
 
 
 @pytest.fixture(scope="session")

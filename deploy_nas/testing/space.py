@@ -344,6 +344,7 @@ def few_runs(settings: Settings) -> Settings:
         row_burst_ms=0.1,
         sentinel_burst_ms=0.1,
         slow_factor=1e9,
+        wait_s=0.0,
     )
 
 
