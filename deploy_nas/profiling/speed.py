@@ -18,7 +18,7 @@ from deploy_nas.device.clocks import CLOCKS, Clocks
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings, Progress, measure_models
 from deploy_nas.device.runtime import Runtime
-from deploy_nas.device.session import ONNX_RUNTIME
+from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.profile_history import Speed
 from deploy_nas.records.profile_parts import Pair
@@ -56,7 +56,7 @@ def measured_speed(
     *,
     allow_unstable: bool = False,
     progress: Progress | None = None,
-    runtime: Runtime = ONNX_RUNTIME,
+    runtime: Runtime | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Speed:
     """Time the sentinel and some networks of the profile here, and compare them with when it was made.
@@ -65,6 +65,7 @@ def measured_speed(
         RecordError: no network was measured for the profile.
         UnstableDeviceError: other work disturbed the runs, three times; ``allow_unstable`` uses them.
     """
+    runtime = runtime or runtime_of(profile.fingerprint.provider)
     pairs = checked_networks(profile)
     space = profile.space
     networks = [space.layers(a) for a in space.decode(np.array([pair.choices for pair in pairs]))]

@@ -25,7 +25,7 @@ from deploy_nas.device.journal import JournalContent
 from deploy_nas.device.measure import Progress
 from deploy_nas.device.run import time_plan
 from deploy_nas.device.runner import sentinel_limit_ms, to_take_again
-from deploy_nas.device.session import ONNX_RUNTIME
+from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.profiling.carried import carried_profile, check_priors, plan_like
 from deploy_nas.profiling.plan import ProfilePlan, make_plan
 from deploy_nas.profiling.table import make_profile
@@ -211,9 +211,10 @@ def profile_device(
 
 def _here(request: ProfileRequest) -> Fingerprint:
     """This device as the request would time it."""
-    return ONNX_RUNTIME.fingerprint(
+    runtime = runtime_of(request.provider)
+    return runtime.fingerprint(
         threads=request.threads,
-        provider=ONNX_RUNTIME.resolve(request.provider),
+        provider=runtime.resolve(request.provider),
         provider_options=request.provider_options,
         precision=request.precision,
         pinned=False,

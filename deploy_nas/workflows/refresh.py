@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy_nas.adapters.graphs.form import changed_graphs
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.device.measure import Progress
-from deploy_nas.device.session import ONNX_RUNTIME
+from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.profiling.speed import checked_networks, measured_speed
 from deploy_nas.records.profile import Profile, check_readable, load_profile, save_profile
 from deploy_nas.records.profile_history import Speed
@@ -43,7 +43,7 @@ def refresh_profile(
     profile = load_profile(path)
     on = profile.fingerprint
     changed = changed_graphs(profile)
-    here = ONNX_RUNTIME.fingerprint(
+    here = runtime_of(on.provider).fingerprint(
         threads=on.threads,
         provider=on.provider,
         provider_options=on.provider_options,

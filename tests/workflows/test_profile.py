@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from deploy_nas.core.errors import OutputError, ProviderError, UnknownSpaceError
+from deploy_nas.core.errors import MismatchError, OutputError, ProviderError, UnknownSpaceError
 from deploy_nas.core.settings import Settings
 from deploy_nas.device.journal import JournalContent, JournalHeader
+from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.device.timing import Burst
-from deploy_nas.records.profile import load_profile
+from deploy_nas.records.profile import load_profile, save_profile
 from deploy_nas.workflows import profile as workflow
 from deploy_nas.workflows.profile import (
     ProfileRequest,
@@ -91,3 +92,19 @@ def test_the_times_of_a_run_that_was_mostly_disturbed_are_where_the_next_one_beg
     assert not times_path(request_.output).exists()
     run(41.0)
     assert begun == [None, b"times", None]
+
+
+def test_a_table_is_carried_over_to_another_runtime(request_, monkeypatch, made_profile, tmp_path):
+    pytest.importorskip("openvino")
+    here = ONNX_RUNTIME.fingerprint(
+        threads=1, provider="CPUExecutionProvider", provider_options={}, precision="fp32", pinned=True
+    )
+    save_profile(replace(made_profile(), fingerprint=here), tmp_path / "ort.json")
+    begun = []
+    monkeypatch.setattr(workflow, "time_plan", lambda plan, settings, *_, **__: begun.append(settings))
+    asked = replace(request_, provider="openvino:cpu", like=[tmp_path / "ort.json"], allow_unstable=True)
+    with pytest.raises(IndexError):  # nothing was timed
+        profile_device(asked)
+    assert begun[0].provider == "openvino:cpu"
+    with pytest.raises(MismatchError, match="is of this device, runtime"):
+        profile_device(replace(asked, provider="cpu"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.device.openvino import OPEN_VINO
 from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.records.profile import load_profile, save_profile
 from deploy_nas.records.profile_history import Speed
@@ -93,3 +94,14 @@ def test_an_edited_speed_is_refused(path, finds):
     path.write_text(json.dumps(value))
     with pytest.raises(MismatchError, match="edited"):
         load_profile(path)
+
+
+def test_a_profile_of_another_runtime_is_compared_with_that_runtime(profile, tmp_path, finds):
+    pytest.importorskip("openvino")
+    provider = OPEN_VINO.resolve("cpu")
+    here = OPEN_VINO.fingerprint(
+        threads=1, provider=provider, provider_options={}, precision="fp32", pinned=True
+    )
+    save_profile(replace(profile, fingerprint=here), tmp_path / "ov.json")
+    finds(1.05)
+    assert refresh_profile(tmp_path / "ov.json").profile.factor == 1.05
