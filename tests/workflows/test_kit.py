@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import time
@@ -56,7 +57,8 @@ def result(quick_kit, bare_python, tmp_path_factory) -> Path:
 def test_kit_in_a_bare_environment_makes_a_profile(result, tmp_path):
     profile = import_result(result, tmp_path / "p.json")
     assert profile.image_sizes == (24,)
-    assert profile.validation.networks >= 20
+    # of an instant's times, those of slow moments are not judged by
+    assert len(set(re.findall(rb'"validation:\d+"', result.read_bytes()))) >= 20 >= len(profile.pairs) > 0
     assert profile.latency_ms(profile.space.encode([profile.space.smallest(24)]))[0] > 0
 
 
