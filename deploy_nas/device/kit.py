@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
             raise OutputError("exists already", subject=str(output), hint="use --force to replace it")
         with zipfile.ZipFile(archive or sys.argv[0]) as opened:
             plan = KitPlan(opened)
+            finished = recent_lines(output) if asked.keep else None
             time_plan(
                 plan,
                 plan.settings,
@@ -170,7 +171,8 @@ def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> 
                 arguments=plan.arguments,
                 fresh=asked.fresh,
                 wait_s=asked.wait,
-                earlier=(lambda: recent_lines(output)) if asked.keep else None,
+                earlier=None if finished is None else lambda: finished,
+                takes_again=finished is None,
                 finish=lambda content: close_result(journal, output),
                 progress=reporter.progress,
                 say=reporter.note,

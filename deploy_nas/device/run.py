@@ -28,6 +28,7 @@ def time_plan(
     fresh: bool = False,
     wait_s: float = 0.0,
     earlier: Callable[[], bytes | None] | None = None,
+    takes_again: bool = True,
     finish: Callable[[JournalContent], None] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
@@ -44,6 +45,7 @@ def time_plan(
         fresh: start over instead of going on.
         wait_s: how long to wait for another process that writes this journal.
         earlier: as for :class:`Journal`.
+        takes_again: whether the bursts of units that were mostly timed in slow moments are taken again.
         finish: called with the content while the journal is locked; the journal is removed afterwards.
         progress: called with the bursts done, the bursts in total and the kind of unit.
         say: called with the result of the A/A test, before the rest is timed.
@@ -81,7 +83,7 @@ def time_plan(
                 say=say,
                 worker_cores=pinning.worker_cores,
                 runtime=runtime,
-            ).run()
+            ).run(takes_again=takes_again)
             journal.keep()
             timed = JournalContent(
                 header=journal.header,

@@ -194,8 +194,8 @@ class Runner:
         """Rounds of a block, whose units are all of one kind."""
         return self.settings.row_rounds if block[0].kind == ROW else self.settings.rounds
 
-    def run(self) -> None:
-        """Time everything that the journal lacks.
+    def run(self, *, takes_again: bool = True) -> None:
+        """Time everything that the journal lacks, and again what was mostly timed in slow moments.
 
         Raises:
             RecordError: the journal holds a unit that is not in the plan.
@@ -229,7 +229,8 @@ class Runner:
                     turn = self.unstable(block, timers)
                     self._total += len(turn)
                     self._turn(turn, number, timers, watch)
-        self._time_slow_ones_again(watch)
+        if takes_again:
+            self._time_slow_ones_again(watch)
 
     def resolution_percent(self, same: Sequence[Unit]) -> float:
         """How far the timings of the same model differ so far, percent."""
