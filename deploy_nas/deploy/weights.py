@@ -190,8 +190,7 @@ def transferred_supernet(
     """
     base = space.base or space
     net = supernets.build_supernet(space, seed=seed)
-    if weights is None:
-        weights = EMBEDDED_WEIGHTS if base.default_weights is not None else PRETRAINED_WEIGHTS
+    weights = _to_start_from(base, weights)
     if weights == RANDOM_WEIGHTS:
         return net, Provenance(source=RANDOM_WEIGHTS, sha256=None, trained=False, seed=seed)
     if is_supernet(weights):
@@ -266,14 +265,18 @@ def weights_path(space: Space, weights: str | Path, *, progress: downloads.Progr
 def trained_on(space: Space, weights: str | Path | None) -> str:
     """The images that weights to start from were trained on, in words; empty if that is not known."""
     base = space.base or space
-    own = base.default_weights
-    if isinstance(own, Resource) and weights in (None, EMBEDDED_WEIGHTS):
-        return own.trained_on
-    if weights not in (None, PRETRAINED_WEIGHTS):
-        return ""
-    if base.published_weights is not None:
-        return base.published_weights.trained_on
-    return own.trained_on if isinstance(own, Resource) else ""
+    weights = _to_start_from(base, weights)
+    if weights == PRETRAINED_WEIGHTS and not _come_with_a_package(base):
+        return "" if base.published_weights is None else base.published_weights.trained_on
+    named = weights in (EMBEDDED_WEIGHTS, PRETRAINED_WEIGHTS)
+    return base.default_weights.trained_on if named and isinstance(base.default_weights, Resource) else ""
+
+
+def _to_start_from(base: Space, weights: str | Path | None) -> str | Path:
+    """The weights that a training starts from: those of the space, unless others are named."""
+    if weights is not None:
+        return weights
+    return EMBEDDED_WEIGHTS if base.default_weights is not None else PRETRAINED_WEIGHTS
 
 
 def _come_with_a_package(space: Space) -> bool:

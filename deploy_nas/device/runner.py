@@ -73,20 +73,25 @@ def sentinel_limit_ms(bursts: Timings, slow_factor: float) -> float:
     return slow_factor * float(np.quantile([beside for _, beside in bursts.values()], QUIET_QUANTILE))
 
 
+def _readings_us(bursts: Timings) -> list[float]:
+    """The readings of the core beside bursts, microseconds, where it was read."""
+    return [burst.core_us for burst, _ in bursts.values() if burst.core_us is not None]
+
+
 def quiet_core_us(bursts: Timings) -> float | None:
     """The reading of the undisturbed core in a run, microseconds; ``None`` where it was not read."""
-    found = quiet_us(burst.core_us for burst, _ in bursts.values() if burst.core_us is not None)
+    found = quiet_us(_readings_us(bursts))
     return round(found, 3) if found else None
 
 
 def slow_ones(bursts: Timings, limit_ms: float) -> set[Key]:
     """Bursts of slow moments: of the sentinel beside them, above ``limit_ms``, or of the core."""
-    limit_us = slow_above_us(burst.core_us for burst, _ in bursts.values() if burst.core_us is not None)
-    return {key for key, (burst, beside) in bursts.items() if beside > limit_ms or _core_us(burst) > limit_us}
-
-
-def _core_us(burst: Burst) -> float:
-    return 0.0 if burst.core_us is None else burst.core_us
+    limit_us = slow_above_us(_readings_us(bursts))
+    return {
+        key
+        for key, (burst, beside) in bursts.items()
+        if beside > limit_ms or (burst.core_us or 0.0) > limit_us
+    }
 
 
 def to_take_again(bursts: Timings, limit_ms: float) -> set[Key]:
@@ -149,10 +154,9 @@ class Runner:
         self.rng = np.random.default_rng(settings.seed)
         self._core: CoreSpeed | None = None
         if reads_core(settings.threads, waits=processor_waits(settings.provider)):
-            readings = (burst.core_us for burst, _ in journal.bursts.values())
             self._core = CoreSpeed(
                 clocks,
-                readings_us=[r for r in readings if r is not None],
+                readings_us=_readings_us(journal.bursts),
                 wait_s=settings.wait_s,
             )
         self._kept: Kept | None = {} if settings.passes > 1 else None

@@ -19,6 +19,7 @@ from deploy_nas.profiling.plan import ProfilePlan
 from deploy_nas.profiling.table import (
     assess_noise,
     check_timed,
+    doubts,
     moments_ms,
     scale_out_drift,
 )
@@ -131,13 +132,12 @@ def carried_profile(
     timed, quiet_ms, local = scale_out_drift(bursts, slow)
     encoded = plan.fit[[int(unit.partition(":")[2]) for unit in plan.only]]
     measured = np.array([timed[unit].latency_ms for unit in plan.only])
-    asked_ms = settings.rounds * settings.burst_ms
     table = carry_table(
         plan.rows,
         _tables(plan, priors),
         _networks(plan, encoded),
         measured,
-        np.array([timed[unit].doubt(asked_ms) for unit in plan.only]),
+        doubts(timed, plan.only, settings),
     )
     return Profile(
         space=plan.space,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -164,6 +164,11 @@ def assess_noise(
     )
 
 
+def doubts(timed: Mapping[str, Timed], units: Sequence[str], settings: Settings) -> FloatArray:
+    """The doubt about each unit's latency (:meth:`Timed.doubt`), float64 ``[units]``."""
+    return np.array([timed[unit].doubt(settings.rounds * settings.burst_ms) for unit in units])
+
+
 def _shares(bursts: Timings, slow: Collection[Key]) -> dict[str, float]:
     """Share of the units whose bursts here are all slow, of layers, of networks fitted to and of others."""
     kinds = {unit: unit.partition(":")[0] for unit, _ in bursts if not unit.startswith(SAME)}
@@ -206,7 +211,6 @@ def make_profile(
     indices = list(plan.space.image_size_indices(plan.image_sizes))
     size_index = np.array([indices.index(i) for i in plan.fit[:, 0]])
     measured = np.array([timed[f"fit:{i}"].latency_ms for i in range(len(plan.fit))])
-    asked_ms = settings.rounds * settings.burst_ms
     table = fit_table(
         layers,
         np.array([t.latency_ms for t in alone.values()]),
@@ -214,7 +218,7 @@ def make_profile(
         size_index,
         len(plan.image_sizes),
         measured,
-        np.array([timed[f"fit:{i}"].doubt(asked_ms) for i in range(len(plan.fit))]),
+        doubts(timed, [f"fit:{i}" for i in range(len(plan.fit))], settings),
     )
     rows = [
         Row(

@@ -14,14 +14,16 @@ def test_counts():
     assert counts.tolist() == [[1, 1], [1, 2]]
 
 
+def networks(plan):
+    """The rows of a plan, a time alone for each, and the rows and image size of each network fitted to."""
+    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in plan.rows])
+    return plan.rows, alone_ms, count_rows(SPACE.row_ids(plan.fit), plan.row_numbers), plan.fit[:, 0]
+
+
 def test_rows_held_at_their_least_do_not_bias_networks():
-    plan = make_plan(SPACE)
-    layers = plan.rows
-    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
+    layers, alone_ms, counts, sizes = networks(make_plan(SPACE))
     truth_ms = alone_ms - 0.25 * row_features(layers, alone_ms)[:, 3]  # so much saved a megabyte of images
     assert truth_ms.min() < 0  # a stem "costs" less than nothing: no table may say so
-    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
-    sizes = plan.fit[:, 0]
     measured_ms = counts @ truth_ms + 0.05
     table = fit_table(layers, alone_ms, counts, sizes, len(SPACE.image_sizes), measured_ms)
     assert (table.row_ms >= 0.0999 * alone_ms).all()
@@ -31,11 +33,7 @@ def test_rows_held_at_their_least_do_not_bias_networks():
 
 def test_an_offset_never_takes_back_most_of_the_smallest_network():
     """As a noisy machine has it: networks that were timed in quicker moments than their layers."""
-    plan = make_plan(SPACE, quick=True)
-    layers = plan.rows
-    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
-    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
-    sizes = plan.fit[:, 0]
+    layers, alone_ms, counts, sizes = networks(make_plan(SPACE, quick=True))
     layers_ms = counts @ alone_ms
     smallest_ms = np.array([layers_ms[sizes == s].min() for s in range(len(SPACE.image_sizes))])
     measured_ms = layers_ms - 0.9 * smallest_ms[sizes]
@@ -45,11 +43,7 @@ def test_an_offset_never_takes_back_most_of_the_smallest_network():
 
 
 def test_networks_in_doubt_hardly_count():
-    plan = make_plan(SPACE, quick=True)
-    layers = plan.rows
-    alone_ms = np.array([2e-8 * layer.macs + 0.004 for layer in layers])
-    counts = count_rows(SPACE.row_ids(plan.fit), plan.row_numbers)
-    sizes = plan.fit[:, 0]
+    layers, alone_ms, counts, sizes = networks(make_plan(SPACE, quick=True))
     truth_ms = counts @ alone_ms
     disturbed = np.arange(len(truth_ms)) % 4 == 0
     measured_ms = np.where(disturbed, 1.5, 1.0) * truth_ms
