@@ -249,7 +249,8 @@ def test_profile_stopped_by_ctrl_c_goes_on(run, monkeypatch, tmp_path, quick_set
     first = read_journal(tmp_path / "p.json.journal").bursts
     assert len(first) == 20 and not (tmp_path / "p.json").exists()
     run(*command)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.json"]
+    # A run on a busy machine also keeps its times for the next one.
+    assert {p.name for p in tmp_path.iterdir()} - {"p.json.times"} == {"p.json"}
     assert count[0] == 2 * (6 + 63 + 6 + 3)
     assert "exists already" in run(*command, code=2).stderr
 
