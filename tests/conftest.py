@@ -110,12 +110,13 @@ def data_dir() -> Path:
 def shared_machine():
     """No test waits or fails because its machine has other work; :func:`judging` judges as for users."""
     from deploy_nas.core import conditions
-    from deploy_nas.device import cores
+    from deploy_nas.device import core_speed, cores
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conditions, "LEAST_BUSY", 0.0)
         patch.setattr(conditions, "MOST_SPREAD_PERCENT", float("inf"))
         patch.setattr(cores, "_SAMPLE_S", 0.0)
+        patch.setattr(core_speed, "_SLOW_FACTOR", 1e9)
         yield
 
 
@@ -126,7 +127,7 @@ def brief_measurements():
 
     def brief(models, how, *arguments, **named):
         few = {"rounds": min(how.rounds, 3), "least_runs": 3, "warmup_runs": 1}
-        few |= {"burst_ms": 0.5, "warmup_ms": 0.0, "pause_s": 0.0}
+        few |= {"burst_ms": 0.5, "warmup_ms": 0.0, "pause_s": 0.0, "wait_s": 0.0}
         return in_full(models, dataclasses.replace(how, **few), *arguments, **named)
 
     in_full = measuring.measure_models
@@ -145,7 +146,15 @@ def full_measurements(monkeypatch):
 
 
 @pytest.fixture
-def judging(monkeypatch):
+def slow_cores_count(monkeypatch):
+    """A core that is slow at times is noticed as it is for users."""
+    from deploy_nas.device import core_speed
+
+    monkeypatch.setattr(core_speed, "_SLOW_FACTOR", 1.4)
+
+
+@pytest.fixture
+def judging(monkeypatch, slow_cores_count):
     """The machine is judged as it is for users."""
     from deploy_nas.core import conditions
 

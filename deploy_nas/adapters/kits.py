@@ -95,11 +95,17 @@ class KitSource(Plan, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SentinelGraph:
-    """A profile's sentinel: its graph, the tensors that it names without values, its quiet latency in ms."""
+class BareGraph:
+    """A graph whose weights have no values, and the tensors that it names."""
 
     graph: bytes
     tensors: Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentinelGraph(BareGraph):
+    """A profile's sentinel, and its quiet latency in ms."""
+
     quiet_ms: float
 
 
@@ -122,22 +128,33 @@ def make_kit(plan: KitSource, settings: Settings) -> bytes:
 
 
 def make_check_kit(
-    models: Mapping[str, bytes],
+    models: Mapping[str, bytes | BareGraph],
     settings: MeasureSettings,
     *,
     provider: str = CPU_PROVIDER,
     provider_options: Mapping[str, str] | None = None,
     sentinel: SentinelGraph | None = None,
+    core_us: float | None = None,
 ) -> bytes:
     """A kit that checks these models on a device: hash, logits for one image, latency.
 
     Args:
-        models: serialised models by name.
+        models: serialised models by name; graphs without weights are timed only.
         settings: how they are measured.
         provider, provider_options: execution provider to run them on, and its options.
         sentinel: of the profile whose predictions they are compared with.
+        core_us: reading of the undisturbed core in that profile.
     """
-    entries = {f"models/{number}.onnx": data for number, data in enumerate(models.values())}
+    entries: dict[str, bytes] = {}
+    files: dict[str, CheckedFile] = {}
+    for number, (name, model) in enumerate(models.items()):
+        file = f"models/{number}.onnx"
+        if isinstance(model, BareGraph):
+            entries[file], unit = model.graph, Unit(id=name, kind="check", tensors=model.tensors)
+        else:
+            entries[file], unit = model, None
+        sha256 = hashlib.sha256(entries[file]).hexdigest()
+        files[name] = CheckedFile(file=file, sha256=sha256, unit=unit)
     packed = None
     if sentinel is not None:
         file = "models/sentinel.onnx"
@@ -145,14 +162,12 @@ def make_check_kit(
         unit = Unit(id=SENTINEL, kind=SENTINEL, tensors=sentinel.tensors)
         packed = KitSentinel(file=file, unit=unit, quiet_ms=sentinel.quiet_ms)
     plan = CheckPlan(
-        models={
-            name: CheckedFile(file=f"models/{number}.onnx", sha256=hashlib.sha256(data).hexdigest())
-            for number, (name, data) in enumerate(models.items())
-        },
+        models=files,
         settings=settings,
         provider=provider,
         provider_options=provider_options or {},
         sentinel=packed,
+        core_us=core_us,
     )
     return _packed("check", {CHECK_FILE: json.dumps(sealed(plan.to_json())).encode()} | entries)
 

@@ -33,20 +33,23 @@ def profile_fleet(
     retry_s: float = 10.0,
     fresh: bool = False,
     force: bool = False,
+    refresh_held: bool = False,
     progress: Progress | None = None,
 ) -> FleetProfiled:
     """Profile the devices of a fleet that have no profile yet, as ``deploy-nas fleet profile`` does.
+
+    With ``refresh_held``, the speed of the others is checked, and their profiles brought up to date.
 
     What a device cannot give is in the result's ``faults``; the others are profiled.
 
     Raises:
         RecordError: a fleet's file that cannot be used.
-        OptionError: a name that is neither a device's nor a group's.
+        OptionError: a name that is neither a device's nor a group's, or ``force`` with ``refresh_held``.
         OutputError: another run of this fleet goes on, or its folder cannot be written.
     """
     with shown("profiling", progress) as update:
         how = _how(only, jobs, tries, retry_s, update)
-        return profile_devices(_fleet(fleet), how, fresh=fresh, force=force)
+        return profile_devices(_fleet(fleet), how, fresh=fresh, force=force, refresh_held=refresh_held)
 
 
 def verify_fleet(

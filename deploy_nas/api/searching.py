@@ -111,14 +111,25 @@ def profile_device(
 
 
 def refresh_profile(
-    profile: GivenPath, *, allow_unstable: bool = False, progress: Progress | None = None
+    profile: GivenPath,
+    *,
+    target: str | None = None,
+    ssh_options: Sequence[str] = (),
+    allow_unstable: bool = False,
+    progress: Progress | None = None,
 ) -> Refreshed:
-    """Check this device's speed in some seconds and bring its profile's file up to date.
+    """Check a device's speed in some seconds, here or at ``target``, and bring its profile's file up to date.
 
     Raises as the workflow behind ``deploy-nas profile --refresh``.
     """
     with shown("checking the speed", progress) as update:
-        return refresh(Path(profile), allow_unstable=allow_unstable, progress=update)
+        return refresh(
+            Path(profile),
+            target=target,
+            ssh_options=ssh_options,
+            allow_unstable=allow_unstable,
+            progress=update,
+        )
 
 
 def search(

@@ -15,6 +15,7 @@ from deploy_nas.cli.wording import with_options
 if TYPE_CHECKING:
     from deploy_nas.core.errors import DeployNASError
     from deploy_nas.workflows.fleet import How
+    from deploy_nas.workflows.fleet_profile import FleetProfile
     from deploy_nas.workflows.fleet_verify import FleetCheck
 
 
@@ -74,6 +75,12 @@ def _how(only: tuple[str, ...], jobs: int, tries: int, retry_s: float) -> How:
     )
 
 
+def _state(one: FleetProfile) -> str:
+    if one.error is not None:
+        return "FAILED"
+    return "profiled" if one.made else "refreshed" if one.refreshed else "held"
+
+
 def _stopped(title: str) -> SystemExit:
     show.say(f"stopped; {title}; the same command goes on", err=True)
     return SystemExit(ends.STOPPED)
@@ -84,6 +91,11 @@ def _stopped(title: str) -> SystemExit:
 @_run_options
 @click.option("--fresh", is_flag=True, help="Start over on devices where a run was stopped.")
 @click.option("--force", is_flag=True, help="Profile again what is held already.")
+@click.option(
+    "--refresh-held",
+    is_flag=True,
+    help="Check the speed of what is held already, in some seconds each, and bring it up to date.",
+)
 @show.json_option()
 def profile(
     fleet: Path,
@@ -93,19 +105,21 @@ def profile(
     retry_s: float,
     fresh: bool,
     force: bool,
+    refresh_held: bool,
     as_json: bool,
 ) -> None:
     """Profile the devices of FLEET that have no profile yet, many at once.
 
     A device that cannot be reached is tried again later, and holds up none of the others. The same command
-    goes on where a run was stopped. Exits 3 if a device has no profile in the end.
+    goes on where a run was stopped. Exits 3 if a device has no profile in the end, or could not be checked.
     """
     from deploy_nas.records.fleet import load_fleet
     from deploy_nas.workflows.fleet_profile import profile_fleet
 
     loaded = load_fleet(fleet)
     try:
-        done = profile_fleet(loaded, _how(only, jobs, tries, retry_s), fresh=fresh, force=force)
+        how = _how(only, jobs, tries, retry_s)
+        done = profile_fleet(loaded, how, fresh=fresh, force=force, refresh_held=refresh_held)
     except KeyboardInterrupt:
         raise _stopped("finished profiles are written, the times of others are kept on the devices") from None
     if as_json:
@@ -117,7 +131,7 @@ def profile(
                         "device": one.device,
                         "space": one.space,
                         "path": str(one.path),
-                        "state": "failed" if one.error else "profiled" if one.made else "held",
+                        "state": _state(one).lower(),
                         "profile": None if one.profile is None else one.profile.id,
                         "stable": None if one.profile is None else one.profile.stable,
                         "carried": None if one.profile is None else one.profile.carried is not None,
@@ -133,7 +147,7 @@ def profile(
             [
                 one.device,
                 one.space,
-                "FAILED" if one.error else "profiled" if one.made else "held",
+                _state(one),
                 None if one.profile is None else "stable" if one.profile.stable else "UNSTABLE",
                 None if one.profile is None else f"{one.profile.duration_s:.0f}",
                 one.tries or None,

@@ -138,7 +138,7 @@ def request_of(
     "--refresh",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Instead: check this device's speed in some seconds, and bring its profile up to date.",
+    help="Instead: check the device's speed in some seconds, and bring its profile up to date.",
 )
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming a stopped run.")
 @show.json_option()
@@ -156,7 +156,7 @@ def command(
     Ctrl-C keeps the timings made so far; the same command resumes the run.
     """
     if refresh is not None:
-        _refresh(refresh, target, timing, as_json=as_json, fresh=fresh, output=output)
+        _refresh(refresh, target, ssh_option, timing, as_json=as_json, fresh=fresh, output=output)
         return
     from deploy_nas.cli.profiles import tell_written
     from deploy_nas.workflows.kit import profile_target
@@ -180,19 +180,29 @@ def command(
 def _refresh(
     path: Path,
     target: str | None,
+    ssh_option: tuple[str, ...],
     timing: Mapping[str, Any],
     *,
     as_json: bool,
     fresh: bool,
     output: Path | None,
 ) -> None:
-    """Check the speed of a profile's device, which is this one, and say how it changed."""
-    if target is not None or timing["space"] or timing["like"] or fresh or output is not None:
-        raise click.UsageError("--refresh checks this device and writes its profile in place: give it alone")
+    """Check the speed of a profile's device, here or at a target, and say how it changed."""
+    if timing["space"] or timing["like"] or fresh or output is not None:
+        raise click.UsageError(
+            "--refresh checks the profile's own device and writes the profile in place: "
+            "give it alone, or with --target"
+        )
     from deploy_nas.workflows.refresh import refresh_profile
 
     with show.progress("checking the speed", quiet=as_json) as update:
-        found = refresh_profile(path, allow_unstable=timing["allow_unstable"], progress=update)
+        found = refresh_profile(
+            path,
+            target=target,
+            ssh_options=ssh_option,
+            allow_unstable=timing["allow_unstable"],
+            progress=update,
+        )
     profile, speed = found.profile, found.speed
     if as_json:
         show.emit_json(

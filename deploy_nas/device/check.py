@@ -1,7 +1,8 @@
 """The program of a checking kit: runs the kit's models on this device.
 
 For each model it checks the hash, computes the logits for one reproducible image, and measures the latency
-as ``verify`` does. It needs only python3, numpy and the runtime that the provider belongs to.
+as ``verify`` does. A graph whose weights have no values is only timed, with random ones. It needs only
+python3, numpy and the runtime that the provider belongs to.
 """
 
 from __future__ import annotations
@@ -38,10 +39,25 @@ _IMAGE_SEED = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedFile:
-    """A model in a checking kit: its entry in the archive and its hash."""
+    """A model in a checking kit: its entry in the archive, its hash, and its tensors if they lack values."""
 
     file: str
     sha256: str
+    unit: Unit | None = None
+
+    def to_json(self) -> JsonObject:
+        """The object in the kit."""
+        unit = {} if self.unit is None else {"unit": self.unit.to_json()}
+        return {"file": self.file, "sha256": self.sha256, **unit}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> CheckedFile:
+        """From the kit's object; raises :class:`RecordError` naming the key."""
+        return cls(
+            file=fields.text("file"),
+            sha256=fields.text("sha256"),
+            unit=read_unit(fields.fields("unit")) if fields.holds("unit") else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +78,7 @@ class CheckPlan:
         settings: how they are measured.
         provider, provider_options: execution provider to run them on, and its options.
         sentinel: of the profile whose predictions they are compared with, if there is one.
+        core_us: reading of the undisturbed core in that profile (``device.core_speed``).
     """
 
     models: Mapping[str, CheckedFile]
@@ -69,6 +86,7 @@ class CheckPlan:
     provider: str = CPU_PROVIDER
     provider_options: Mapping[str, str] = field(default_factory=dict)
     sentinel: KitSentinel | None = None
+    core_us: float | None = None
 
     def to_json(self) -> JsonObject:
         """The object in the kit."""
@@ -76,8 +94,10 @@ class CheckPlan:
             "settings": self.settings.to_json(),
             "provider": self.provider,
             "provider_options": dict(self.provider_options),
-            "models": {name: {"file": m.file, "sha256": m.sha256} for name, m in self.models.items()},
+            "models": {name: model.to_json() for name, model in self.models.items()},
         }
+        if self.core_us is not None:
+            value["core_us"] = self.core_us
         if self.sentinel is not None:
             unit = self.sentinel.unit
             value["sentinel"] = {
@@ -100,22 +120,21 @@ class CheckPlan:
                 quiet_ms=held.number("quiet_ms", positive=True),
             )
         return cls(
-            models={
-                name: CheckedFile(
-                    file=models.fields(name).text("file"), sha256=models.fields(name).text("sha256")
-                )
-                for name in models.value
-            },
+            models={name: CheckedFile.from_json(models.fields(name)) for name in models.value},
             settings=MeasureSettings.from_json(fields.fields("settings")),
             provider=fields.text("provider"),
             provider_options=fields.text_map("provider_options"),
             sentinel=sentinel,
+            core_us=fields.optional_number("core_us", positive=True),
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedModel:
-    """A model's result on the device: hash of the file, times, logits for :func:`check_image`."""
+    """A model's result on the device: hash of the file, times, logits for :func:`check_image`.
+
+    A graph without weights has no logits.
+    """
 
     sha256: str
     measured: Measured
@@ -137,7 +156,11 @@ class CheckResult:
         return {
             "device": self.device.to_json(),
             "models": {
-                name: {"sha256": m.sha256, **m.measured.to_json(), "logits": list(m.logits)}
+                name: {
+                    "sha256": m.sha256,
+                    **m.measured.to_json(),
+                    **({"logits": list(m.logits)} if m.logits else {}),
+                }
                 for name, m in self.models.items()
             },
         }
@@ -178,7 +201,7 @@ def _checked(fields: Fields) -> CheckedModel:
     return CheckedModel(
         sha256=fields.text("sha256"),
         measured=Measured.from_json(fields),
-        logits=tuple(fields.numbers("logits")),
+        logits=tuple(fields.numbers("logits")) if fields.holds("logits") else (),
     )
 
 
@@ -230,7 +253,7 @@ def check_models(
             graph = read_file(archive, plan.sentinel.file)
             sentinel = Sentinel(model=open_model(graph, plan.sentinel.unit), quiet_ms=plan.sentinel.quiet_ms)
         for name, packed in plan.models.items():
-            model = open_model(read_packed(archive, packed.file, packed.sha256, name))
+            model = open_model(read_packed(archive, packed.file, packed.sha256, name), packed.unit)
             before = len(found)
 
             def shown(done: int, total: int, what: str, before: int = before) -> None:
@@ -243,14 +266,11 @@ def check_models(
                 sentinel,
                 pinning=pinning,
                 waits=processor_waits(provider),
+                core_us=plan.core_us,
                 progress=shown,
             )
-            logits = logits_of(model)
-            if not np.isfinite(logits).all():
-                raise RecordError("gives NaN or an infinity on this device", subject=name)
-            found[name] = CheckedModel(
-                sha256=packed.sha256, measured=measured, logits=tuple(map(float, logits.ravel()))
-            )
+            logits = () if packed.unit is not None else _finite_logits(model, name)
+            found[name] = CheckedModel(sha256=packed.sha256, measured=measured, logits=logits)
             model.close()
         device = runtime.fingerprint(
             threads=threads,
@@ -260,6 +280,13 @@ def check_models(
             pinned=pinning.pinned,
         )
     return CheckResult(device=device, models=found)
+
+
+def _finite_logits(model: Runnable, name: str) -> tuple[float, ...]:
+    logits = logits_of(model)
+    if not np.isfinite(logits).all():
+        raise RecordError("gives NaN or an infinity on this device", subject=name)
+    return tuple(map(float, logits.ravel()))
 
 
 def main(arguments: Sequence[str] | None = None, archive: str | None = None) -> int:

@@ -19,6 +19,7 @@ _SLOW_FACTOR = 1.4  # half a core gives 1.8 or more; a clock that falls as the c
 _QUIET_QUANTILE = 0.05  # the very fastest may be of a boost that does not last
 _REMEMBERED_S = 30.0
 _WAIT_SHARE = 2.0
+_TELL_NS = 1e9
 
 
 def arithmetic() -> None:
@@ -51,6 +52,7 @@ class CoreSpeed:
         readings_us: of an earlier part of the run, microseconds.
         wait_s: time that may be lost to slow moments; twice the time that was not lost is added to what is
             left, up to this.
+        waiting: called every second or so while it waits.
         work: the piece of work that is timed.
     """
 
@@ -60,9 +62,10 @@ class CoreSpeed:
         *,
         readings_us: Iterable[float] = (),
         wait_s: float = 0.0,
+        waiting: Callable[[], None] = lambda: None,
         work: Callable[[], None] = arithmetic,
     ) -> None:
-        self._clocks, self._work = clocks, work
+        self._clocks, self._waiting, self._work = clocks, waiting, work
         self._limits_us = [slow_above_us(readings_us), float("inf")]  # of the last half minute, of this one
         self._since = clocks.wall()
         self._left_s = self._wait_s = wait_s
@@ -93,8 +96,12 @@ class CoreSpeed:
 
         It reads without a rest: on a rented machine, a core that sleeps is given away.
         """
+        told = self._clocks.wall()
         while self.slow(reading_us) and self.may_wait:
             reading_us = self.read()
+            if self._clocks.wall() - told > _TELL_NS:
+                self._waiting()
+                told = self._clocks.wall()
         return reading_us
 
     def spent(self, seconds: float, *, counts: bool) -> None:

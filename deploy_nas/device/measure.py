@@ -35,6 +35,9 @@ _PACED_MS, _LONGEST_PACED_MS = 5_000.0, 60_000.0
 _LEAST_PACED, _MOST_PACED, _FEWEST_PACED = 20, 100, 5
 _SENTINEL = BurstSettings(burst_ms=8.0, least_runs=5, warmup_runs=2, warmup_ms=3.0)
 
+WAITING = "waiting"
+"""What progress says while the core is slow."""
+
 UNPINNED = Pinning(pinned=False)
 Progress = Callable[[int, int, str], None]
 
@@ -233,7 +236,7 @@ def measure_models(
         pinning: where the threads run.
         waits: the provider works on another device while the processor waits, whose share tells nothing.
         core_us: reading of the undisturbed core, from an earlier run on this machine (``device.core_speed``).
-        progress: called with the bursts done, the bursts in total and "measure"; then as
+        progress: called with the bursts done, the bursts in total and "measure", or :data:`WAITING`; then as
             :func:`measure_paced` does.
         clocks: sources of time.
 
@@ -245,9 +248,20 @@ def measure_models(
     """
     check_pace(how.every_ms)
     rng = np.random.default_rng(how.seed)
+    taken: list[Taken] = []
+
+    def shown(what: str) -> None:
+        if progress is not None:
+            progress(len(taken), how.rounds * len(models), what)
+
     core = None
     if reads_core(how.threads, waits=waits):
-        core = CoreSpeed(clocks, readings_us=[] if core_us is None else [core_us], wait_s=how.wait_s)
+        core = CoreSpeed(
+            clocks,
+            readings_us=[] if core_us is None else [core_us],
+            wait_s=how.wait_s,
+            waiting=lambda: shown(WAITING),
+        )
     timers = [Timer(model, rng, clocks, core) for model in models]
     watch = None
     if sentinel is not None:
@@ -257,14 +271,12 @@ def measure_models(
             slow_factor=how.slow_factor,
             wait_s=how.wait_s,
         )
-    taken: list[Taken] = []
     for number in range(how.rounds):
         if number:
             clocks.sleep(how.pause_s)
         for one in one_round(timers, how.burst, rng, watch):
             taken.append(one)
-            if progress is not None:
-                progress(len(taken), how.rounds * len(models), "measure")
+            shown("measure")
     readings = [one.burst.core_us for one in taken if one.burst.core_us is not None]
     limit_us = min(slow_above_us(readings), slow_above_us([] if core_us is None else [core_us]))
     quiet = [one.burst.core_us is None or one.burst.core_us <= limit_us for one in taken]
@@ -319,12 +331,20 @@ def measure_model(
     *,
     pinning: Pinning = UNPINNED,
     waits: bool = False,
+    core_us: float | None = None,
     progress: Progress | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Measured:
     """Measure one model; arguments as for :func:`measure_models`."""
     return measure_models(
-        [model], how, sentinel, pinning=pinning, waits=waits, progress=progress, clocks=clocks
+        [model],
+        how,
+        sentinel,
+        pinning=pinning,
+        waits=waits,
+        core_us=core_us,
+        progress=progress,
+        clocks=clocks,
     )[0]
 
 

@@ -21,7 +21,7 @@ from deploy_nas.device.clocks import CLOCKS, Clocks
 from deploy_nas.device.core_speed import CoreSpeed, quiet_us, slow_above_us
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.journal import Journal
-from deploy_nas.device.measure import QUIET_QUANTILE, Progress, Watch, one_round, reads_core
+from deploy_nas.device.measure import QUIET_QUANTILE, WAITING, Progress, Watch, one_round, reads_core
 from deploy_nas.device.runtime import Kept, Runtime
 from deploy_nas.device.session import ONNX_RUNTIME
 from deploy_nas.device.timing import Burst, BurstSettings, Timer
@@ -158,6 +158,7 @@ class Runner:
                 clocks,
                 readings_us=_readings_us(journal.bursts),
                 wait_s=settings.wait_s,
+                waiting=lambda: self.progress(self._done, self._total, WAITING),
             )
         self._kept: Kept | None = {} if settings.passes > 1 else None
         self._done = self._total = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from deploy_nas.adapters.graphs import timed_graph
+from deploy_nas.adapters.kits import BareGraph
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fingerprint import processor_waits
 from deploy_nas.core.measured import Measured
@@ -22,6 +24,9 @@ from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.profile_history import Speed
 from deploy_nas.records.profile_parts import Pair
+
+Timed = Callable[[Sequence[BareGraph], MeasureSettings], list[Measured]]
+"""Times graphs with random weights; a value for each, in their order."""
 
 NETWORKS = 6
 _ATTEMPTS = 3
@@ -56,22 +61,34 @@ def measured_speed(
     *,
     allow_unstable: bool = False,
     progress: Progress | None = None,
+    timed: Timed | None = None,
     runtime: Runtime | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Speed:
-    """Time the sentinel and some networks of the profile here, and compare them with when it was made.
+    """Time the sentinel and some networks of the profile, and compare them with when it was made.
+
+    Args:
+        profile: of the device.
+        allow_unstable: use times of disturbed runs.
+        progress: called with the bursts done, the bursts in total and the kind of unit.
+        timed: times graphs on another device; here unless given.
+        runtime, clocks: of this device.
 
     Raises:
         RecordError: no network was measured for the profile.
         UnstableDeviceError: other work disturbed the runs, three times; ``allow_unstable`` uses them.
     """
-    runtime = runtime or runtime_of(profile.fingerprint.provider)
     pairs = checked_networks(profile)
     space = profile.space
     networks = [space.layers(a) for a in space.decode(np.array([pair.choices for pair in pairs]))]
     sentinel = space.layers(space.smallest(min(profile.image_sizes)))
+    graphs = _graphs(profile, [*networks, sentinel])
+    how = replace(_HOW, threads=profile.fingerprint.threads)
     for left in reversed(range(_ATTEMPTS)):
-        *found, small = _measured(profile, [*networks, sentinel], progress, runtime, clocks)
+        if timed is not None:
+            *found, small = timed(graphs, how)
+        else:
+            *found, small = _timed_here(profile, graphs, how, progress, runtime, clocks)
         passing = [one for one in found if one.conditions is not None and one.conditions.may_pass]
         if not passing or not left:
             break
@@ -90,32 +107,38 @@ def measured_speed(
     )
 
 
-def _measured(
+def _graphs(profile: Profile, networks: Sequence[NamedLayers]) -> list[BareGraph]:
+    """The networks as the profile timed them."""
+    on = profile.fingerprint
+    scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
+    made = (timed_graph(layers, on.precision, scheme.activations) for layers in networks)
+    return [BareGraph(graph=graph, tensors=tensors) for graph, tensors in made]
+
+
+def _timed_here(
     profile: Profile,
-    networks: list[NamedLayers],
+    graphs: Sequence[BareGraph],
+    how: MeasureSettings,
     progress: Progress | None,
-    runtime: Runtime,
+    runtime: Runtime | None,
     clocks: Clocks,
 ) -> list[Measured]:
     """One attempt, in sessions of the profile's provider with random weights."""
     on = profile.fingerprint
-    scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
-    rng = np.random.default_rng(_HOW.seed)
+    runtime = runtime or runtime_of(on.provider)
+    rng = np.random.default_rng(how.seed)
     with machine.pinned_to(on.threads) as pinning:
-        models = []
-        for layers in networks:
-            graph, tensors = timed_graph(layers, on.precision, scheme.activations)
-            models.append(
-                runtime.open(
-                    graph,
-                    provider=on.provider,
-                    provider_options=on.provider_options,
-                    threads=on.threads,
-                    worker_cores=pinning.worker_cores,
-                    initializers=random_initializers(tensors, rng),
-                )
+        models = [
+            runtime.open(
+                one.graph,
+                provider=on.provider,
+                provider_options=on.provider_options,
+                threads=on.threads,
+                worker_cores=pinning.worker_cores,
+                initializers=random_initializers(one.tensors, rng),
             )
-        how = replace(_HOW, threads=on.threads)
+            for one in graphs
+        ]
         return measure_models(
             models,
             how,

@@ -1,4 +1,7 @@
-"""Profile a fleet: every device and space without a profile, many at once, each kind in full only once."""
+"""Profile a fleet: every device and space without a profile, many at once, each kind in full only once.
+
+What is held can be brought up to date in the same run.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy_nas.core.errors import DeployNASError, RecordError
+from deploy_nas.core.errors import DeployNASError, OptionError, RecordError
 from deploy_nas.core.shown import Shown
 from deploy_nas.fleet.crew import Desk
 from deploy_nas.fleet.schedule import Ended, Job, Schedule, Start, drive
@@ -17,6 +20,7 @@ from deploy_nas.records.profile import Profile
 from deploy_nas.workflows.fleet import Diary, How, held_profile, profile_path, target_for
 from deploy_nas.workflows.kit import profile_target
 from deploy_nas.workflows.profile import ProfileRequest
+from deploy_nas.workflows.refresh import refresh_profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +31,10 @@ class FleetProfile:
         device: its name.
         space: as the file names it.
         path: of the profile.
-        profile: ``None`` if it is missing or cannot be used.
+        profile: ``None`` if it is missing or cannot be used; as it was if its speed could not be checked.
         made: in this run.
-        error: why it is missing; ``None`` without a fault.
+        refreshed: its speed was checked in this run.
+        error: why it is missing, or was not refreshed; ``None`` without a fault.
         tries: in this run.
     """
 
@@ -38,6 +43,7 @@ class FleetProfile:
     path: Path
     profile: Profile | None = None
     made: bool = False
+    refreshed: bool = False
     error: DeployNASError | None = None
     tries: int = 0
 
@@ -51,17 +57,23 @@ class FleetProfiled(Shown):
 
     @property
     def faults(self) -> tuple[FleetProfile, ...]:
-        """Devices and spaces without a profile."""
+        """Devices and spaces without a profile, or whose speed could not be checked."""
         return tuple(one for one in self.found if one.error is not None)
 
     def _summary(self) -> str:
-        made = sum(one.made for one in self.found)
-        held = len(self.found) - made - len(self.faults)
-        return f"{made} profiled, {held} held already, {len(self.faults)} failed"
+        made, refreshed = sum(one.made for one in self.found), sum(one.refreshed for one in self.found)
+        held = len(self.found) - made - refreshed - len(self.faults)
+        again = f"{refreshed} refreshed, " if refreshed else ""
+        return f"{made} profiled, {again}{held} held already, {len(self.faults)} failed"
 
 
 def profile_fleet(
-    fleet: Fleet, how: How | None = None, *, fresh: bool = False, force: bool = False
+    fleet: Fleet,
+    how: How | None = None,
+    *,
+    fresh: bool = False,
+    force: bool = False,
+    refresh_held: bool = False,
 ) -> FleetProfiled:
     """Profile what a fleet lacks; a run that was stopped goes on with the same call.
 
@@ -73,23 +85,32 @@ def profile_fleet(
         how: which of them, and how many at once.
         fresh: start over on devices where a run was stopped.
         force: profile again what is held already.
+        refresh_held: check the speed of what is held already, and bring it up to date
+            (``workflows.refresh``).
 
     Raises:
-        OptionError: a name that is neither a device's nor a group's.
+        OptionError: a name that is neither a device's nor a group's, or ``force`` and ``refresh_held``
+            together.
         OutputError: the folder cannot be written, or another run of this fleet goes on.
         UnknownSpaceError: a space of the file.
     """
     how = how or How()
+    if force and refresh_held:
+        raise OptionError("profiles again what `refresh_held` keeps: give one of them", subject="force")
     chosen = {device.name for device in fleet.chosen(how.only)}
     make_folder(fleet.folder)
     everything = {job_name(d, space): (d, space) for d in fleet.devices for space in d.spaces}
     paths = _paths(fleet, everything)
     with History(fleet.history) as history:
         held = {name: _held(fleet, *pair, paths[name]) for name, pair in everything.items()}
-        found = {
-            name: one for name, one in held.items() if one is not None and one.device in chosen and not force
+        mine = {name: one for name, one in held.items() if everything[name][0].name in chosen}
+        checked = {
+            name for name, one in mine.items() if refresh_held and one is not None and one.error is None
         }
-        jobs = [name for name, (d, _) in everything.items() if d.name in chosen and name not in found]
+        found = {
+            name: one for name, one in mine.items() if one is not None and not force and name not in checked
+        }
+        jobs = [name for name in mine if name not in found]
         diary = Diary(
             how=how,
             history=history,
@@ -99,31 +120,42 @@ def profile_fleet(
         desk, made = Desk(), dict[str, Profile]()
 
         def work(start: Start) -> Ended:
-            device, space = everything[start.job.name]
-            like = [] if start.source is None else [paths[start.source]]
-            request = _request(device, space, paths[start.job.name], like, fresh=fresh, force=force)
+            name = start.job.name
+            device, space = everything[name]
             with desk:
-                profile = profile_target(request, target_for(device, desk))
-            made[start.job.name] = profile
+                target = target_for(device, desk)
+                if name in checked:
+                    unstable = device.allow_unstable
+                    profile = refresh_profile(paths[name], target=target, allow_unstable=unstable).profile
+                else:
+                    like = [] if start.source is None else [paths[start.source]]
+                    request = _request(device, space, paths[name], like, fresh=fresh, force=force)
+                    profile = profile_target(request, target)
+            made[name] = profile
             faults = "; ".join(profile.faults)
-            diary.events_of[start.job.name] = [
-                diary.event(device.name, space, DONE, profile=profile.id, fault=faults)
-            ]
+            diary.events_of[name] = [diary.event(device.name, space, DONE, profile=profile.id, fault=faults)]
             return Ended(usable=profile.stable or device.allow_unstable)
 
+        at_hand = {name: one for name, one in held.items() if name not in jobs or name in checked}
         schedule = Schedule(
-            jobs=[job_of(*everything[name], fleet) for name in jobs],
+            jobs=[
+                Job(name=name, host=everything[name][0].host)
+                if name in checked
+                else job_of(*everything[name], fleet)
+                for name in jobs
+            ],
             parallel=how.parallel,
             retry=how.retry,
-            held=_offers(fleet, {n: one for n, one in held.items() if n not in jobs}, everything),
+            held=_offers(fleet, at_hand, everything),
         )
         for name, ended in drive(schedule, how.crew(work), diary).items():
             found[name] = FleetProfile(
                 device=everything[name][0].name,
                 space=everything[name][1],
                 path=paths[name],
-                profile=made.get(name),
-                made=name in made,
+                profile=made.get(name, None if (one := at_hand.get(name)) is None else one.profile),
+                made=name in made and name not in checked,
+                refreshed=name in made and name in checked,
                 error=ended.error,
                 tries=schedule.tries[name],
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.adapters.kits import make_check_kit
 from deploy_nas.adapters.targets import Target, target_of
+from deploy_nas.adapters.targets.checking import checked_there
 from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
 from deploy_nas.core.fingerprint import ONNXRUNTIME, Fingerprint, runtime_name
@@ -291,18 +291,16 @@ def _run_there(
     first = promises[0]  # models of one bundle, or of one profile, have the same provider
     threads = max(promise.threads for promise in promises)
     how = MeasureSettings(threads=threads, every_ms=request.every_ms or 0.0)
+    sentinel = sentinel_graph(profile, how.threads)
     kit = make_check_kit(
         {model.subject: model.data for model in models},
         how,
         provider=first.provider,
         provider_options=first.provider_options,
-        sentinel=sentinel_graph(profile, how.threads),
+        sentinel=sentinel,
+        core_us=None if sentinel is None or profile is None else profile.noise.core_us,
     )
-    name = f"check-{hashlib.sha256(kit).hexdigest()[:12]}"
-    data = device.run_kit(kit, name, progress)
-    result = CheckResult.parse(data, device.address)
-    device.remove_kit(name)
-    return result
+    return checked_there(kit, device, progress)
 
 
 def _verified_there(

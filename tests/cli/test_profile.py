@@ -89,7 +89,15 @@ def test_refresh_says_what_changed_and_what_was_seen(run, calls, stand_in, made_
     assert (value["factor"], value["slowest"], value["checks"]) == (0.98, 1.1, 2)
 
 
-@pytest.mark.parametrize("other", [["--space", SPACE], ["--target", "here"], ["--like", "x"], ["-o", "y"]])
+def test_refresh_of_another_device(run, stand_in, made_profile):
+    speed = Speed(created="then", factor=1.1, sentinel_ms=1.0, ratios=(1.1,))
+    found = Refreshed(profile=replace(made_profile(), speeds=(speed,)), before=1.0)
+    done = stand_in(refresh, "refresh_profile", found)
+    run("profile", "--refresh", "p.json", "--target", "ssh://me@device", "--ssh-option", "-v")
+    assert done[0][1]["target"] == "ssh://me@device" and done[0][1]["ssh_options"] == ("-v",)
+
+
+@pytest.mark.parametrize("other", [["--space", SPACE], ["--fresh"], ["--like", "x"], ["-o", "y"]])
 def test_refresh_is_given_alone(run, calls, other):
     assert "give it alone" in run("profile", "--refresh", "p.json", *other, code=2).stderr
 

@@ -58,7 +58,7 @@ class FakeModel:
 
 
 @pytest.fixture
-def clock():
+def clock(slow_cores_count):
     return FakeClock()
 
 

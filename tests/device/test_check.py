@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deploy_nas.adapters.graphs import build_model, weight_tensors
-from deploy_nas.adapters.kits import SentinelGraph, make_check_kit
+from deploy_nas.adapters.kits import BareGraph, SentinelGraph, make_check_kit
 from deploy_nas.core.errors import MismatchError, RecordError
 from deploy_nas.core.fields import Fields
 from deploy_nas.core.seals import sealed
@@ -60,6 +60,18 @@ def test_it_measures_as_verify_does_unless_told(data):
     with zipfile.ZipFile(io.BytesIO(make_check_kit({"a": data}, MeasureSettings(threads=2)))) as archive:
         plan = CheckPlan.from_json(Fields(json.loads(archive.read(CHECK_FILE)), "kit"))
     assert plan.settings == replace(MeasureSettings(), threads=2) and plan.sentinel is None
+
+
+def test_graphs_without_weights_are_timed_only(data, layers):
+    bare = BareGraph(graph=build_model(layers, None), tensors=weight_tensors(layers))
+    kit = make_check_kit({"a": bare, "b": data}, QUICK, core_us=1e6)
+    with zipfile.ZipFile(io.BytesIO(kit)) as archive:
+        plan = CheckPlan.from_json(Fields(json.loads(archive.read(CHECK_FILE)), "kit"))
+        found = check_models(archive)
+    assert plan.core_us == 1e6 and plan.models["a"].unit is not None and plan.models["b"].unit is None
+    assert CheckPlan.from_json(Fields(json.loads(json.dumps(plan.to_json())), "kit")) == plan
+    assert found.models["a"].logits == () and found.models["a"].measured.runs >= 6
+    assert len(found.models["b"].logits) == 10
 
 
 def resealed(value, was, becomes):

@@ -28,9 +28,13 @@ def test_slow_is_judged_by_fast_readings_whenever_they_were_taken(slowed_core):
 
 
 def test_a_device_that_got_hot_is_not_waited_for(clock, slowed_core):
-    core = slowed_core(lambda now_s: 2.0, readings_us=[40.0], wait_s=600.0)
+    told = []
+    core = slowed_core(
+        lambda now_s: 2.0, readings_us=[40.0], wait_s=600.0, waiting=lambda: told.append(clock.now_ns)
+    )
     core.wait(core.read())
     assert 30.0 < clock.now_ns / 1e9 < 61.0 and not core.slow(80.0)
+    assert len(told) == int(clock.now_ns / 1e9) or len(told) == int(clock.now_ns / 1e9) - 1
 
 
 def test_a_slow_moment_is_waited_for_without_a_rest(clock, slowed_core):

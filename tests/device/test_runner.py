@@ -72,6 +72,7 @@ def test_slow_moments_are_left_out_but_no_unit_is():
     assert set(kept) == {("a", 0), ("b", 0), ("c", 0)} and slow == {("b", 0)}
 
 
+@pytest.mark.usefixtures("slow_cores_count")
 def test_a_slow_core_is_a_slow_moment_whatever_the_sentinel_says():
     bursts = {("a", 0): timed(40.0), ("a", 1): timed(80.0), ("b", 0): timed(80.0), ("c", 0): timed(44.0)}
     assert slow_ones(bursts, 9.0) == {("a", 1), ("b", 0)}
@@ -79,6 +80,7 @@ def test_a_slow_core_is_a_slow_moment_whatever_the_sentinel_says():
     assert set(kept) == {("a", 0), ("b", 0), ("c", 0)} and slow == {("b", 0)}
 
 
+@pytest.mark.usefixtures("slow_cores_count")
 def test_taken_again_is_what_was_mostly_timed_in_slow_moments():
     bursts = {("a", 0): timed(40.0), ("a", 1): timed(80.0), ("b", 0): timed(80.0), ("b", 1): timed(80.0)}
     bursts |= {("b", 2): timed(41.0)}

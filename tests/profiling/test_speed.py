@@ -39,7 +39,7 @@ def timed(monkeypatch):
     def set_up(profile, factor, *busy):
         attempts = []
 
-        def measured(profile, networks, progress, runtime, clocks):
+        def measured(profile, networks, how, progress, runtime, clocks):
             conditions = Conditions(busy=busy[min(len(attempts), len(busy) - 1)] if busy else None)
             attempts.append(len(networks))
             times = [pair.measured_ms for pair in checked_networks(profile)]
@@ -48,7 +48,7 @@ def timed(monkeypatch):
                 for ms in [*times, profile.sentinel_ms]
             ]
 
-        monkeypatch.setattr(speed, "_measured", measured)
+        monkeypatch.setattr(speed, "_timed_here", measured)
         return attempts
 
     return set_up

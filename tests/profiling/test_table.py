@@ -206,12 +206,14 @@ def slowed(bursts, which):
     return {key: (on_half_a_core(key[0], burst), beside) for key, (burst, beside) in bursts.items()}
 
 
+@pytest.mark.usefixtures("slow_cores_count")
 def test_networks_that_were_timed_in_slow_moments_only_do_not_move_the_table(plan, run_fake, profile_of):
     _, bursts = run_fake(plan)
     half = slowed(bursts, lambda unit: unit.startswith("fit:") and int(unit[4:]) % 2 == 0)
     assert profile_of(plan, half).validation.mean_error_percent < 3.0
 
 
+@pytest.mark.usefixtures("slow_cores_count")
 def test_slow_moments_are_told_where_much_was_timed_in_nothing_else(plan, run_fake, profile_of):
     _, bursts = run_fake(plan)
     profile = profile_of(plan, slowed(bursts, lambda unit: unit.startswith("row:")))

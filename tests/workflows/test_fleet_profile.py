@@ -14,6 +14,7 @@ from deploy_nas.testing.targets import tiny_kit
 from deploy_nas.workflows import fleet_profile as workflow
 from deploy_nas.workflows.fleet import How
 from deploy_nas.workflows.fleet_profile import profile_fleet
+from deploy_nas.workflows.refresh import Refreshed
 
 SPACE = "ofa-mbv3-cifar10"
 
@@ -109,6 +110,29 @@ def test_the_same_call_goes_on(tmp_path, devices):
     devices.asked = []
     profile_fleet(fleet, how(only=["a"]), force=True)
     assert [name for name, _ in devices.asked] == ["a"]
+
+
+def test_what_is_held_is_refreshed_and_the_rest_profiled(tmp_path, devices, monkeypatch):
+    fleet = write(tmp_path, {"a": "", "b": 'like = "a"', "new": 'like = "a"'})
+    profile_fleet(fleet, how(only=["a", "b"]))
+    devices.asked, checked = [], []
+
+    def refresh(path, *, target, allow_unstable):
+        checked.append(path.name)
+        if path.name.startswith("a."):
+            raise UnreachableError("no route")
+        return Refreshed(profile=load_profile(path), before=1.0)
+
+    monkeypatch.setattr(workflow, "refresh_profile", refresh)
+    done = profile_fleet(fleet, how(), refresh_held=True)
+    a, b, new = done.found
+    assert str(a.error) == "no route" and a.profile is not None and a.tries == 3
+    assert b.refreshed and not b.made and b.profile is not None
+    assert new.made and devices.asked == [("new", [f"a.{SPACE}.profile.json"])]
+    assert checked.count(f"b.{SPACE}.profile.json") == 1
+    assert "1 profiled, 1 refreshed, 0 held already, 1 failed" in repr(done)
+    with pytest.raises(OptionError, match="give one of them"):
+        profile_fleet(fleet, how(), refresh_held=True, force=True)
 
 
 def test_a_device_that_comes_back_is_profiled(tmp_path, devices):

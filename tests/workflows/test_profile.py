@@ -69,7 +69,7 @@ def timed(core_us, header):
 
 
 def test_the_times_of_a_run_that_was_mostly_disturbed_are_where_the_next_one_begins(
-    request_, monkeypatch, made_profile
+    request_, monkeypatch, made_profile, slow_cores_count
 ):
     fake_profile = made_profile()
     header = JournalHeader(plan="p", fingerprint=fake_profile.fingerprint, settings=Settings())

@@ -1,13 +1,24 @@
 """Bringing a profile up to date: what it says afterwards, and what is refused untouched."""
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from deploy_nas.adapters.targets import HereTarget
 from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.measured import Measured
+from deploy_nas.core.seals import sealed
+from deploy_nas.device.check import CHECK_FILE, CheckedModel, CheckPlan, CheckResult
+from deploy_nas.device.kit import read_entry
+from deploy_nas.device.measure import MeasureSettings
 from deploy_nas.device.openvino import OPEN_VINO
 from deploy_nas.device.session import ONNX_RUNTIME
+from deploy_nas.profiling import speed
+from deploy_nas.profiling.speed import checked_networks
 from deploy_nas.records.profile import load_profile, save_profile
 from deploy_nas.records.profile_history import Speed
 from deploy_nas.workflows import refresh as workflow
@@ -84,6 +95,71 @@ def test_what_is_not_of_this_device_is_refused_untouched(path, profile, finds, m
     with pytest.raises(MismatchError, match="graphs"):
         refresh_profile(path.with_name("graphs.json"))
     assert path.read_bytes() == before
+
+
+class Elsewhere:
+    """A stand-in for a device: answers with this fingerprint and times, or runs the kit here."""
+
+    address = "ssh://there"
+
+    def __init__(self, fingerprint, times_ms):
+        self.fingerprint, self.times_ms, self.kits, self.removed = fingerprint, times_ms, [], []
+
+    def machine(self):
+        return self.fingerprint.machine
+
+    def run_kit(self, kit, name, progress=None, *, options=()):
+        self.kits.append(zipfile.ZipFile(io.BytesIO(kit)))
+        plan = CheckPlan.from_json(read_entry(self.kits[-1], CHECK_FILE))
+        times = self.times_ms if len(self.times_ms) == len(plan.models) else [1.0] * len(plan.models)
+        models = {
+            name: CheckedModel(sha256=model.sha256, measured=Measured.of([ms], runs=1), logits=())
+            for (name, model), ms in zip(plan.models.items(), times, strict=True)
+        }
+        found = CheckResult(device=self.fingerprint, models=models)
+        return json.dumps(sealed(found.to_json())).encode()
+
+    def remove_kit(self, name):
+        self.removed.append(name)
+
+
+def of_networks(profile):
+    """The profile with held-out networks of its space, that were measured as predicted."""
+    drawn = profile.space.sample_encoded(np.random.default_rng(0), 8, profile.image_sizes)
+    pairs = [
+        replace(profile.pairs[0], choices=tuple(map(int, row)), predicted_ms=float(ms), measured_ms=float(ms))
+        for row, ms in zip(drawn, profile.latency_ms(drawn), strict=True)
+    ]
+    return replace(profile, pairs=tuple(pairs))
+
+
+def test_another_device_is_checked_there(profile, tmp_path):
+    profile = of_networks(replace(profile, fingerprint=replace(profile.fingerprint, cpu="a small one")))
+    path = tmp_path / "there.json"
+    save_profile(profile, path)
+    times = [1.2 * pair.measured_ms for pair in checked_networks(profile)]
+    device = Elsewhere(replace(profile.fingerprint, precision="", pinned=False), [*times, 1200.0])
+    found = refresh_profile(path, target=device)
+    assert found.profile.factor == pytest.approx(1.2) and found.speed.sentinel_ms == 1200.0
+    assert load_profile(path).factor == found.profile.factor and len(device.removed) == 1
+    plan = CheckPlan.from_json(read_entry(device.kits[0], CHECK_FILE))
+    assert all(one.unit is not None for one in plan.models.values()) and plan.settings.threads == 1
+    before = path.read_bytes()
+    other = Elsewhere(replace(profile.fingerprint, cpu="another"), [])
+    with pytest.raises(MismatchError, match="there 'another'"):
+        refresh_profile(path, target=other)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_kit_of_graphs_without_weights_runs_for_real(profile, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "_HOW", MeasureSettings(rounds=2, burst_ms=1.0, pause_s=0.0, wait_s=0.0))
+    monkeypatch.setattr(speed, "_ATTEMPTS", 1)
+    profile = of_networks(profile)
+    save_profile(profile, tmp_path / "p.json")
+    found = refresh_profile(tmp_path / "p.json", target=HereTarget(tmp_path / "kits"), allow_unstable=True)
+    assert found.profile.factor > 0 and len(found.speed.ratios) == 6
+    assert not list((tmp_path / "kits").iterdir())
 
 
 def test_an_edited_speed_is_refused(path, finds):
