@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from deploy_nas.cli import numbers, show
 from deploy_nas.cli.search import describe, question_options, request_of
@@ -87,12 +86,8 @@ def command(
                 "is the front's own file", subject=str(pick_output), hint="name another `pick_output`"
             )
     if given is not None:
-        unused = [
-            option.opts[-1]
-            for option in ctx.command.params
-            if option.name in {*options, "output", "image_sizes", "evaluations", "seed"}
-            and ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
-        ]
+        of_search = {*options, "output", "image_sizes", "evaluations", "seed"}
+        unused = [option for name, option in show.given_options(ctx).items() if name in of_search]
         if unused:
             raise click.UsageError(f"{unused[0]} has no effect with --from, which only picks")
         front = load_front(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,9 @@ def request_of(
     )
 
 
+_OF_REFRESH = {"refresh", "target", "ssh_option", "allow_unstable", "as_json", "quiet", "verbose"}
+
+
 @click.command("profile")
 @timing_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile file  [SPACE-Nt.profile.json]")
@@ -142,7 +145,10 @@ def request_of(
 )
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming a stopped run.")
 @show.json_option()
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     output: Path | None,
     target: str | None,
     ssh_option: tuple[str, ...],
@@ -156,7 +162,14 @@ def command(
     Ctrl-C keeps the timings made so far; the same command resumes the run.
     """
     if refresh is not None:
-        _refresh(refresh, target, ssh_option, timing, as_json=as_json, fresh=fresh, output=output)
+        given = show.given_options(ctx)
+        if unused := sorted(given.keys() - _OF_REFRESH):
+            raise click.UsageError(
+                f"{given[unused[0]]} has no effect with --refresh, which checks the profile's own device and "
+                "writes the profile in place"
+            )
+        unstable = timing["allow_unstable"]
+        _refresh(refresh, target, ssh_option, allow_unstable=unstable, as_json=as_json)
         return
     from deploy_nas.cli.profiles import tell_written
     from deploy_nas.workflows.kit import profile_target
@@ -181,18 +194,11 @@ def _refresh(
     path: Path,
     target: str | None,
     ssh_option: tuple[str, ...],
-    timing: Mapping[str, Any],
     *,
+    allow_unstable: bool,
     as_json: bool,
-    fresh: bool,
-    output: Path | None,
 ) -> None:
     """Check the speed of a profile's device, here or at a target, and say how it changed."""
-    if timing["space"] or timing["like"] or fresh or output is not None:
-        raise click.UsageError(
-            "--refresh checks the profile's own device and writes the profile in place: "
-            "give it alone, or with --target"
-        )
     from deploy_nas.workflows.refresh import refresh_profile
 
     with show.progress("checking the speed", quiet=as_json) as update:
@@ -200,7 +206,7 @@ def _refresh(
             path,
             target=target,
             ssh_options=ssh_option,
-            allow_unstable=timing["allow_unstable"],
+            allow_unstable=allow_unstable,
             progress=update,
         )
     profile, speed = found.profile, found.speed

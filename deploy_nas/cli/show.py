@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from deploy_nas.cli import numbers
 from deploy_nas.core.reader import json_text, plain_text
@@ -51,6 +52,15 @@ def say(text: object = "", *, err: bool = False, warning: bool = False) -> None:
     if err and not warning and hushed():
         return
     click.echo(plain(text), err=err)
+
+
+def given_options(ctx: click.Context) -> dict[str, str]:
+    """The options that were given on the command line, by the name of their parameter."""
+    return {
+        str(option.name): option.opts[-1]
+        for option in ctx.command.params
+        if ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    }
 
 
 @contextlib.contextmanager

@@ -49,7 +49,9 @@ class Conditions:
         if self.busy is not None and self.busy < LEAST_BUSY and not self._short_of_quota:
             found.append(f"other work took the processor: runs had it {100 * self.busy:.0f}% of the time")
         if self.core_shared:
-            found.append("something slowed the core during all runs, as work on the other half of it does")
+            found.append(
+                "something slowed the core during all runs: work on the other half of it, or a lower clock"
+            )
         if self.spread_percent is not None and self.spread_percent > MOST_SPREAD_PERCENT:
             found.append(
                 f"the runs did not repeat: half of them were at least {self.spread_percent:.0f}% slower than "

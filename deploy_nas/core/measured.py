@@ -158,6 +158,11 @@ def _conditions(fields: Fields) -> Conditions | None:
     return None if busy is None else Conditions(busy=busy)
 
 
+def disturbed(found: Sequence[Measured]) -> tuple[int, float]:
+    """How much an attempt to measure models was disturbed: its faults, and the processor time it lacked."""
+    return sum(len(one.faults) for one in found), -min((one.busy or 0.0 for one in found), default=0.0)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Top1:
     """``right`` of ``images`` were classified correctly; ``reading`` says how these were read, if known."""

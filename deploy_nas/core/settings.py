@@ -20,6 +20,7 @@ class Settings:
     ``extra_rounds`` more. The sentinel is timed before a burst unless it was within ``sentinel_every_ms``;
     while it takes longer than ``slow_factor`` times its quiet time, the run waits, up to ``wait_s`` in total.
     It waits for a slow core too (``device.core_speed``), as long and twice the time that was undisturbed.
+    ``activations`` is the number format of INT8's; ``None``: of the device's processor, or fp32.
     """
 
     threads: int = 1
@@ -42,17 +43,20 @@ class Settings:
     warmup_ms: float = 3.0
     block_units: int = 16
     seed: int = 0
+    activations: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object in files."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, given: Fields) -> Settings:
-        """From a file's object, which must have every key; raises :class:`RecordError` naming the key."""
+        """From a file's object; raises :class:`RecordError` naming a key that is wrong or missing."""
         values: dict[str, object] = {}
         for one in fields(cls):
-            if one.name == "provider_options":
+            if one.name == "activations":
+                values[one.name] = given.optional_text(one.name)
+            elif one.name == "provider_options":
                 values[one.name] = given.text_map(one.name)
             elif isinstance(one.default, str):
                 values[one.name] = given.text(one.name)

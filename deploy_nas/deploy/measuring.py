@@ -9,8 +9,7 @@ import numpy as np
 from deploy_nas.adapters.graphs import timed_graph
 from deploy_nas.adapters.kits import SentinelGraph
 from deploy_nas.core.fingerprint import CPU_PROVIDER, processor_waits
-from deploy_nas.core.measured import Measured
-from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
+from deploy_nas.core.measured import Measured, disturbed
 from deploy_nas.device import machine
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings, Sentinel, measure_models
@@ -32,8 +31,7 @@ def sentinel_graph(profile: Profile | None, threads: int) -> SentinelGraph | Non
         return None
     on = profile.fingerprint
     layers = profile.space.layers(profile.space.smallest(min(profile.image_sizes)))
-    scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
-    graph, tensors = timed_graph(layers, on.precision, scheme.activations)
+    graph, tensors = timed_graph(layers, on.precision, profile.activations)
     return SentinelGraph(graph=graph, tensors=tensors, quiet_ms=profile.quiet_ms)
 
 
@@ -76,12 +74,7 @@ def measure_together(
         attempts.append(_measured(models, how, provider, provider_options, profile, runtime))
         if not any(one.conditions is not None and one.conditions.may_pass for one in attempts[-1]):
             break
-    return min(attempts, key=_disturbed)
-
-
-def _disturbed(found: Sequence[Measured]) -> tuple[int, float]:
-    """How much a measurement was disturbed: its faults, and the processor time that it lacked."""
-    return sum(len(one.faults) for one in found), -min((one.busy or 0.0 for one in found), default=0.0)
+    return min(attempts, key=disturbed)
 
 
 def _measured(

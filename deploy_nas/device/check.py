@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +28,7 @@ from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.device import machine
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.kit import read_entry, read_file, read_packed, read_unit
-from deploy_nas.device.measure import MeasureSettings, Progress, Sentinel, measure_model
+from deploy_nas.device.measure import WAITING, MeasureSettings, Progress, Sentinel, measure_models
 from deploy_nas.device.program import Reporter, program_options, run_program
 from deploy_nas.device.runner import Unit
 from deploy_nas.device.runtime import Runnable, Runtime, first_output
@@ -143,17 +144,19 @@ class CheckedModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """A checking kit's result: the device, and each model by name.
+    """A checking kit's result: the device, each model by name, and when it ran by the device's own clock.
 
     The device's fingerprint has no precision: each model has its own.
     """
 
     device: Fingerprint
     models: Mapping[str, CheckedModel]
+    created: str | None = None
 
     def to_json(self) -> JsonObject:
         """The object in files."""
         return {
+            **({} if self.created is None else {"created": self.created}),
             "device": self.device.to_json(),
             "models": {
                 name: {
@@ -172,6 +175,7 @@ class CheckResult:
         return cls(
             device=Fingerprint.from_json(fields.fields("device")),
             models={name: _checked(models.fields(name)) for name in models.value},
+            created=fields.optional_text("created"),
         )
 
     @classmethod
@@ -252,16 +256,24 @@ def check_models(
         if plan.sentinel is not None:
             graph = read_file(archive, plan.sentinel.file)
             sentinel = Sentinel(model=open_model(graph, plan.sentinel.unit), quiet_ms=plan.sentinel.quiet_ms)
-        for name, packed in plan.models.items():
-            model = open_model(read_packed(archive, packed.file, packed.sha256, name), packed.unit)
-            before = len(found)
+        # Graphs that are only timed take turns, so that a slow second hits a little of each.
+        bare = [name for name, packed in plan.models.items() if packed.unit is not None]
+        groups = [*([bare] if bare else []), *([name] for name in plan.models if name not in bare)]
+        before = 0
 
-            def shown(done: int, total: int, what: str, before: int = before) -> None:
-                if progress is not None:
-                    progress(before * total + done, len(plan.models) * total, "check")
+        def shown(done: int, total: int, what: str) -> None:
+            if progress is not None:
+                each = total // len(names)
+                progress(before * each + done, len(plan.models) * each, what if what == WAITING else "check")
 
-            measured = measure_model(
-                model,
+        for names in groups:
+            packed = [plan.models[name] for name in names]
+            models = [
+                open_model(read_packed(archive, one.file, one.sha256, name), one.unit)
+                for name, one in zip(names, packed, strict=True)
+            ]
+            measured = measure_models(
+                models,
                 plan.settings,
                 sentinel,
                 pinning=pinning,
@@ -269,9 +281,11 @@ def check_models(
                 core_us=plan.core_us,
                 progress=shown,
             )
-            logits = () if packed.unit is not None else _finite_logits(model, name)
-            found[name] = CheckedModel(sha256=packed.sha256, measured=measured, logits=logits)
-            model.close()
+            for name, one, model, times in zip(names, packed, models, measured, strict=True):
+                logits = () if one.unit is not None else _finite_logits(model, name)
+                found[name] = CheckedModel(sha256=one.sha256, measured=times, logits=logits)
+                model.close()
+            before = len(found)
         device = runtime.fingerprint(
             threads=threads,
             provider=provider,
@@ -279,7 +293,8 @@ def check_models(
             precision="",
             pinned=pinning.pinned,
         )
-    return CheckResult(device=device, models=found)
+    created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    return CheckResult(device=device, models=found, created=created)
 
 
 def _finite_logits(model: Runnable, name: str) -> tuple[float, ...]:

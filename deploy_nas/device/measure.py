@@ -324,30 +324,6 @@ def measure_paced(timer: Timer, every_ms: float, progress: Progress | None = Non
     return Paced.of(timer.paced(every_ms, count, ran), every_ms)
 
 
-def measure_model(
-    model: Runnable,
-    how: MeasureSettings,
-    sentinel: Sentinel | None = None,
-    *,
-    pinning: Pinning = UNPINNED,
-    waits: bool = False,
-    core_us: float | None = None,
-    progress: Progress | None = None,
-    clocks: Clocks = CLOCKS,
-) -> Measured:
-    """Measure one model; arguments as for :func:`measure_models`."""
-    return measure_models(
-        [model],
-        how,
-        sentinel,
-        pinning=pinning,
-        waits=waits,
-        core_us=core_us,
-        progress=progress,
-        clocks=clocks,
-    )[0]
-
-
 def _measured(
     own: Sequence[tuple[Taken, bool]],
     place: Conditions,

@@ -12,8 +12,7 @@ from deploy_nas.adapters.graphs import timed_graph
 from deploy_nas.adapters.kits import BareGraph
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fingerprint import processor_waits
-from deploy_nas.core.measured import Measured
-from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
+from deploy_nas.core.measured import Measured, disturbed
 from deploy_nas.core.walk import NamedLayers
 from deploy_nas.device import machine
 from deploy_nas.device.clocks import CLOCKS, Clocks
@@ -62,6 +61,7 @@ def measured_speed(
     allow_unstable: bool = False,
     progress: Progress | None = None,
     timed: Timed | None = None,
+    attempts: int | None = None,
     runtime: Runtime | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Speed:
@@ -72,11 +72,12 @@ def measured_speed(
         allow_unstable: use times of disturbed runs.
         progress: called with the bursts done, the bursts in total and the kind of unit.
         timed: times graphs on another device; here unless given.
+        attempts: at most, while runs are disturbed; three unless given. The least disturbed one counts.
         runtime, clocks: of this device.
 
     Raises:
         RecordError: no network was measured for the profile.
-        UnstableDeviceError: other work disturbed the runs, three times; ``allow_unstable`` uses them.
+        UnstableDeviceError: other work disturbed the runs in every attempt; ``allow_unstable`` uses them.
     """
     pairs = checked_networks(profile)
     space = profile.space
@@ -84,17 +85,19 @@ def measured_speed(
     sentinel = space.layers(space.smallest(min(profile.image_sizes)))
     graphs = _graphs(profile, [*networks, sentinel])
     how = replace(_HOW, threads=profile.fingerprint.threads)
-    for left in reversed(range(_ATTEMPTS)):
+    tries: list[list[Measured]] = []
+    while len(tries) < (attempts or _ATTEMPTS):
         if timed is not None:
-            *found, small = timed(graphs, how)
+            tries.append(timed(graphs, how))
         else:
-            *found, small = _timed_here(profile, graphs, how, progress, runtime, clocks)
-        passing = [one for one in found if one.conditions is not None and one.conditions.may_pass]
-        if not passing or not left:
+            tries.append(_timed_here(profile, graphs, how, progress, runtime, clocks))
+        if not any(one.conditions is not None and one.conditions.may_pass for one in tries[-1]):
             break
+    taken = min(tries, key=disturbed)
     if not allow_unstable:
-        for one in found:
+        for one in taken:
             one.check(f"the speed of profile {profile.id}")
+    *found, small = taken
     measured = np.array([one.latency_ms for one in found])
     then = np.array([pair.measured_ms for pair in pairs])
     # at the speed of the profile, whatever was found by later checks
@@ -109,9 +112,8 @@ def measured_speed(
 
 def _graphs(profile: Profile, networks: Sequence[NamedLayers]) -> list[BareGraph]:
     """The networks as the profile timed them."""
-    on = profile.fingerprint
-    scheme = scheme_for(THIS_PROCESSOR, list(on.cpu_features or ()), on.machine)
-    made = (timed_graph(layers, on.precision, scheme.activations) for layers in networks)
+    precision, activations = profile.fingerprint.precision, profile.activations
+    made = (timed_graph(layers, precision, activations) for layers in networks)
     return [BareGraph(graph=graph, tensors=tensors) for graph, tensors in made]
 
 

@@ -17,6 +17,7 @@ from deploy_nas.core.settings import Settings
 from deploy_nas.core.space import FloatArray
 from deploy_nas.device.measure import QUIET_QUANTILE, busy_share
 from deploy_nas.device.runner import SAME, Key, Timings, differences_percent, quiet_core_us, without_slow_ones
+from deploy_nas.device.timing import Burst
 from deploy_nas.profiling.fit import count_rows, fit_table
 from deploy_nas.profiling.plan import AA_UNITS, ProfilePlan
 from deploy_nas.records.profile import Profile
@@ -104,16 +105,20 @@ def scale_out_drift(bursts: Timings, slow: Collection[Key]) -> tuple[dict[str, T
 def moments_ms(bursts: Timings, unit: str, rounds: int, passes: int) -> tuple[float, ...]:
     """A unit's latency in the first and in the second half of the run, with the drift left in.
 
-    Halves and not passes: a pass has only two short bursts, whose noise would widen the bound.
+    Halves and not passes: a pass has only two short bursts, whose noise would widen the bound. So would that
+    of a half of which slow moments left half the bursts or less: it is left out, and where both halves are
+    like that, all bursts make one moment.
     """
-    points: dict[int, list[float]] = {}
+    halves: dict[int, list[Burst]] = {}
     last = min(passes, rounds) - 1
     for (name, number), (burst, _) in bursts.items():
         if name == unit:
             # Extra rounds are timed in the last pass.
             at = number % passes if number < rounds else last
-            points.setdefault(2 * at // (last + 1), []).extend(burst.points_ms)
-    return tuple(round(latency_of(p), 6) for _, p in sorted(points.items()))
+            halves.setdefault(2 * at // (last + 1), []).append(burst)
+    whole = [found for _, found in sorted(halves.items()) if len(found) > rounds / 4]
+    moments = whole or [[burst for found in halves.values() for burst in found]]
+    return tuple(round(latency_of([ms for burst in found for ms in burst.points_ms]), 6) for found in moments)
 
 
 def assess_noise(

@@ -20,6 +20,7 @@ from deploy_nas.records.supernet import is_supernet
 _MOST_BYTES = 16 * 1024**2
 _MOST_THREADS = 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_CARRIED = ".pyz"
 _HERE = "here"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -174,6 +175,7 @@ def load_fleet(path: Path) -> Fleet:
     if not devices:
         raise RecordError("names no device", subject=str(path), hint="add a table [[device]]")
     _check_like(path, devices, groups)
+    _check_carried(path, devices.values())
     folder = fields.optional_text("folder") or path.stem
     held = tuple(group for group, _ in groups.values())
     return Fleet(path=path, folder=path.parent / folder, devices=tuple(devices.values()), groups=held)
@@ -305,6 +307,30 @@ def _check_like(
                 )
             seen.append(like)
             like = devices[like].like
+
+
+def _check_carried(path: Path, devices: Collection[FleetDevice]) -> None:
+    """Raise :class:`RecordError` where two kits that are carried by hand would share a file or its result."""
+    folders: dict[Path, str] = {}
+    for device in devices:
+        if not device.target.endswith(_CARRIED):
+            continue
+        folder = Path(device.target).parent
+        if folder in folders:
+            raise RecordError(
+                f"the kits of {folders[folder]!r} and {device.name!r} are in one folder, and their results "
+                "would be one file",
+                subject=str(path),
+                hint="give each device a folder of its own",
+            )
+        folders[folder] = device.name
+        if len(device.spaces) > 1:
+            raise RecordError(
+                f"the kit that is carried to {device.name!r} is of one space, and {len(device.spaces)} are "
+                "named",
+                subject=str(path),
+                hint="name a device for each space, with a folder of its own",
+            )
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from deploy_nas.core.errors import ArchitectureError, MismatchError, RecordError
 from deploy_nas.core.fields import Fields, check_format, parse_json
 from deploy_nas.core.fingerprint import Difference, Fingerprint
+from deploy_nas.core.precision import THIS_PROCESSOR, scheme_for
 from deploy_nas.core.reader import json_text
 from deploy_nas.core.seals import digest_of
 from deploy_nas.core.settings import Settings
@@ -80,6 +81,17 @@ class Profile(Shown):
         if self.carried is not None:
             return VERSION
         return _MEASURED_VERSION if self.imported is None else _IMPORTED_VERSION
+
+    @property
+    def activations(self) -> str:
+        """The number format of the activations of INT8 networks, as they were timed.
+
+        Earlier files do not record it; theirs is that of the device's processor.
+        """
+        if self.settings is not None and self.settings.activations is not None:
+            return self.settings.activations
+        on = self.fingerprint
+        return scheme_for(THIS_PROCESSOR, on.cpu_features or (), on.machine).activations
 
     # -- the device's speed --------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ def settings_for(request: ProfileRequest) -> Settings:
         provider_options=request.provider_options,
         seed=request.seed,
         precision=request.precision,
+        activations=request.activations if request.precision == INT8 else None,
     )
     return (
         replace(settings, rounds=4, row_rounds=2, extra_rounds=1, burst_ms=15.0)

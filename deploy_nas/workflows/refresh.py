@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_nas.adapters.graphs.form import changed_graphs
 from deploy_nas.adapters.kits import BareGraph, make_check_kit
-from deploy_nas.adapters.targets import Target, target_of
-from deploy_nas.adapters.targets.checking import checked_there
+from deploy_nas.adapters.targets import Target, needs_a_person, target_of
+from deploy_nas.adapters.targets.checking import checked_there, remove_check
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.fingerprint import Difference, Fingerprint
 from deploy_nas.core.measured import Measured
 from deploy_nas.device.measure import MeasureSettings, Progress
 from deploy_nas.device.runtimes import runtime_of
-from deploy_nas.profiling.speed import Timed, checked_networks, measured_speed
+from deploy_nas.profiling.speed import checked_networks, measured_speed
 from deploy_nas.records.profile import Profile, check_readable, load_profile, save_profile
 from deploy_nas.records.profile_history import Speed
 
@@ -64,23 +65,41 @@ def refresh_profile(
     changed = changed_graphs(profile)
     _check_same(path, [] if changed is None else [changed])
     if target is None:
-        timed = None
-        _check_same(path, profile.differences(_here(profile)))
-    else:
-        timed = _there(path, profile, target_of(target, ssh_options), progress)
-    speed = measured_speed(profile, allow_unstable=allow_unstable, progress=progress, timed=timed)
-    refreshed = replace(profile, speeds=(*profile.speeds, speed))
+        _check_same(path, profile.differences(_here(profile)), hint="name its `target` if it is elsewhere, ")
+        speed = measured_speed(profile, allow_unstable=allow_unstable, progress=progress)
+        return _written(path, profile, speed)
+    there = _There(path, profile, target_of(target, ssh_options), progress)
+    speed = measured_speed(profile, allow_unstable=allow_unstable, timed=there.timed, attempts=there.attempts)
+    refreshed = _written(path, profile, replace(speed, created=there.created or speed.created))
+    there.remove()
+    return refreshed
+
+
+def _written(path: Path, profile: Profile, speed: Speed) -> Refreshed:
+    """Add a check to the profile's file, which others may have written meanwhile.
+
+    Raises:
+        MismatchError: it is another profile now.
+    """
+    now = load_profile(path)
+    if now.id != profile.id:
+        raise MismatchError(
+            f"was profile {profile.id} when its device was checked, and is {now.id} now",
+            subject=str(path),
+            hint="refresh again",
+        )
+    refreshed = replace(now, speeds=(*now.speeds, speed))
     save_profile(check_readable(refreshed), path, force=True)
     return Refreshed(profile=refreshed, before=profile.factor)
 
 
-def _check_same(path: Path, differences: Sequence[Difference]) -> None:
+def _check_same(path: Path, differences: Sequence[Difference], hint: str = "") -> None:
     """Raise :class:`MismatchError` naming the differences, if there are any."""
     if differences:
         raise MismatchError(
             f"is not of this device as it is now ({'; '.join(map(str, differences))})",
             subject=str(path),
-            hint="carry it over (`like`), or profile again",
+            hint=f"{hint}carry it over (`like`), or profile again",
         )
 
 
@@ -96,22 +115,45 @@ def _here(profile: Profile) -> Fingerprint:
     )
 
 
-def _there(path: Path, profile: Profile, device: Target, progress: Progress | None) -> Timed:
-    """Times graphs on a device that must be the profile's."""
-    on = profile.fingerprint
+class _There:
+    """Times graphs on a device that must be the profile's; ``created`` is when it did."""
 
-    def timed(graphs: Sequence[BareGraph], how: MeasureSettings) -> list[Measured]:
-        names = [f"network {number}" for number in range(1, len(graphs) + 1)]
-        kit = make_check_kit(
-            dict(zip(names, graphs, strict=True)),
+    def __init__(self, path: Path, profile: Profile, device: Target, progress: Progress | None) -> None:
+        self.path, self.profile, self.device, self.progress = path, profile, device, progress
+        self.created: str | None = None
+        self._kit: bytes | None = None
+
+    @property
+    def attempts(self) -> int | None:
+        """One where a person has to do something for each."""
+        return 1 if needs_a_person(self.device) else None
+
+    def timed(self, graphs: Sequence[BareGraph], how: MeasureSettings) -> list[Measured]:
+        """A value for each graph.
+
+        Raises:
+            MismatchError: another device, or the result of another kit.
+        """
+        on, where = self.profile.fingerprint, self.device.address
+        named = {f"network {number}": graph for number, graph in enumerate(graphs, 1)}
+        self._kit = make_check_kit(
+            named,
             how,
             provider=on.provider,
             provider_options=on.provider_options,
-            core_us=profile.noise.core_us,
+            core_us=self.profile.noise.core_us,
         )
-        found = checked_there(kit, device, progress)
+        found = checked_there(self._kit, self.device, self.progress)
+        self.created = found.created
         now = replace(found.device, precision=on.precision, pinned=on.pinned)
-        _check_same(path, profile.differences(now, where="there"))
-        return [found.model(name, device.address).measured for name in names]
+        _check_same(self.path, self.profile.differences(now, where=f"at {where}"))
+        models = [found.model(name, where) for name in named]
+        for model, graph in zip(models, graphs, strict=True):
+            if model.sha256 != hashlib.sha256(graph.graph).hexdigest():
+                raise MismatchError("timed other networks than were sent", subject=where)
+        return [model.measured for model in models]
 
-    return timed
+    def remove(self) -> None:
+        """Remove the kit there, once the profile is written."""
+        if self._kit is not None:
+            remove_check(self._kit, self.device)

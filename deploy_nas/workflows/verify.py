@@ -11,7 +11,7 @@ import numpy as np
 from deploy_nas.adapters.images import ImageSet, ReadingReport, load_images
 from deploy_nas.adapters.kits import make_check_kit
 from deploy_nas.adapters.targets import Target, target_of
-from deploy_nas.adapters.targets.checking import checked_there
+from deploy_nas.adapters.targets.checking import checked_there, remove_check
 from deploy_nas.core.arrays import Float32Array
 from deploy_nas.core.errors import CheckFailedError, MismatchError, OptionError, RecordError
 from deploy_nas.core.fingerprint import ONNXRUNTIME, Fingerprint, runtime_name
@@ -300,7 +300,9 @@ def _run_there(
         sentinel=sentinel,
         core_us=None if sentinel is None or profile is None else profile.noise.core_us,
     )
-    return checked_there(kit, device, progress)
+    found = checked_there(kit, device, progress)
+    remove_check(kit, device)
+    return found
 
 
 def _verified_there(

@@ -97,9 +97,14 @@ def test_refresh_of_another_device(run, stand_in, made_profile):
     assert done[0][1]["target"] == "ssh://me@device" and done[0][1]["ssh_options"] == ("-v",)
 
 
-@pytest.mark.parametrize("other", [["--space", SPACE], ["--fresh"], ["--like", "x"], ["-o", "y"]])
-def test_refresh_is_given_alone(run, calls, other):
-    assert "give it alone" in run("profile", "--refresh", "p.json", *other, code=2).stderr
+@pytest.mark.parametrize(
+    "other",
+    [["--space", SPACE], ["--fresh"], ["--like", "x"], ["--output", "y"], ["--threads", 2], ["--force"]],
+    ids=lambda other: other[0],
+)
+def test_other_options_have_no_effect_on_a_check_and_are_refused(run, calls, other):
+    said = run("profile", "--refresh", "p.json", *other, code=2).stderr
+    assert f"{other[0]} has no effect with --refresh" in said
 
 
 @pytest.mark.parametrize("address", ["here", "ssh://me@device", "kit.pyz"])

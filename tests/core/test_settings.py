@@ -18,7 +18,13 @@ def test_round_trip() -> None:
     assert Settings.from_json(Fields({**SETTINGS.to_json(), "wait_s": 3}, "f")).wait_s == 3.0
 
 
-@pytest.mark.parametrize("key", [field.name for field in fields(Settings)])
+def test_activations_are_in_no_earlier_file() -> None:
+    assert "activations" not in SETTINGS.to_json()
+    int8 = Settings(precision="int8", activations="int8")
+    assert Settings.from_json(Fields(int8.to_json(), "f")) == int8
+
+
+@pytest.mark.parametrize("key", [field.name for field in fields(Settings) if field.name != "activations"])
 def test_every_key_is_needed(key: str) -> None:
     value = {k: v for k, v in SETTINGS.to_json().items() if k != key}
     with pytest.raises(RecordError, match=f"^f: has no '{key}'$"):

@@ -15,7 +15,6 @@ from deploy_nas.device.measure import (
     Sentinel,
     Watch,
     busy_share,
-    measure_model,
     measure_models,
     measure_paced,
 )
@@ -23,6 +22,11 @@ from deploy_nas.device.timing import BurstSettings, Timer
 
 QUICK = MeasureSettings(rounds=6, burst_ms=5.0, least_runs=3, warmup_runs=1, warmup_ms=0.0)
 READING = BurstSettings(burst_ms=1.0, least_runs=3, warmup_runs=1)
+
+
+def measure_model(model, *given, **named):
+    """The result of one model alone."""
+    return measure_models([model], *given, **named)[0]
 
 
 def test_latency_runs_and_processor_share_of_a_steady_model(clock, fake_model):

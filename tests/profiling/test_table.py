@@ -188,6 +188,16 @@ def test_moments_are_halves_of_the_run():
     assert moments_ms(of(4), "u", 4, 4) == (0.25, 2.25)
 
 
+def test_half_of_a_half_is_no_moment():
+    bursts = lambda *numbers: {  # noqa: E731
+        ("u", i): (Burst(runs=1, points_ms=(float(i),), busy=1.0), 1.0) for i in numbers
+    }
+    first, second = (0, 1, 4, 5), (2, 3, 6, 7)
+    assert moments_ms(bursts(*first, 2, 3), "u", 8, 4) == (latency_of(first),)
+    assert moments_ms(bursts(0, 4, 2, 6), "u", 8, 4) == (latency_of([0, 4, 2, 6]),)
+    assert len(moments_ms(bursts(*first, *second[1:]), "u", 8, 4)) == 2
+
+
 def test_doubt_grows_as_less_was_undisturbed():
     timed = {
         ms: Timed(points_ms=np.ones(1), round_ms=np.ones(1), runs=1, quiet_ms=ms) for ms in (0, 1, 25, 200)

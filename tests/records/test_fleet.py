@@ -128,6 +128,11 @@ ONE = '[[device]]\nname = "a"\ntarget = "here"\nspaces = ["s"]\n'
         (ONE + "max_latency_ms = -1", "'max_latency_ms' must be a positive number"),
         (ONE + "host = 1979-05-27", "'host' must be a string"),
         (ONE + 'group = "g"', "'group' names 'g', which is not a group"),
+        (ONE.replace('"here"', '"a.pyz"').replace('["s"]', '["s", "t"]'), "'a' is of one space, and 2 are"),
+        (
+            ONE.replace('"here"', '"a.pyz"') + ONE.replace('"a"', '"b"').replace('"here"', '"b.pyz"'),
+            "the kits of 'a' and 'b' are in one folder",
+        ),
         (ONE + 'like = "b"', "'like' of 'a' names 'b', which is neither"),
         (ONE + 'like = "b"\n' + ONE.replace('"a"', '"b"') + 'like = "a"', "in a circle: a, b, a"),
     ],

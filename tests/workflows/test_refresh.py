@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deploy_nas.adapters.targets import HereTarget
-from deploy_nas.core.errors import MismatchError, RecordError
+from deploy_nas.core.conditions import Conditions
+from deploy_nas.core.errors import MismatchError, RecordError, UnstableDeviceError
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.seals import sealed
 from deploy_nas.device.check import CHECK_FILE, CheckedModel, CheckPlan, CheckResult
@@ -98,12 +99,11 @@ def test_what_is_not_of_this_device_is_refused_untouched(path, profile, finds, m
 
 
 class Elsewhere:
-    """A stand-in for a device: answers with this fingerprint and times, or runs the kit here."""
+    """A stand-in for a device: answers with this fingerprint and these times, and counts kits."""
 
-    address = "ssh://there"
-
-    def __init__(self, fingerprint, times_ms):
+    def __init__(self, fingerprint, times_ms, address="ssh://there", sha256=None, conditions=None):
         self.fingerprint, self.times_ms, self.kits, self.removed = fingerprint, times_ms, [], []
+        self.address, self.sha256, self.conditions = address, sha256, conditions
 
     def machine(self):
         return self.fingerprint.machine
@@ -111,12 +111,15 @@ class Elsewhere:
     def run_kit(self, kit, name, progress=None, *, options=()):
         self.kits.append(zipfile.ZipFile(io.BytesIO(kit)))
         plan = CheckPlan.from_json(read_entry(self.kits[-1], CHECK_FILE))
-        times = self.times_ms if len(self.times_ms) == len(plan.models) else [1.0] * len(plan.models)
         models = {
-            name: CheckedModel(sha256=model.sha256, measured=Measured.of([ms], runs=1), logits=())
-            for (name, model), ms in zip(plan.models.items(), times, strict=True)
+            name: CheckedModel(
+                sha256=self.sha256 or model.sha256,
+                measured=Measured.of([ms], runs=1, conditions=self.conditions),
+                logits=(),
+            )
+            for (name, model), ms in zip(plan.models.items(), self.times_ms, strict=True)
         }
-        found = CheckResult(device=self.fingerprint, models=models)
+        found = CheckResult(device=self.fingerprint, models=models, created="2026-01-02T00:00:00+00:00")
         return json.dumps(sealed(found.to_json())).encode()
 
     def remove_kit(self, name):
@@ -133,22 +136,67 @@ def of_networks(profile):
     return replace(profile, pairs=tuple(pairs))
 
 
-def test_another_device_is_checked_there(profile, tmp_path):
-    profile = of_networks(replace(profile, fingerprint=replace(profile.fingerprint, cpu="a small one")))
-    path = tmp_path / "there.json"
-    save_profile(profile, path)
-    times = [1.2 * pair.measured_ms for pair in checked_networks(profile)]
-    device = Elsewhere(replace(profile.fingerprint, precision="", pinned=False), [*times, 1200.0])
+@pytest.fixture
+def elsewhere(profile, tmp_path):
+    """``elsewhere(**changes)``: the profile's own device, elsewhere, which takes 1.2 times as long now."""
+    found = of_networks(replace(profile, fingerprint=replace(profile.fingerprint, cpu="a small one")))
+    save_profile(found, tmp_path / "there.json")
+
+    def make(cpu="a small one", **changes):
+        times = [1.2 * pair.measured_ms for pair in checked_networks(found)]
+        fingerprint = replace(found.fingerprint, precision="", pinned=False, cpu=cpu)
+        return Elsewhere(fingerprint, [*times, 1200.0], **changes)
+
+    return make
+
+
+def test_another_device_is_checked_there(elsewhere, tmp_path):
+    path, device = tmp_path / "there.json", elsewhere()
     found = refresh_profile(path, target=device)
     assert found.profile.factor == pytest.approx(1.2) and found.speed.sentinel_ms == 1200.0
+    assert found.speed.created == "2026-01-02T00:00:00+00:00", "when the kit ran, not when its result came"
     assert load_profile(path).factor == found.profile.factor and len(device.removed) == 1
     plan = CheckPlan.from_json(read_entry(device.kits[0], CHECK_FILE))
     assert all(one.unit is not None for one in plan.models.values()) and plan.settings.threads == 1
+
+
+def test_what_another_device_or_another_kit_timed_is_refused(elsewhere, tmp_path):
+    path = tmp_path / "there.json"
     before = path.read_bytes()
-    other = Elsewhere(replace(profile.fingerprint, cpu="another"), [])
-    with pytest.raises(MismatchError, match="there 'another'"):
-        refresh_profile(path, target=other)
+    with pytest.raises(MismatchError, match="at ssh://there 'another'"):
+        refresh_profile(path, target=elsewhere(cpu="another"))
+    with pytest.raises(MismatchError, match="other networks than were sent"):
+        refresh_profile(path, target=elsewhere(sha256="0" * 64))
+    with pytest.raises(MismatchError, match="name its `target`"):
+        refresh_profile(path)
     assert path.read_bytes() == before
+
+
+def test_a_person_is_asked_once_for_a_kit_whose_result_stays(elsewhere, tmp_path, judging):
+    path, disturbed = tmp_path / "there.json", Conditions(busy=0.5)
+    machine = elsewhere(conditions=disturbed)
+    with pytest.raises(UnstableDeviceError, match="other work took the processor"):
+        refresh_profile(path, target=machine)
+    assert len(machine.kits) == 3 and machine.removed == []
+    carried = elsewhere(conditions=disturbed, address=str(tmp_path / "a.pyz"))
+    with pytest.raises(UnstableDeviceError):
+        refresh_profile(path, target=carried)
+    assert len(carried.kits) == 1 and carried.removed == []
+    assert refresh_profile(path, target=carried, allow_unstable=True).profile.factor == pytest.approx(1.2)
+    assert len(carried.removed) == 1
+
+
+def test_a_profile_that_was_made_again_meanwhile_is_kept(path, profile, monkeypatch, made_profile):
+    again = replace(profile, created="later")
+
+    def measured(*given, **how):
+        save_profile(again, path, force=True)
+        return Speed(created="2026", factor=1.1, sentinel_ms=1.0, ratios=(1.1,))
+
+    monkeypatch.setattr(workflow, "measured_speed", measured)
+    with pytest.raises(MismatchError, match=f"is {again.id} now"):
+        refresh_profile(path)
+    assert load_profile(path).id == again.id
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ __all__ = [
     "SshTarget",
     "Target",
     "is_browser",
+    "needs_a_person",
     "target_of",
 ]
 
@@ -30,6 +31,11 @@ __all__ = [
 def is_browser(target: Target) -> bool:
     """Whether kits run in a browser there."""
     return target.address == BROWSER or target.address.startswith(PAGE)
+
+
+def needs_a_person(target: Target) -> bool:
+    """Whether somebody has to carry each kit there, or to open a page for it."""
+    return target.address.endswith(SUFFIX) or target.address.startswith(PAGE)
 
 
 def target_of(address: str | Target, options: Sequence[str] = ()) -> Target:

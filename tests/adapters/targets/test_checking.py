@@ -1,10 +1,10 @@
-"""A check on a target: its result is read, and the kit removed only once it is."""
+"""A check on a target: its result is read, and its name is that of one kit on one device."""
 
 import json
 
 import pytest
 
-from deploy_nas.adapters.targets.checking import checked_there
+from deploy_nas.adapters.targets.checking import checked_there, remove_check
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.seals import sealed
 from deploy_nas.device.check import CheckResult
@@ -12,35 +12,42 @@ from deploy_nas.device.session import ONNX_RUNTIME
 
 
 class Device:
-    address = "ssh://there"
-
-    def __init__(self, answer):
-        self.answer, self.names = answer, []
+    def __init__(self, address, answer):
+        self.address, self.answer, self.names, self.removed = address, answer, [], []
 
     def run_kit(self, kit, name, progress=None, *, options=()):
         self.names.append(name)
         return self.answer
 
     def remove_kit(self, name):
-        self.names.append(name)
+        self.removed.append(name)
 
 
-def test_the_result_is_read_and_the_kit_removed():
+def answering():
     fingerprint = ONNX_RUNTIME.fingerprint(
         threads=1, provider="CPUExecutionProvider", provider_options={}, precision="", pinned=False
     )
-    found = CheckResult(device=fingerprint, models={})
-    device = Device(json.dumps(sealed(found.to_json())).encode())
+    found = CheckResult(device=fingerprint, models={}, created="2026")
+    return found, json.dumps(sealed(found.to_json())).encode()
+
+
+def test_the_kit_stays_until_its_result_was_used():
+    found, answer = answering()
+    device = Device("ssh://there", answer)
     assert checked_there(b"kit", device) == found
-    first, removed = device.names
-    assert first == removed and first.startswith("check-")
-    other = Device(device.answer)
-    checked_there(b"another kit", other)
-    assert other.names[0] != first
+    assert device.names[0].startswith("check-") and device.removed == []
+    remove_check(b"kit", device)
+    assert device.removed == device.names
 
 
-def test_what_is_no_result_leaves_the_kit_there():
-    device = Device(b"hello")
+def test_runs_of_other_kits_and_devices_have_other_names():
+    answer = answering()[1]
+    devices = [Device("ssh://a", answer), Device("ssh://b", answer), Device("ssh://a", answer)]
+    for device, kit in zip(devices, (b"kit", b"kit", b"other"), strict=True):
+        checked_there(kit, device)
+    assert len({device.names[0] for device in devices}) == 3
+
+
+def test_what_is_no_result_is_refused():
     with pytest.raises(RecordError, match="ssh://there"):
-        checked_there(b"kit", device)
-    assert len(device.names) == 1
+        checked_there(b"kit", Device("ssh://there", b"hello"))
