@@ -58,7 +58,8 @@ _ACCELERATORS = frozenset(
 
 
 # Execution providers of a browser, which tells nobody its processor time.
-BROWSER_PROVIDERS = frozenset({"wasm", "webgpu"})
+WASM, WEBGPU = "wasm", "webgpu"
+BROWSER_PROVIDERS = frozenset({WASM, WEBGPU})
 
 
 def runtime_name(provider: str) -> str:
@@ -78,6 +79,15 @@ def on_runtime(runtime: str, provider: str) -> str:
 def is_cpu(provider: str) -> bool:
     """True for the provider that every runtime has: the processor itself."""
     return provider in (CPU_PROVIDER, on_runtime(OPENVINO, "CPU"))
+
+
+def is_provider(full: str, given: str) -> bool:
+    """Whether a provider's full name is the one given, which may lack its ending.
+
+    ``cpu`` means WebAssembly in a browser.
+    """
+    named = given.lower().removesuffix("executionprovider")
+    return full.lower().removesuffix("executionprovider") in ((named, WASM) if named == "cpu" else (named,))
 
 
 def processor_waits(provider: str) -> bool:

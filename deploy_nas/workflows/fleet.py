@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy_nas.adapters.targets import Target, target_of
 from deploy_nas.core.errors import AnswerNo, DeployNASError, MismatchError, UnreachableError
+from deploy_nas.core.fingerprint import is_provider
 from deploy_nas.fleet.crew import Desk, ElsewhereTarget, Threads, Work
 from deploy_nas.fleet.schedule import PARALLEL, Crew, Ended, Job, Retry, Start
 from deploy_nas.records.fleet import Fleet, FleetDevice
@@ -79,18 +80,13 @@ def held_profile(fleet: Fleet, device: FleetDevice, space: str) -> Profile | Non
                 subject=str(path),
                 hint="move it away, or profile again with `force`",
             )
-    if not _same_provider(on.provider, device.provider):
+    if not is_provider(on.provider, device.provider):
         raise MismatchError(
             f"is of provider {on.provider}, but {fleet.path} says {device.provider} for {device.name}",
             subject=str(path),
             hint="move it away, or profile again with `force`",
         )
     return profile
-
-
-def _same_provider(full: str, given: str) -> bool:
-    """Whether a provider's full name is the one given, which may lack its ending."""
-    return full.lower() in (given.lower(), f"{given.lower()}executionprovider")
 
 
 def held_profiles(fleet: Fleet, device: FleetDevice) -> list[Profile]:

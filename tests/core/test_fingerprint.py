@@ -14,6 +14,7 @@ from deploy_nas.core.fingerprint import (
     Difference,
     Fingerprint,
     is_cpu,
+    is_provider,
     on_runtime,
     processor_waits,
     runtime_name,
@@ -93,6 +94,23 @@ def test_a_provider_says_which_runtime_it_belongs_to(
 ) -> None:
     assert runtime_name(provider) == runtime and on_runtime(runtime, provider.rpartition(":")[2]) == provider
     assert is_cpu(provider) is cpu and processor_waits(provider) is waits
+
+
+@pytest.mark.parametrize(
+    ("full", "given", "same"),
+    [
+        ("CPUExecutionProvider", "cpu", True),
+        ("CPUExecutionProvider", "CPUExecutionProvider", True),
+        ("CUDAExecutionProvider", "cpu", False),
+        ("openvino:CPU", "openvino:cpu", True),
+        ("openvino:CPU", "cpu", False),
+        ("wasm", "cpu", True),
+        ("webgpu", "webgpu", True),
+        ("webgpu", "cpu", False),
+    ],
+)
+def test_a_provider_by_its_short_name(full: str, given: str, same: bool) -> None:
+    assert is_provider(full, given) is same
 
 
 def test_in_words() -> None:

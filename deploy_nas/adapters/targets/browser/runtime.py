@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy_nas.adapters.targets.browser.channel import Channel
-from deploy_nas.adapters.targets.browser.web_runtime import NAME, PROVIDERS, WASM, WEBGPU
+from deploy_nas.adapters.targets.browser.web_runtime import NAME, PROVIDERS
 from deploy_nas.core.arrays import Array
 from deploy_nas.core.errors import OptionError, ProviderError, RecordError
 from deploy_nas.core.fields import Fields
-from deploy_nas.core.fingerprint import CPU_PROVIDER, UNKNOWN, Fingerprint
+from deploy_nas.core.fingerprint import CPU_PROVIDER, UNKNOWN, WASM, WEBGPU, Fingerprint
 from deploy_nas.device import machine
 from deploy_nas.device.runtime import Feed, Initializers, Kept, TensorInfo
 from deploy_nas.device.timing import Burst, BurstSettings

@@ -19,10 +19,11 @@ from deploy_nas.adapters.targets.browser.chromium import ADDRESS, Headless, find
 from deploy_nas.adapters.targets.browser.facts import PageFacts
 from deploy_nas.adapters.targets.browser.runtime import PageRuntime
 from deploy_nas.adapters.targets.browser.server import Site, serving
-from deploy_nas.adapters.targets.browser.web_runtime import WEBGPU, WebRuntime, find_web_runtime
+from deploy_nas.adapters.targets.browser.web_runtime import WebRuntime, find_web_runtime
 from deploy_nas.adapters.targets.port import FRESH, KEEP, Progress
 from deploy_nas.core.errors import DeployNASError, TargetError
 from deploy_nas.core.fields import Fields, JsonObject
+from deploy_nas.core.fingerprint import WEBGPU
 from deploy_nas.core.notices import notice
 from deploy_nas.core.reader import read_regular
 from deploy_nas.core.seals import sealed

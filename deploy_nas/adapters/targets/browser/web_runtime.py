@@ -11,12 +11,12 @@ from pathlib import Path
 
 from deploy_nas.core.errors import MismatchError, ProviderError, RecordError
 from deploy_nas.core.fields import Fields, parse_json
+from deploy_nas.core.fingerprint import WASM, WEBGPU
 from deploy_nas.core.notices import notice
 from deploy_nas.core.reader import read_regular
 
 NAME = "onnxruntime-web"
 VARIABLE = "DEPLOY_NAS_ONNXRUNTIME_WEB"
-WASM, WEBGPU = "wasm", "webgpu"
 PROVIDERS = (WASM, WEBGPU)
 
 LEAST_VERSION = (1, 21)  # the first whose sessions describe their inputs
