@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 # Before any is known, a change of speed from one check to the next is expected to be about this much, with
 # the weight of so many checks.
-_EXPECTED_DRIFT = 0.01
+_EXPECTED_DRIFT = 0.015
 _EXPECTED_DEGREES = 2
 
 
@@ -48,7 +48,7 @@ def upper_ratio(ratios: ArrayLike, confidence: float, drifts: Sequence[float] = 
         confidence: that the bound is kept.
         drifts: factors by which the device's speed changed from one check to the next. The ratios are then
             multiplied by what the next change may be: Student's distribution, as it follows for the logarithm
-            of a normal factor of unknown spread, of which one percent is expected beforehand.
+            of a normal factor of unknown spread, of which 1.5 percent are expected beforehand.
     """
     x = np.asarray(ratios, dtype=np.float64)
     widened = float(x.max() + x.std())

@@ -183,7 +183,8 @@ class Profile(Shown):
     def upper_ratio(self, confidence: float | None, margin: float | None = None) -> float:
         """Factor on a prediction that bounds the measured latency at ``confidence``; 1 for ``None``.
 
-        Once the speed was checked, by how much it changed from one check to the next is part of the bound.
+        Once the speed was checked, by how much it changed from one check to the next is part of the bound, in
+        place of how much it changed within the run.
 
         Args:
             confidence: that the bound is kept.
@@ -191,15 +192,21 @@ class Profile(Shown):
         """
         if confidence is None or not self.pairs:
             return margin or 1.0
-        ratios = [m / p.predicted_ms for p in self.pairs for m in p.moments_ms]
-        ratios += [r / speed.factor for speed in self.speeds for r in speed.ratios]
         drifts = [new / old for old, new in itertools.pairwise(self.factors)] if margin is None else []
-        return upper_ratio(ratios, confidence, drifts) * (margin or 1.0)
+        return upper_ratio(self._ratios, confidence, drifts) * (margin or 1.0)
+
+    @property
+    def _ratios(self) -> list[float]:
+        """Measured over predicted latency of held-out networks, as a single measurement has it."""
+        if not self.speeds:
+            return [m / p.predicted_ms for p in self.pairs for m in p.moments_ms]
+        whole = [p.measured_ms / p.predicted_ms for p in self.pairs]
+        return whole + [r / speed.factor for speed in self.speeds for r in speed.ratios]
 
     @property
     def most_confidence(self) -> float:
         """The highest confidence that the held-out measurements support; 1 without any."""
-        count = sum(len(pair.moments_ms) for pair in self.pairs)
+        count = len(self._ratios)
         return count / (count + 1) if count else 1.0
 
     # -- judgement -----------------------------------------------------------------------------
