@@ -54,7 +54,7 @@ class Settings:
         """From a file's object; raises :class:`RecordError` naming a key that is wrong or missing."""
         values: dict[str, object] = {}
         for one in fields(cls):
-            if one.name == "activations":
+            if one.default is None:
                 values[one.name] = given.optional_text(one.name)
             elif one.name == "provider_options":
                 values[one.name] = given.text_map(one.name)

@@ -9,15 +9,13 @@ import numpy as np
 from deploy_nas.adapters.graphs import timed_graph
 from deploy_nas.adapters.kits import SentinelGraph
 from deploy_nas.core.fingerprint import CPU_PROVIDER, processor_waits
-from deploy_nas.core.measured import Measured, disturbed
+from deploy_nas.core.measured import Measured, least_disturbed
 from deploy_nas.device import machine
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings, Sentinel, measure_models
 from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.records.profile import Profile
-
-_ATTEMPTS = 3
 
 
 def sentinel_graph(profile: Profile | None, threads: int) -> SentinelGraph | None:
@@ -69,12 +67,7 @@ def measure_together(
     """
     runtime = runtime or runtime_of(provider)
     provider = runtime.resolve(provider)  # while this thread may still use every core
-    attempts: list[list[Measured]] = []
-    while len(attempts) < _ATTEMPTS:
-        attempts.append(_measured(models, how, provider, provider_options, profile, runtime))
-        if not any(one.conditions is not None and one.conditions.may_pass for one in attempts[-1]):
-            break
-    return min(attempts, key=disturbed)
+    return least_disturbed(lambda: _measured(models, how, provider, provider_options, profile, runtime))
 
 
 def _measured(

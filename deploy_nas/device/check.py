@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,6 +25,7 @@ from deploy_nas.core.fingerprint import CPU_PROVIDER, Fingerprint, processor_wai
 from deploy_nas.core.measured import Measured
 from deploy_nas.core.seals import check_seal, sealed
 from deploy_nas.device import machine
+from deploy_nas.device.clocks import timestamp
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.kit import read_entry, read_file, read_packed, read_unit
 from deploy_nas.device.measure import WAITING, MeasureSettings, Progress, Sentinel, measure_models
@@ -259,12 +259,13 @@ def check_models(
         # Graphs that are only timed take turns, so that a slow second hits a little of each.
         bare = [name for name, packed in plan.models.items() if packed.unit is not None]
         groups = [*([bare] if bare else []), *([name] for name in plan.models if name not in bare)]
-        before = 0
 
         def shown(done: int, total: int, what: str) -> None:
             if progress is not None:
                 each = total // len(names)
-                progress(before * each + done, len(plan.models) * each, what if what == WAITING else "check")
+                progress(
+                    len(found) * each + done, len(plan.models) * each, what if what == WAITING else "check"
+                )
 
         for names in groups:
             packed = [plan.models[name] for name in names]
@@ -285,7 +286,6 @@ def check_models(
                 logits = () if one.unit is not None else _finite_logits(model, name)
                 found[name] = CheckedModel(sha256=one.sha256, measured=times, logits=logits)
                 model.close()
-            before = len(found)
         device = runtime.fingerprint(
             threads=threads,
             provider=provider,
@@ -293,8 +293,7 @@ def check_models(
             precision="",
             pinned=pinning.pinned,
         )
-    created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    return CheckResult(device=device, models=found, created=created)
+    return CheckResult(device=device, models=found, created=timestamp())
 
 
 def _finite_logits(model: Runnable, name: str) -> tuple[float, ...]:

@@ -25,3 +25,8 @@ class Clocks:
 
 
 CLOCKS = Clocks()
+
+
+def timestamp(at_s: float | None = None) -> str:
+    """A moment as files have it, ISO 8601 in UTC: seconds since 1970, or now."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(at_s))

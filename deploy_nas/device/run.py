@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from deploy_nas.core.plan_arguments import PlanArguments
 from deploy_nas.core.settings import Settings
 from deploy_nas.device import machine
+from deploy_nas.device.clocks import timestamp
 from deploy_nas.device.journal import Journal, JournalContent, JournalHeader
 from deploy_nas.device.measure import Progress
 from deploy_nas.device.runner import Plan, Runner
@@ -70,7 +70,7 @@ def time_plan(
                 pinned=pinning.pinned,
             ),
             settings=settings,
-            created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+            created=timestamp(),
             arguments=arguments,
             conditions=pinning.conditions(settings.threads),
         )

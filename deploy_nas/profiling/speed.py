@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,13 +11,12 @@ from deploy_nas.adapters.graphs import timed_graph
 from deploy_nas.adapters.kits import BareGraph
 from deploy_nas.core.errors import RecordError
 from deploy_nas.core.fingerprint import processor_waits
-from deploy_nas.core.measured import Measured, disturbed
+from deploy_nas.core.measured import ATTEMPTS, Measured, least_disturbed
 from deploy_nas.core.walk import NamedLayers
 from deploy_nas.device import machine
-from deploy_nas.device.clocks import CLOCKS, Clocks
+from deploy_nas.device.clocks import timestamp
 from deploy_nas.device.initializers import random_initializers
 from deploy_nas.device.measure import MeasureSettings, Progress, measure_models
-from deploy_nas.device.runtime import Runtime
 from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.records.profile import Profile
 from deploy_nas.records.profile_history import Speed
@@ -28,7 +26,6 @@ Timed = Callable[[Sequence[BareGraph], MeasureSettings], list[Measured]]
 """Times graphs with random weights; a value for each, in their order."""
 
 NETWORKS = 6
-_ATTEMPTS = 3
 _HOW = MeasureSettings(rounds=8, burst_ms=25.0, least_runs=5, warmup_runs=2, wait_s=10.0)
 
 
@@ -61,9 +58,7 @@ def measured_speed(
     allow_unstable: bool = False,
     progress: Progress | None = None,
     timed: Timed | None = None,
-    attempts: int | None = None,
-    runtime: Runtime | None = None,
-    clocks: Clocks = CLOCKS,
+    attempts: int = ATTEMPTS,
 ) -> Speed:
     """Time the sentinel and some networks of the profile, and compare them with when it was made.
 
@@ -72,8 +67,7 @@ def measured_speed(
         allow_unstable: use times of disturbed runs.
         progress: called with the bursts done, the bursts in total and the kind of unit.
         timed: times graphs on another device; here unless given.
-        attempts: at most, while runs are disturbed; three unless given. The least disturbed one counts.
-        runtime, clocks: of this device.
+        attempts: at most, while runs are disturbed. The least disturbed one counts.
 
     Raises:
         RecordError: no network was measured for the profile.
@@ -85,15 +79,9 @@ def measured_speed(
     sentinel = space.layers(space.smallest(min(profile.image_sizes)))
     graphs = _graphs(profile, [*networks, sentinel])
     how = replace(_HOW, threads=profile.fingerprint.threads)
-    tries: list[list[Measured]] = []
-    while len(tries) < (attempts or _ATTEMPTS):
-        if timed is not None:
-            tries.append(timed(graphs, how))
-        else:
-            tries.append(_timed_here(profile, graphs, how, progress, runtime, clocks))
-        if not any(one.conditions is not None and one.conditions.may_pass for one in tries[-1]):
-            break
-    taken = min(tries, key=disturbed)
+    taken = least_disturbed(
+        lambda: _timed_here(profile, graphs, how, progress) if timed is None else timed(graphs, how), attempts
+    )
     if not allow_unstable:
         for one in taken:
             one.check(f"the speed of profile {profile.id}")
@@ -103,7 +91,7 @@ def measured_speed(
     # at the speed of the profile, whatever was found by later checks
     predicted = profile.latency_ms(np.array([pair.choices for pair in pairs])) / profile.factor
     return Speed(
-        created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        created=timestamp(),
         factor=round(float(np.median(measured / then)), 5),
         sentinel_ms=round(small.latency_ms, 6),
         ratios=tuple(round(float(r), 5) for r in measured / predicted),
@@ -122,12 +110,10 @@ def _timed_here(
     graphs: Sequence[BareGraph],
     how: MeasureSettings,
     progress: Progress | None,
-    runtime: Runtime | None,
-    clocks: Clocks,
 ) -> list[Measured]:
     """One attempt, in sessions of the profile's provider with random weights."""
     on = profile.fingerprint
-    runtime = runtime or runtime_of(on.provider)
+    runtime = runtime_of(on.provider)
     rng = np.random.default_rng(how.seed)
     with machine.pinned_to(on.threads) as pinning:
         models = [
@@ -148,5 +134,4 @@ def _timed_here(
             waits=processor_waits(on.provider),
             core_us=profile.noise.core_us,
             progress=progress,
-            clocks=clocks,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy_nas.adapters.targets import Target, target_of
 from deploy_nas.core.errors import AnswerNo, DeployNASError, MismatchError, UnreachableError
 from deploy_nas.core.fingerprint import is_provider
+from deploy_nas.device.clocks import timestamp
 from deploy_nas.fleet.crew import Desk, ElsewhereTarget, Threads, Work
 from deploy_nas.fleet.schedule import PARALLEL, Crew, Ended, Job, Retry, Start
 from deploy_nas.records.fleet import Fleet, FleetDevice
@@ -46,7 +47,7 @@ class How:
 
     def now(self) -> str:
         """The present time as files have it."""
-        return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(self.clock()))
+        return timestamp(self.clock())
 
 
 def profile_path(fleet: Fleet, device: FleetDevice, space: str) -> Path:

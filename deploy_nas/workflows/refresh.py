@@ -13,7 +13,7 @@ from deploy_nas.adapters.targets import Target, needs_a_person, target_of
 from deploy_nas.adapters.targets.checking import checked_there, remove_check
 from deploy_nas.core.errors import MismatchError
 from deploy_nas.core.fingerprint import Difference, Fingerprint
-from deploy_nas.core.measured import Measured
+from deploy_nas.core.measured import ATTEMPTS, Measured
 from deploy_nas.device.measure import MeasureSettings, Progress
 from deploy_nas.device.runtimes import runtime_of
 from deploy_nas.profiling.speed import checked_networks, measured_speed
@@ -124,9 +124,9 @@ class _There:
         self._kit: bytes | None = None
 
     @property
-    def attempts(self) -> int | None:
+    def attempts(self) -> int:
         """One where a person has to do something for each."""
-        return 1 if needs_a_person(self.device) else None
+        return 1 if needs_a_person(self.device) else ATTEMPTS
 
     def timed(self, graphs: Sequence[BareGraph], how: MeasureSettings) -> list[Measured]:
         """A value for each graph.

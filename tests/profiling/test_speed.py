@@ -39,7 +39,7 @@ def timed(monkeypatch):
     def set_up(profile, factor, *busy):
         attempts = []
 
-        def measured(profile, networks, how, progress, runtime, clocks):
+        def measured(profile, networks, how, progress):
             conditions = Conditions(busy=busy[min(len(attempts), len(busy) - 1)] if busy else None)
             attempts.append(len(networks))
             times = [pair.measured_ms for pair in checked_networks(profile)]

@@ -202,7 +202,6 @@ def test_a_profile_that_was_made_again_meanwhile_is_kept(path, profile, monkeypa
 @pytest.mark.slow
 def test_a_kit_of_graphs_without_weights_runs_for_real(profile, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "_HOW", MeasureSettings(rounds=2, burst_ms=1.0, pause_s=0.0, wait_s=0.0))
-    monkeypatch.setattr(speed, "_ATTEMPTS", 1)
     profile = of_networks(profile)
     save_profile(profile, tmp_path / "p.json")
     found = refresh_profile(tmp_path / "p.json", target=HereTarget(tmp_path / "kits"), allow_unstable=True)
